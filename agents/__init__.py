@@ -1,0 +1,1 @@
+"""The policy network, its training, the search that it guides, and policy files."""

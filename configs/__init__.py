@@ -1,0 +1,1 @@
+"""Machine descriptions, training settings and trained policies that ship with oncore."""

@@ -1,0 +1,1 @@
+"""Trained policies, ready to be loaded."""

@@ -1,0 +1,1 @@
+"""Training settings, one YAML file for each run that can be repeated."""

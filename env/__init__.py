@@ -1,0 +1,1 @@
+"""A Gymnasium environment in which one episode builds one schedule."""

@@ -1,0 +1,1 @@
+"""Schedules neural networks on multi-core accelerators so that data stays on core."""

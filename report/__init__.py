@@ -1,0 +1,1 @@
+"""Turns results into tables, timeline traces and HTML pages, and compares outputs with onnxruntime."""

@@ -1,0 +1,1 @@
+"""Holds schedules, checks that they are legal, lowers them to programs, and finds good ones."""

@@ -1,0 +1,1 @@
+"""The commands that a user runs: each one parses its arguments, calls the library and prints."""
