@@ -27,7 +27,7 @@ train: $(STAMP)
 	$(PY) -m scripts.train --config $(CONFIG) $(ARGS)
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
