@@ -1,1 +1,1 @@
-"""Describes accelerators and simulates programs on them: cycles, bytes moved, energy and the values computed."""
+"""Describes accelerators and simulates programs on them: cycles, bytes moved, energy and computed values."""
