@@ -1,0 +1,192 @@
+"""The instruction set and the Program: what lowering produces, kernels store, and both simulators run.
+
+One instruction is SPMD: it runs at the same time on every core of `cores`. Its operands are integer fields; a
+field is one value for all cores or one value per core (in the order of `cores`). Addresses, offsets and strides
+are in bytes at the machine's element size; nothing refers to the Python objects that an instruction came from.
+
+Memories: `l1` (activations), `weights` (weight buffer) and `accumulator` (float32) are private to a core; `llb`
+and `dram` are shared and named through symbols, which a step binds to absolute addresses.
+
+A *view* named P in core memory is the fields P_addr, P_image_stride, P_row_stride, P_col_stride, and the ring:
+logical row r of the view lies at slot (P_row + r) % P_ring, that is, at byte
+P_addr + image * P_image_stride + slot * P_row_stride + column * P_col_stride; channels are contiguous.
+A *window* named P in shared memory is P_symbol (index into the kernel's symbols), P_offset, P_image_stride,
+P_row_stride, P_col_stride; rows do not wrap.
+
+| op | engine | fields | meaning |
+|---|---|---|---|
+| LAUNCH | matrix and vector of all cores | | start of a kernel |
+| LOAD | dma | view dst; window src; images rows columns channels | shared memory -> l1 |
+| LOADW | dma | dst_addr; src_symbol src_offset src_row_stride; rows row_bytes | shared memory -> `weights`, dense |
+| STORE | dma | view src; window dst; images rows columns channels | l1 -> shared memory |
+| BROADCAST | dma | view src; targets (bit mask of cores); images rows columns channels | own l1 -> same place in the targets' l1 |
+| CONV | matrix | view in; weight_addr; acc_addr; images rows columns out_channels; in_rows in_columns in_channels; kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate | convolution into the dense float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels, kernel_h, kernel_w); positions outside the in_rows x in_columns that are given read zero |
+| VECTOR | vector | kind; view out; images rows columns channels; by kind, see VectorKind; steps s0_, s1_, ... | element-wise, window, norm |
+
+A VECTOR's steps: `step_count`, and per step i: s{i}_op (StepCode), s{i}_kind (OperandKind), and by kind
+s{i}_addr (dense per-channel vector in `weights`, element type of the machine), a view s{i} in l1, or the bits of
+float32 numbers s{i}_low and s{i}_high (SCALAR uses s{i}_low; CLIP both). Arithmetic is float32; results are
+rounded to the element type when they are written to l1.
+A core with nothing to do in an instruction has a zero extent (rows, images or channels 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Op(IntEnum):
+    """Operation codes; the numbers are part of the binary kernel format."""
+
+    LAUNCH = 0
+    LOAD = 1
+    LOADW = 2
+    STORE = 3
+    BROADCAST = 4
+    CONV = 5
+    VECTOR = 6
+
+
+class VectorKind(IntEnum):
+    """What a VECTOR instruction reads before its steps.
+
+    ACCUMULATOR: the dense float32 tile at acc_addr. COPY: view in (same extents as the output).
+    WINDOW_MAX and WINDOW_AVERAGE: view in, in_rows in_columns kernel_h kernel_w stride_h stride_w pad_top pad_left
+    count_include_pad; positions outside the in_rows x in_columns that are given are padding: they never win a
+    maximum, and an average divides by the positions inside, or by the whole window with count_include_pad.
+    CHANNEL_NORM: view in over in_channels channels, channel_start, size, alpha,
+    beta, bias (float32 bits): output channels are channel_start + [0, channels). SOFTMAX: view in over in_channels
+    channels, channel_start.
+    """
+
+    ACCUMULATOR = 0
+    COPY = 1
+    WINDOW_MAX = 2
+    WINDOW_AVERAGE = 3
+    CHANNEL_NORM = 4
+    SOFTMAX = 5
+
+
+class StepCode(IntEnum):
+    """Codes of graph.primitives.StepOp."""
+
+    ADD = 0
+    MUL = 1
+    RELU = 2
+    CLIP = 3
+
+
+class OperandKind(IntEnum):
+    """Where the operand of a vector step is."""
+
+    NONE = 0
+    PARAMETER = 1
+    TENSOR = 2
+    SCALAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One SPMD instruction.
+
+    `fields` maps a name to one value for all cores (length 1) or one per core (length len(cores)). `waits` are
+    indices of earlier instructions of the same kernel; `events` name what the step binds to instructions of
+    earlier steps.
+    """
+
+    op: Op
+    cores: tuple[int, ...]
+    fields: Mapping[str, tuple[int, ...]]
+    waits: tuple[int, ...] = ()
+    events: tuple[str, ...] = ()
+
+    def value(self, name: str, position: int) -> int:
+        """Field `name` for the core at `position` of `cores`."""
+        values = self.fields[name]
+        return values[0] if len(values) == 1 else values[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A buffer in shared memory (`llb` or `dram`) that a step binds to an address."""
+
+    name: str
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Instructions of one kernel shape in program order, and the symbols that they use."""
+
+    name: str
+    symbols: tuple[Symbol, ...]
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Instruction `index` of step `step`; indices from len(instructions) on are the step's copies."""
+
+    step: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCopy:
+    """A copy DRAM -> LLB by the system DMA, placed after `position` instructions of its step's kernel."""
+
+    position: int
+    dram_address: int
+    llb_address: int
+    size_bytes: int
+    waits: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One step: a kernel, the address of each of its symbols, what its events wait for, and the system copies
+    (prefetches) merged into its program order."""
+
+    kernel: str
+    bindings: Mapping[str, int]
+    events: Mapping[str, tuple[Ref, ...]]
+    copies: tuple[SystemCopy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named interval of DRAM: `role` is input, output, boundary, weight or parameter; activations are
+    (images, rows, columns, channels), weights (K, C/groups, kernel_h, kernel_w), parameters (K,)."""
+
+    name: str
+    role: str
+    address: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a tensor that crosses an instance boundary can be read after a step: images, rows and the window in
+    `memory`; used to compare with the reference."""
+
+    tensor: str
+    step: int
+    memory: str
+    address: int
+    images: tuple[int, int]
+    rows: tuple[int, int]
+    columns: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Kernels, the launches in order, DRAM buffers, and where boundary tensors can be seen."""
+
+    machine: str
+    kernels: Mapping[str, Kernel]
+    steps: tuple[Launch, ...]
+    buffers: tuple[Buffer, ...]
+    traces: tuple[Trace, ...] = ()
