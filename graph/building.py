@@ -1,0 +1,105 @@
+"""Building the Network: fused groups to layers, with per-channel factors folded into weights where they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.constants import fill
+from graph.effects import Affine, Factor, Limit, merge_affines
+from graph.fusing import Group
+from graph.network import Layer, Network, Tensor
+from graph.primitives import Contraction, Step, StepOp
+from graph.values import Value
+
+Vector = NDArray[np.float32]
+
+
+def build_network(
+    name: str,
+    batch: int,
+    inputs: Sequence[Value],
+    groups: Sequence[Group],
+    outputs: Sequence[str],
+    names: Mapping[str, str],
+    weights: bool,
+    model_hash: str,
+) -> Network:
+    """Network of `groups` in their order.
+
+    `outputs` are sources; `names` renames those sources that the graph gives out under another name. Without
+    `weights`, layers have no weight and their parameters are fills of zero.
+    """
+    sources = [value.source for value in inputs] + [group.output.source for group in groups]
+    index_of = {source: index for index, source in enumerate(sources)}
+    tensors = tuple(
+        Tensor(names.get(value.source, value.source), value.channels, value.rows, value.columns)
+        for value in [*inputs, *(group.output for group in groups)]
+    )
+    layers = tuple(
+        _layer(group, tuple(index_of[value.source] for value in group.inputs), len(inputs) + i, weights)
+        for i, group in enumerate(groups)
+    )
+    return Network(
+        name=name,
+        batch=batch,
+        tensors=tensors,
+        layers=layers,
+        inputs=tuple(range(len(inputs))),
+        outputs=tuple(index_of[source] for source in outputs),
+        model_hash=model_hash,
+    )
+
+
+def _layer(group: Group, inputs: tuple[int, ...], output: int, weights: bool) -> Layer:
+    effects = merge_affines(group.effects)
+    weight = group.weight
+    first = effects[0] if effects else None
+    if isinstance(group.anchor, Contraction) and isinstance(first, Affine):
+        if weights and weight is not None and first.scale is not None:
+            weight = _scaled(weight, first.scale)
+        shift = None if first.shift is None else np.broadcast_to(first.shift, (group.anchor.out_channels,))
+        effects[0] = Affine(shift=shift)
+    steps: list[Step] = []
+    parameters: list[Vector] = []
+    for effect in effects:
+        if isinstance(effect, Affine):
+            for op, factor in ((StepOp.MUL, effect.scale), (StepOp.ADD, effect.shift)):
+                if factor is not None:
+                    steps.append(_constant_step(op, factor, parameters, weights))
+        elif isinstance(effect, Limit):
+            if effect.high is None and effect.low == 0:
+                steps.append(Step(StepOp.RELU))
+            else:
+                steps.append(Step(StepOp.CLIP, low=effect.low, high=_high(effect)))
+        else:
+            steps.append(Step(effect.op, tensor=effect.tensor))
+    return Layer(
+        name=group.name,
+        nodes=tuple(group.nodes),
+        anchor=group.anchor,
+        inputs=inputs,
+        maps=tuple(group.maps),
+        output=output,
+        steps=tuple(steps),
+        weight=np.ascontiguousarray(weight, dtype=np.float32) if weights and weight is not None else None,
+        parameters=tuple(parameters),
+    )
+
+
+def _scaled(weight: NDArray[np.float32], scale: Factor) -> Vector:
+    factors = np.broadcast_to(np.asarray(scale, dtype=np.float32), (weight.shape[0],))
+    return weight * factors[:, None, None, None]
+
+
+def _constant_step(op: StepOp, factor: Factor, parameters: list[Vector], weights: bool) -> Step:
+    if not isinstance(factor, np.ndarray):
+        return Step(op, scalar=float(factor))
+    parameters.append(factor.astype(np.float32) if weights else fill(np.float32(0), factor.shape))
+    return Step(op, parameter=len(parameters) - 1)
+
+
+def _high(limit: Limit) -> float:
+    return float(np.finfo(np.float32).max) if limit.high is None else limit.high

@@ -1,0 +1,100 @@
+"""Evaluating nodes whose inputs are constants, keeping constant fills as views of one number.
+
+A fill is an array all of whose strides are 0: a model without real weights then costs no memory until its weights
+are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from graph.errors import ModelError
+
+Array = NDArray[Any]
+
+
+def fill(value: Any, shape: Sequence[int]) -> Array:
+    """Array of `shape` that holds one value, as a view of a single element."""
+    return np.broadcast_to(np.asarray(value), tuple(int(size) for size in shape))
+
+
+def is_fill(array: Array) -> bool:
+    """Whether all of at least two elements are equal."""
+    if array.size < 2:
+        return False
+    if all(stride == 0 or size == 1 for stride, size in zip(array.strides, array.shape, strict=True)):
+        return True
+    first = array.flat[0]
+    return bool(array.flat[array.size - 1] == first) and bool((array == first).all())
+
+
+def initializer_value(tensor: onnx.TensorProto, weights: bool) -> Array:
+    """Value of an initializer; without `weights`, a float tensor of several elements becomes a fill of zero."""
+    shape = tuple(tensor.dims)
+    if not weights and tensor.data_type == onnx.TensorProto.FLOAT and int(np.prod(shape)) > 1:
+        return fill(np.float32(0), shape)
+    return np.asarray(numpy_helper.to_array(tensor))
+
+
+def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -> list[Array]:
+    """Outputs of a node whose present inputs are all constants.
+
+    Raises ModelError (without the file's name) when the node cannot be evaluated.
+    """
+    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    view = _view(node.op_type, inputs, attributes)
+    return [view] if view is not None else _by_reference(node, inputs, opset)
+
+
+def _view(op_type: str, inputs: Sequence[Array | None], attributes: dict[str, Any]) -> Array | None:
+    first = inputs[0] if inputs else None
+    if op_type == "ConstantOfShape" and first is not None:
+        value = numpy_helper.to_array(attributes["value"])[0] if "value" in attributes else np.float32(0)
+        return fill(value, first.tolist())
+    if op_type == "Constant" and "value" in attributes:
+        return np.asarray(numpy_helper.to_array(attributes["value"]))
+    if first is None:
+        return None
+    if op_type == "Identity":
+        return first
+    if op_type == "Transpose":
+        return first.transpose(attributes.get("perm"))
+    if op_type in ("Unsqueeze", "Squeeze"):
+        second = inputs[1] if len(inputs) > 1 else None
+        axes = attributes.get("axes") if second is None else second.ravel().tolist()
+        if op_type == "Unsqueeze":
+            return np.expand_dims(first, tuple(axes or ()))
+        return np.squeeze(first, None if axes is None else tuple(axes))
+    second = inputs[1] if len(inputs) > 1 else None
+    if op_type == "Reshape" and second is not None and not attributes.get("allowzero", 0):
+        target = [first.shape[i] if size == 0 else size for i, size in enumerate(second.tolist())]
+        return first.reshape(target)
+    return None
+
+
+def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -> list[Array]:
+    # Importing onnx.reference takes most of a second, and few files need it.
+    from onnx.reference import ReferenceEvaluator
+
+    present = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
+    graph = helper.make_graph(
+        [node],
+        "constant",
+        [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in present.items()
+        ],
+        [onnx.ValueInfoProto(name=name) for name in node.output if name],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    try:
+        results = ReferenceEvaluator(model).run(None, present)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise ModelError(f"{node.op_type} of constants cannot be evaluated ({error})") from error
+    return [np.asarray(result) for result in results]

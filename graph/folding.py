@@ -1,0 +1,159 @@
+"""Constant folding: what is left of an ONNX graph when everything that depends on constants only is a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import shape_inference
+
+from graph.constants import Array, evaluate, initializer_value
+from graph.errors import ModelError
+from graph.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedGraph:
+    """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
+
+    `inputs` maps each used graph input to its shape without the batch; `file_batch` is the batch that shapes in the
+    file are written for (1 where it is symbolic). `constants` holds at least those that `nodes` read.
+    """
+
+    source: Source
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: Mapping[str, Array]
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    file_batch: int
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """The node's name, or that of its first output if it has none."""
+    return str(node.name or node.output[0])
+
+
+def fold_constants(source: Source, weights: bool) -> FoldedGraph:
+    """Fold constants and drop what no output needs.
+
+    Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the batch, and
+    outputs that do not depend on an input.
+    """
+    graph = source.proto.graph
+    constants = {item.name: initializer_value(item, weights) for item in graph.initializer}
+    declared = [item for item in graph.input if item.name not in constants]
+    shapes, file_batch = _input_shapes(source, declared)
+    shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
+    live: list[onnx.NodeProto] = []
+    for node in graph.node:
+        names = [name for name in node.input if name]
+        if node.op_type == "Shape" and node.input[0] not in constants:
+            constants[node.output[0]] = shape_of(node)
+        elif all(name in constants for name in names) and not _has_graph(node):
+            inputs = [constants[name] if name else None for name in node.input]
+            try:
+                values = evaluate(node, inputs, source.opset)
+            except ModelError as error:
+                raise ModelError(f"{source.path}: node {node_name(node)!r}: {error}") from error
+            constants.update(zip([name for name in node.output if name], values, strict=False))
+        else:
+            live.append(node)
+    outputs = tuple(item.name for item in graph.output)
+    for name in outputs:
+        if name in constants:
+            raise ModelError(
+                f"{source.path}: output {name!r} is a constant; expected it to depend on an input"
+            )
+    nodes = _needed(live, outputs)
+    read = {name for node in nodes for name in node.input} | set(outputs)
+    used = {name: shape for name, shape in shapes.items() if name in read}
+    kept = {name: value for name, value in constants.items() if name in read}
+    return FoldedGraph(source, nodes, kept, used, outputs, file_batch)
+
+
+class _ShapeOf:
+    """Value of a Shape node; shapes of inner tensors are inferred when the first one is asked for."""
+
+    def __init__(self, source: Source, file_batch: int, inputs: list[str]) -> None:
+        self._source = source
+        self._file_batch = file_batch
+        self._inputs = inputs
+        self._shapes: dict[str, list[int | None]] | None = None
+
+    def __call__(self, node: onnx.NodeProto) -> Array:
+        if self._shapes is None:
+            self._shapes = self._infer()
+        shape = self._shapes.get(node.input[0])
+        if shape is None or any(size is None for size in shape):
+            raise ModelError(
+                f"{self._source.path}: node {node_name(node)!r}: the shape of {node.input[0]!r} is not static "
+                f"(found {shape}); export the model with static shapes"
+            )
+        attributes = {item.name: item.i for item in node.attribute}
+        start, end = attributes.get("start", 0), attributes.get("end", len(shape))
+        return np.array(shape[start:end], dtype=np.int64)
+
+    def _infer(self) -> dict[str, list[int | None]]:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self._source.proto)
+        for item in proto.graph.input:
+            if item.name in self._inputs:
+                item.type.tensor_type.shape.dim[0].dim_value = self._file_batch
+        del proto.graph.value_info[:]
+        graph = shape_inference.infer_shapes(proto, data_prop=True).graph
+        return {
+            item.name: [
+                int(dim.dim_value) if dim.HasField("dim_value") else None
+                for dim in item.type.tensor_type.shape.dim
+            ]
+            for item in [*graph.input, *graph.value_info, *graph.output]
+        }
+
+
+def _has_graph(node: onnx.NodeProto) -> bool:
+    return any(
+        item.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for item in node.attribute
+    )
+
+
+def _needed(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> tuple[onnx.NodeProto, ...]:
+    wanted = set(outputs)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if any(name in wanted for name in node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return tuple(reversed(kept))
+
+
+def _input_shapes(
+    source: Source, declared: list[onnx.ValueInfoProto]
+) -> tuple[dict[str, tuple[int, ...]], int]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    batches: dict[str, int] = {}
+    for item in declared:
+        where = f"{source.path}: input {item.name!r}"
+        if item.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+            found = onnx.TensorProto.DataType.Name(item.type.tensor_type.elem_type)
+            raise ModelError(f"{where}: element type {found}; expected FLOAT")
+        dims = list(item.type.tensor_type.shape.dim)
+        if len(dims) not in (2, 4):
+            raise ModelError(f"{where}: {len(dims)} dimensions; expected (B, C, H, W) or (B, D)")
+        for axis, dim in enumerate(dims[1:], start=1):
+            if dim.dim_value <= 0:
+                found = repr(dim.dim_param) if dim.dim_param else "no size"
+                raise ModelError(
+                    f"{where}: dimension {axis} is dynamic ({found}); the batch setting fixes only dimension 0, "
+                    "so export the model with a static size here"
+                )
+        if dims[0].HasField("dim_value"):
+            batches[item.name] = int(dims[0].dim_value)
+        shapes[item.name] = tuple(int(dim.dim_value) for dim in dims[1:])
+    if len(set(batches.values())) > 1:
+        raise ModelError(f"{source.path}: inputs have different batches {batches}; expected one")
+    file_batch = next(iter(batches.values()), 1)
+    if file_batch < 1:
+        raise ModelError(f"{source.path}: inputs have batch {file_batch}; expected at least 1")
+    return shapes, file_batch

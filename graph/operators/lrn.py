@@ -1,0 +1,27 @@
+"""LRN: local response normalisation over neighbouring channels."""
+
+from __future__ import annotations
+
+from graph.network import AxisMap, RegionMap
+from graph.operation import Anchored, Operation
+from graph.primitives import ChannelNorm
+from graph.values import map_value
+
+
+def lrn(operation: Operation) -> Anchored:
+    """A ChannelNorm over an odd number of channels."""
+    value = operation.map_input()
+    size = operation.integer("size", 0)
+    if size < 1 or size % 2 == 0:
+        raise operation.error(f"attribute size is {size}; expected an odd number of channels")
+    return Anchored(
+        anchor=ChannelNorm(
+            size=size,
+            alpha=operation.number("alpha", 1e-4),
+            beta=operation.number("beta", 0.75),
+            bias=operation.number("bias", 1.0),
+        ),
+        inputs=(value,),
+        maps=(RegionMap(AxisMap(), AxisMap(), AxisMap(whole=True)),),
+        output=map_value(operation.output, value.channels, value.rows, value.columns),
+    )
