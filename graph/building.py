@@ -1,4 +1,6 @@
-"""Building the Network: fused groups to layers, with per-channel factors folded into weights where they can be."""
+"""Building the Network: fused groups to layers, with per-channel factors folded into weights where they can
+be.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Evaluating nodes whose inputs are constants, keeping constant fills as views of one number.
 
-A fill is an array all of whose strides are 0: a model without real weights then costs no memory until its weights
-are asked for.
+A fill is an array all of whose strides are 0: a model without real weights then costs no memory until its
+weights are asked for.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_fill(array: Array) -> bool:
 
 
 def initializer_value(tensor: onnx.TensorProto, weights: bool) -> Array:
-    """Value of an initializer; without `weights`, a float tensor of several elements becomes a fill of zero."""
+    """Value of an initializer; without `weights`, several float elements become a fill of zero."""
     shape = tuple(tensor.dims)
     if not weights and tensor.data_type == onnx.TensorProto.FLOAT and int(np.prod(shape)) > 1:
         return fill(np.float32(0), shape)

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 
 class ModelError(ValueError):
-    """A model file that is missing, broken or uses something that is not supported; the message names the file,
-    the node or tensor, the value found and what was expected."""
+    """A model file that is missing, broken or uses something that is not supported; the message names the
+    file, the node or tensor, the value found and what was expected.
+    """

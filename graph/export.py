@@ -19,11 +19,12 @@ _OPSET = 13
 def network_to_onnx(
     network: Network, input_shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[np.floating]
 ) -> onnx.ModelProto:
-    """One node for each anchor and step; layer outputs have the names of the network's tensors, all (B, C, H, W).
+    """One node for each anchor and step; layer outputs have the names of the network's tensors, all (B, C, H,
+    W).
 
     Weights and parameters are rounded to `dtype` and stored as float32; numbers inside steps are not rounded.
-    `input_shapes` are the shapes that inputs are fed in, the batch first. Raises ModelError for a value that `dtype`
-    cannot hold.
+    `input_shapes` are the shapes that inputs are fed in, the batch first. Raises ModelError for a value that
+    `dtype` cannot hold.
     """
     writer = _Writer(network, dtype)
     for index in network.inputs:
@@ -90,7 +91,6 @@ class _Writer:
                 pads=[anchor.pad_top, anchor.pad_left, anchor.pad_bottom, anchor.pad_right],
             )
         elif isinstance(anchor, Window):
-            extra = {} if anchor.mode == "max" else {"count_include_pad": int(anchor.count_include_pad)}
             node = helper.make_node(
                 "MaxPool" if anchor.mode == "max" else "AveragePool",
                 [first],
@@ -98,8 +98,11 @@ class _Writer:
                 kernel_shape=[anchor.kernel_h, anchor.kernel_w],
                 strides=[anchor.stride_h, anchor.stride_w],
                 pads=[anchor.pad_top, anchor.pad_left, anchor.pad_bottom, anchor.pad_right],
-                **extra,
             )
+            if anchor.mode != "max":
+                node.attribute.append(
+                    helper.make_attribute("count_include_pad", int(anchor.count_include_pad))
+                )
         elif isinstance(anchor, ChannelNorm):
             node = helper.make_node(
                 "LRN",

@@ -1,4 +1,6 @@
-"""Constant folding: what is left of an ONNX graph when everything that depends on constants only is a constant."""
+"""Constant folding: what is left of an ONNX graph when everything that depends on constants only is a
+constant.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from graph.source import Source
 class FoldedGraph:
     """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
 
-    `inputs` maps each used graph input to its shape without the batch; `file_batch` is the batch that shapes in the
-    file are written for (1 where it is symbolic). `constants` holds at least those that `nodes` read.
+    `inputs` maps each used graph input to its shape without the batch; `file_batch` is the batch that shapes
+    in the file are written for (1 where it is symbolic). `constants` holds at least those that `nodes` read.
     """
 
     source: Source
@@ -38,8 +40,8 @@ def node_name(node: onnx.NodeProto) -> str:
 def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     """Fold constants and drop what no output needs.
 
-    Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the batch, and
-    outputs that do not depend on an input.
+    Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the
+    batch, and outputs that do not depend on an input.
     """
     graph = source.proto.graph
     constants = {item.name: initializer_value(item, weights) for item in graph.initializer}
@@ -88,7 +90,7 @@ class _ShapeOf:
         shape = self._shapes.get(node.input[0])
         if shape is None or any(size is None for size in shape):
             raise ModelError(
-                f"{self._source.path}: node {node_name(node)!r}: the shape of {node.input[0]!r} is not static "
+                f"{self._source.path}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
                 f"(found {shape}); export the model with static shapes"
             )
         attributes = {item.name: item.i for item in node.attribute}
@@ -145,8 +147,8 @@ def _input_shapes(
             if dim.dim_value <= 0:
                 found = repr(dim.dim_param) if dim.dim_param else "no size"
                 raise ModelError(
-                    f"{where}: dimension {axis} is dynamic ({found}); the batch setting fixes only dimension 0, "
-                    "so export the model with a static size here"
+                    f"{where}: dimension {axis} is dynamic ({found}); `batch` (--batch) fixes only "
+                    "dimension 0, so export the model with a static size here"
                 )
         if dims[0].HasField("dim_value"):
             batches[item.name] = int(dims[0].dim_value)

@@ -1,4 +1,4 @@
-"""Fusing: which element-wise operators become steps of which anchor's layer, and in which order layers come."""
+"""Fusing: which element-wise operators become steps of which anchor's layer, and the order of layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from graph.values import IDENTITY, Value
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """A layer in the making. `position` is that of its anchor in the file; `output` is what it computes so far."""
+    """A layer in the making. `position` is that of its anchor in the file; `output` is what it computes so
+    far.
+    """
 
     position: int
     name: str
@@ -42,8 +44,8 @@ class Item:
 def fuse(items: Sequence[Item], outputs: Iterable[str]) -> list[Group]:
     """Layers of `items`, which are in topological order; `outputs` are the sources that the graph gives out.
 
-    An element-wise operator joins the last anchor that feeds it, provided that nothing else reads what is between
-    and that the anchor is no Concat; otherwise it becomes a layer of its own.
+    An element-wise operator joins the last anchor that feeds it, provided that nothing else reads what is
+    between and that the anchor is no Concat; otherwise it becomes a layer of its own.
     """
     kept = set(outputs)
     readers = Counter(value.source for item in items for value in _values(item.result))

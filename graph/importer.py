@@ -26,10 +26,10 @@ from graph.zoo import find_model
 def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed: int = 0) -> Model:
     """Read a zoo model by name, or an ONNX file by path, at a given batch.
 
-    `weights=False` reads the structure only, which is fast: layers then have no weight, and parameters are zeros that
-    take no memory. A file without real weights (all of them constant fills, as in the zoo) gets random ones,
-    deterministic in `seed`. Raises ModelError for a missing or broken file, dynamic shapes, and anything that is not
-    supported; all unsupported operators of a file are listed at once.
+    `weights=False` reads the structure only, which is fast: layers then have no weight, and parameters are
+    zeros that take no memory. A file without real weights (all of them constant fills, as in the zoo) gets
+    random ones, deterministic in `seed`. Raises ModelError for a missing or broken file, dynamic shapes, and
+    anything that is not supported; all unsupported operators of a file are listed at once.
     """
     if batch < 1:
         raise ModelError(f"batch is {batch}; expected at least 1")
@@ -68,7 +68,8 @@ def _check_operators(folded: FoldedGraph) -> None:
     if unsupported:
         found = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in sorted(unsupported.items()))
         raise ModelError(
-            f"{folded.source.path}: unsupported operators: {found}; expected only {', '.join(sorted(OPERATORS))}"
+            f"{folded.source.path}: unsupported operators: {found}; "
+            f"expected only {', '.join(sorted(OPERATORS))}"
         )
 
 

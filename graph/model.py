@@ -22,8 +22,9 @@ from graph.reference import reference_model
 class Model:
     """A network read from an ONNX file.
 
-    `randomised` names the constants that were fills and hold random values now (ONNX names, sorted). `has_weights`
-    is False where the file was read for its structure only; then there is nothing to compare with.
+    `randomised` names the constants that were fills and hold random values now (ONNX names, sorted).
+    `has_weights` is False where the file was read for its structure only; then there is nothing to compare
+    with.
     """
 
     network: Network
@@ -40,10 +41,11 @@ class Model:
 
     @cached_property
     def reference(self) -> onnx.ModelProto:
-        """The file's own graph at this batch, with the weights that the network has; made when first asked for.
+        """The file's own graph at this batch, with the weights that the network has; made when first asked
+        for.
 
-        Every tensor of the network is in it under the same name, in the file's shape: the network's (B, C, H, W)
-        holds the same elements in the same order. Raises ModelError without weights.
+        Every tensor of the network is in it under the same name, in the file's shape: the network's (B, C, H,
+        W) holds the same elements in the same order. Raises ModelError without weights.
         """
         self._need_weights()
         return reference_model(self.folded, self.constants, self.network.batch)
@@ -51,10 +53,11 @@ class Model:
     def rounded_reference(
         self, dtype: np.dtype[np.floating] | type[np.floating] = np.float16
     ) -> onnx.ModelProto:
-        """The network as ONNX (everything folded), weights and per-channel vectors rounded to `dtype`, kept float32.
+        """The network as ONNX (everything folded), weights and per-channel vectors rounded to `dtype`, kept
+        float32.
 
-        It takes the inputs that `reference` takes; its other tensors are (B, C, H, W) under the network's names.
-        Raises ModelError without weights, or for a weight that `dtype` cannot hold.
+        It takes the inputs that `reference` takes; its other tensors are (B, C, H, W) under the network's
+        names. Raises ModelError without weights, or for a weight that `dtype` cannot hold.
         """
         self._need_weights()
         return network_to_onnx(self.network, self.input_shapes, np.dtype(dtype))

@@ -1,4 +1,5 @@
-"""Network: layers in topological order, the tensors between them, and what region of its inputs a region needs.
+"""Network: layers in topological order, the tensors between them, and what region of its inputs a region
+needs.
 
 A layer is an anchor primitive with element-wise steps fused into it; it is the unit of partitioning.
 """
@@ -17,8 +18,8 @@ from graph.primitives import Anchor, Step
 class AxisMap:
     """Which interval of an input axis an interval of the output axis needs.
 
-    Output [a, b) needs input [a * stride + offset, (b - 1) * stride + offset + extent), clipped to the axis; with
-    `whole` every output position needs the whole axis, so the axis is not carried through.
+    Output [a, b) needs input [a * stride + offset, (b - 1) * stride + offset + extent), clipped to the axis;
+    with `whole` every output position needs the whole axis, so the axis is not carried through.
     """
 
     stride: int = 1
@@ -63,10 +64,10 @@ class Tensor:
 class Layer:
     """An anchor primitive, its inputs and the element-wise steps fused into it.
 
-    `inputs` are tensor indices: the anchor's first, then those that steps refer to by position (`Step.tensor`).
-    `maps` holds one RegionMap per input. `weight` is (K, C/groups, kernel_h, kernel_w) float32 or None;
-    `parameters` are the per-channel vectors that steps refer to, each (K,) float32.
-    `nodes` are the names of the ONNX nodes that the layer came from, in order.
+    `inputs` are tensor indices: the anchor's first, then those that steps refer to by position
+    (`Step.tensor`). `maps` holds one RegionMap per input. `weight` is (K, C/groups, kernel_h, kernel_w)
+    float32 or None; `parameters` are the per-channel vectors that steps refer to, each (K,) float32. `nodes`
+    are the names of the ONNX nodes that the layer came from, in order.
     """
 
     name: str

@@ -58,7 +58,8 @@ Result = Anchored | Pointwise | View
 class Operation:
     """An ONNX node with its inputs (activations, constants, or None where absent) and attributes.
 
-    `where` names the file and the node in messages; `file_batch` is the batch that shapes in the file are for.
+    `where` names the file and the node in messages; `file_batch` is the batch that shapes in the file are
+    for.
     """
 
     node: onnx.NodeProto

@@ -3,10 +3,10 @@
 Every operator is decomposed into these, and they are all that `hwmodel` and `graph` have in common, so that
 adding an operator never touches the machine.
 
-Shape letters, used in every docstring of the project: B batch, C channels, H rows, W columns, K output channels,
-T tokens, D features, L layers, I instructions, A candidate actions, F features.
-All activations are (B, C, H, W) logically and stored channels-last, (B, H, W, C), in every memory; a matrix
-(B, D) is (B, D, 1, 1).
+Shape letters, used in every docstring of the project: B batch, C channels, H rows, W columns, K output
+channels, T tokens, D features, L layers, I instructions, A candidate actions, F features. All activations are
+(B, C, H, W) logically and stored channels-last, (B, H, W, C), in every memory; a matrix (B, D) is (B, D, 1,
+1).
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class VectorClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """Convolution of C/groups x kernel_h x kernel_w inputs into each of K outputs (a fully connected layer is a
-    convolution whose kernel covers its whole input map)."""
+    """Convolution of C/groups x kernel_h x kernel_w inputs into each of K outputs (a fully connected layer is
+    a convolution whose kernel covers its whole input map).
+    """
 
     out_channels: int
     in_channels: int
@@ -54,8 +55,9 @@ class Contraction:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Reduction of a kernel_h x kernel_w window per channel: `max` or `average` (global pooling is a window that
-    covers the whole map). With `count_include_pad` the average divides by the full window."""
+    """Reduction of a kernel_h x kernel_w window per channel: `max` or `average` (global pooling is a window
+    that covers the whole map). With `count_include_pad` the average divides by the full window.
+    """
 
     mode: str
     kernel_h: int
@@ -71,7 +73,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ChannelNorm:
-    """Local response normalisation: x / (bias + alpha / size * sum over `size` neighbouring channels of x^2)^beta."""
+    """Local response normalisation: x / (bias + alpha / size * sum over `size` neighbouring channels of
+    x^2)^beta.
+    """
 
     size: int
     alpha: float
@@ -110,8 +114,8 @@ class StepOp(StrEnum):
 class Step:
     """An element-wise step of a layer's epilogue.
 
-    Exactly one operand for ADD and MUL: `parameter` (index of a per-channel vector of the layer), `tensor` (index
-    into the layer's inputs, same shape as the output) or `scalar`. CLIP takes (low, high).
+    Exactly one operand for ADD and MUL: `parameter` (index of a per-channel vector of the layer), `tensor`
+    (index into the layer's inputs, same shape as the output) or `scalar`. CLIP takes (low, high).
     """
 
     op: StepOp

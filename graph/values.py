@@ -11,10 +11,11 @@ IDENTITY = RegionMap(AxisMap(), AxisMap(), AxisMap())
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The tensor that the node output `source` names, (channels, rows, columns) an image, under ONNX shape `dims`.
+    """The tensor that the node output `source` names, (channels, rows, columns) an image, under ONNX shape
+    `dims`.
 
-    `dims` leaves the batch out. It is either natural (channels first, only unit sizes dropped or added) or flat
-    (all of channels x rows x columns in one dimension).
+    `dims` leaves the batch out. It is either natural (channels first, only unit sizes dropped or added) or
+    flat (all of channels x rows x columns in one dimension).
     """
 
     source: str

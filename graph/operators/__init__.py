@@ -1,4 +1,6 @@
-"""The operators that can be read: one file each, from an ONNX node to an anchor, element-wise effects or a view."""
+"""The operators that can be read: one file each, from an ONNX node to an anchor, element-wise effects or a
+view.
+"""
 
 from __future__ import annotations
 

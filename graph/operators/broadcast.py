@@ -1,4 +1,6 @@
-"""What Add, Sum and Mul share: activations of one shape, and constants that are numbers or per-channel vectors."""
+"""What Add, Sum and Mul share: activations of one shape, and constants that are numbers or per-channel
+vectors.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def combined(operation: Operation, op: StepOp) -> Pointwise:
             same = (item.dims, item.channels, item.rows) == (first.dims, first.channels, first.rows)
             if not same:
                 raise operation.error(
-                    f"inputs of shapes {first.shape_text} and {item.shape_text} ({name!r}); expected equal shapes"
+                    f"inputs have shapes {first.shape_text} and {item.shape_text} ({name!r}); "
+                    "expected equal shapes"
                 )
         elif item is not None:
             factor = per_channel(operation, item, first, name)

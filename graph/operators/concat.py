@@ -23,8 +23,8 @@ def concat(operation: Operation) -> Anchored | View:
     for index, value in enumerate(values):
         if not value.natural or (value.dims[1:], value.rows) != (first.dims[1:], first.rows):
             raise operation.error(
-                f"input {index} has shape {value.shape_text}; expected {first.shape_text} but for the channels, "
-                "not flattened"
+                f"input {index} has shape {value.shape_text}; "
+                f"expected {first.shape_text} but for the channels, not flattened"
             )
         maps.append(RegionMap(AxisMap(), AxisMap(), AxisMap(offset=-channels)))
         channels += value.channels

@@ -11,7 +11,7 @@ from graph.values import Value
 
 
 def dense(operation: Operation, weight: Array, effects: tuple[Effect, ...]) -> Anchored:
-    """Contraction of a (B, D) activation with `weight` (K, D), the activation being a flat map or a vector."""
+    """Contraction of a (B, D) activation with `weight` (K, D); the activation is a flat map or a vector."""
     value = operation.value()
     if value.dims != (value.elements,):
         raise operation.error(f"input 0 has shape {value.shape_text}; expected (B, D)")

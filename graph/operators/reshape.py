@@ -1,4 +1,6 @@
-"""Reshape, Flatten, Squeeze and Unsqueeze where no data moves: unit sizes come and go, or a map becomes a vector."""
+"""Reshape, Flatten, Squeeze and Unsqueeze where no data moves: unit sizes come and go, or a map becomes a
+vector.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def _view(operation: Operation, target: list[int], batch_moves: bool = False) ->
     view = value.viewed(tuple(target[1:]))
     if batch_moves or not target or target[0] != operation.file_batch or view is None:
         raise operation.error(
-            f"{operation.node.op_type} from {[operation.file_batch, *value.dims]} to {target} is not supported; "
-            "expected unit dimensions dropped or added, or a map flattened behind the batch"
+            f"{operation.node.op_type} from {[operation.file_batch, *value.dims]} to {target} is not "
+            "supported; expected unit dimensions dropped or added, or a map flattened behind the batch"
         )
     return View(view)

@@ -11,15 +11,16 @@ from graph.values import Value
 def softmax(operation: Operation) -> Anchored:
     """A Softmax; rows and columns must be 1.
 
-    Before opset 13 the operator flattens from `axis` (default 1) on; from then on it works along `axis` (default
-    -1). Both mean the channels here when the axis is 1.
+    Before opset 13 the operator flattens from `axis` (default 1) on; from then on it works along `axis`
+    (default -1). Both mean the channels here when the axis is 1.
     """
     value = operation.value()
     axis = operation.integer("axis", 1 if operation.opset < 13 else -1)
     axis = axis + 1 + len(value.dims) if axis < 0 else axis
     if axis != 1 or not value.natural or value.rows != 1 or value.columns != 1:
         raise operation.error(
-            f"softmax along dimension {axis} of {value.shape_text}; expected dimension 1, all others but the batch 1"
+            f"softmax along dimension {axis} of {value.shape_text}; "
+            "expected dimension 1, all others but the batch 1"
         )
     whole = AxisMap(whole=True)
     return Anchored(

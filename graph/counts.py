@@ -1,0 +1,55 @@
+"""Counts: multiply-accumulates and elements of a network, exact and independent of any machine."""
+
+from __future__ import annotations
+
+from graph.network import Layer, Network, Tensor
+from graph.primitives import Contraction
+
+
+def layer_macs(network: Network, layer: Layer) -> int:
+    """Multiply-accumulates of one image in a layer's contraction, padding counted; 0 for other anchors."""
+    anchor = layer.anchor
+    if not isinstance(anchor, Contraction):
+        return 0
+    return network.tensors[layer.output].elements * anchor.taps * (anchor.in_channels // anchor.groups)
+
+
+def macs_per_image(network: Network) -> int:
+    """Multiply-accumulates of one image in all layers."""
+    return sum(layer_macs(network, layer) for layer in network.layers)
+
+
+def weight_elements(layer: Layer) -> int:
+    """Elements of a layer's weight and parameters, also where the weights were not loaded."""
+    anchor = layer.anchor
+    elements = sum(parameter.size for parameter in layer.parameters)
+    if isinstance(anchor, Contraction):
+        elements += anchor.out_channels * anchor.taps * (anchor.in_channels // anchor.groups)
+    return elements
+
+
+def weight_elements_total(network: Network) -> int:
+    """Elements of all weights and parameters, after folding."""
+    return sum(weight_elements(layer) for layer in network.layers)
+
+
+def weight_bytes(network: Network, element_bytes: int) -> int:
+    """Bytes of all weights and parameters at `element_bytes` an element."""
+    return weight_elements_total(network) * element_bytes
+
+
+def _elements(tensors: list[Tensor]) -> int:
+    return sum(tensor.elements for tensor in tensors)
+
+
+def activation_elements_per_image(network: Network) -> int:
+    """Elements of all tensors of one image, graph inputs and outputs included."""
+    return _elements(list(network.tensors))
+
+
+def compulsory_elements(network: Network) -> int:
+    """Elements that any schedule moves between the machine and DRAM: inputs and outputs of the whole batch,
+    and every weight and parameter once.
+    """
+    ends = [network.tensors[index] for index in {*network.inputs, *network.outputs}]
+    return _elements(ends) * network.batch + weight_elements_total(network)

@@ -1,0 +1,85 @@
+"""Small ONNX models for the tests, and onnxruntime to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, shape_inference
+
+Floats = NDArray[np.float32]
+
+
+class GraphBuilder:
+    """Collects nodes and constants; `save` writes a checked model file."""
+
+    def __init__(self, opset: int = 13, seed: int = 0) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self._generator = np.random.default_rng(seed)
+
+    def input(self, name: str, *shape: int | str) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, list(shape)))
+        return name
+
+    def constant(self, values: NDArray[np.generic]) -> str:
+        name = f"c{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(values, name))
+        return name
+
+    def random(self, *shape: int, positive: bool = False) -> str:
+        values = self._generator.standard_normal(shape).astype(np.float32)
+        return self.constant(np.abs(values) + np.float32(0.1) if positive else values)
+
+    def integers(self, *values: int) -> str:
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def node(self, op_type: str, *inputs: str, **attributes: object) -> str:
+        output = f"t{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(op_type, inputs, [output], name=f"n{len(self.nodes)}_{op_type}", **attributes)
+        )
+        return output
+
+    def model(self, *outputs: str) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            self.nodes,
+            "test",
+            self.inputs,
+            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+            self.initializers,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        model.ir_version = 8
+        return model
+
+    def save(self, folder: Path, *outputs: str) -> str:
+        path = folder / "test.onnx"
+        # A valid file states the shapes of its outputs.
+        path.write_bytes(shape_inference.infer_shapes(self.model(*outputs)).SerializeToString())
+        return str(path)
+
+
+def run(model: onnx.ModelProto, feeds: Mapping[str, Floats], names: Sequence[str]) -> dict[str, Floats]:
+    """Outputs `names` of a model in onnxruntime, on one thread and without its graph optimisations."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return dict(zip(names, session.run(list(names), dict(feeds)), strict=True))
+
+
+def relative_error(found: Floats, expected: Floats) -> float:
+    """max |found - expected| / max |expected| over the elements in order, whatever the shapes."""
+    assert found.size == expected.size
+    largest = float(np.abs(expected).max())
+    return float(np.abs(found.ravel() - expected.ravel()).max()) / (largest or 1.0)

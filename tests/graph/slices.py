@@ -1,0 +1,170 @@
+"""A plain numpy evaluator of one layer on one region, from the input regions that its maps name and nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.network import Layer, Network
+from graph.primitives import ChannelNorm, Concat, Contraction, Softmax, StepOp, Window
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Half-open intervals of batch, channels, rows and columns."""
+
+    batch: tuple[int, int]
+    channels: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def index(self) -> tuple[slice, slice, slice, slice]:
+        return (
+            slice(*self.batch),
+            slice(*self.channels),
+            slice(*self.rows),
+            slice(*self.columns),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        sizes = [part.stop - part.start for part in self.index]
+        return (sizes[0], sizes[1], sizes[2], sizes[3])
+
+
+def needed_region(network: Network, layer: Layer, position: int, region: Region) -> Region:
+    """Region of input `position` that `region` of the layer's output needs."""
+    tensor, maps = network.tensors[layer.inputs[position]], layer.maps[position]
+    return Region(
+        region.batch,
+        maps.channels.needed(*region.channels, tensor.channels),
+        maps.rows.needed(*region.rows, tensor.rows),
+        maps.columns.needed(*region.columns, tensor.columns),
+    )
+
+
+def evaluate_slice(network: Network, layer: Layer, inputs: Sequence[Floats], region: Region) -> Floats:
+    """`region` of the layer's output; `inputs` are whole (B, C, H, W) arrays, cropped here before use."""
+    needs = [needed_region(network, layer, i, region) for i in range(len(layer.inputs))]
+    crops = [array[need.index] for array, need in zip(inputs, needs, strict=True)]
+    result = _anchor(layer, crops, needs, region)
+    assert result.shape == region.shape
+    first, last = region.channels
+    for step in layer.steps:
+        if step.op is StepOp.RELU:
+            result = np.maximum(result, 0)
+        elif step.op is StepOp.CLIP:
+            result = np.clip(result, step.low, step.high)
+        else:
+            if step.tensor is not None:
+                operand = crops[step.tensor]
+                assert operand.shape == region.shape
+            elif step.parameter is not None:
+                operand = layer.parameters[step.parameter][first:last, None, None]
+            else:
+                assert step.scalar is not None
+                operand = np.float32(step.scalar)
+            result = result + operand if step.op is StepOp.ADD else result * operand
+    return result.astype(np.float32)
+
+
+def _anchor(layer: Layer, crops: Sequence[Floats], needs: Sequence[Region], region: Region) -> Floats:
+    anchor, crop, need = layer.anchor, crops[0], needs[0]
+    first, last = region.channels
+    if isinstance(anchor, Contraction):
+        return _contraction(layer, anchor, crop, need, region)
+    if isinstance(anchor, Window):
+        return _window(anchor, crop, need, region)
+    if isinstance(anchor, ChannelNorm):
+        reach = anchor.size // 2
+        squares = np.pad(crop**2, ((0, 0), (reach, reach), (0, 0), (0, 0)))
+        total = sum(squares[:, i : i + crop.shape[1]] for i in range(anchor.size))
+        normed = crop / (anchor.bias + anchor.alpha / anchor.size * total) ** anchor.beta
+        return normed[:, first:last].astype(np.float32)
+    if isinstance(anchor, Softmax):
+        powers = np.exp(crop - crop.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True))[:, first:last].astype(np.float32)
+    if isinstance(anchor, Concat):
+        return np.concatenate(list(crops), axis=1)
+    return crop
+
+
+def _patch(
+    anchor: Contraction | Window, crop: Floats, need: Region, region: Region, fill: float
+) -> tuple[Floats, tuple[int, int]]:
+    """The crop in a frame that holds every window of the region whole, and the windows' reach."""
+    dilations = (anchor.dilation_h, anchor.dilation_w) if isinstance(anchor, Contraction) else (1, 1)
+    reach = (
+        (anchor.kernel_h - 1) * dilations[0] + 1,
+        (anchor.kernel_w - 1) * dilations[1] + 1,
+    )
+    top = region.rows[0] * anchor.stride_h - anchor.pad_top
+    left = region.columns[0] * anchor.stride_w - anchor.pad_left
+    rows = (region.shape[2] - 1) * anchor.stride_h + reach[0]
+    columns = (region.shape[3] - 1) * anchor.stride_w + reach[1]
+    patch = np.full((*crop.shape[:2], rows, columns), fill, dtype=np.float32)
+    row, column = need.rows[0] - top, need.columns[0] - left
+    patch[:, :, row : row + crop.shape[2], column : column + crop.shape[3]] = crop
+    return patch, dilations
+
+
+def _taps(anchor: Contraction | Window, patch: Floats, dilations: tuple[int, int], region: Region) -> Floats:
+    """(kernel_h, kernel_w, B, C, rows, columns) of the elements that each window reads."""
+    rows, columns = region.shape[2:]
+    return np.stack(
+        [
+            np.stack(
+                [
+                    patch[
+                        :,
+                        :,
+                        i * dilations[0] : i * dilations[0]
+                        + (rows - 1) * anchor.stride_h
+                        + 1 : anchor.stride_h,
+                        j * dilations[1] : j * dilations[1]
+                        + (columns - 1) * anchor.stride_w
+                        + 1 : anchor.stride_w,
+                    ]
+                    for j in range(anchor.kernel_w)
+                ]
+            )
+            for i in range(anchor.kernel_h)
+        ]
+    )
+
+
+def _contraction(layer: Layer, anchor: Contraction, crop: Floats, need: Region, region: Region) -> Floats:
+    patch, dilations = _patch(anchor, crop, need, region, 0.0)
+    assert layer.weight is not None
+    taps = _taps(anchor, patch, dilations, region)
+    result = np.empty(region.shape, dtype=np.float32)
+    per_group_out = anchor.out_channels // anchor.groups
+    per_group_in = anchor.in_channels // anchor.groups
+    first, last = region.channels
+    for group in range(anchor.groups):
+        low, high = max(first, group * per_group_out), min(last, (group + 1) * per_group_out)
+        if low < high:
+            inputs = taps[:, :, :, group * per_group_in : (group + 1) * per_group_in]
+            result[:, low - first : high - first] = np.einsum(
+                "ijbcrq,kcij->bkrq", inputs, layer.weight[low:high], optimize=True
+            )
+    return result
+
+
+def _window(anchor: Window, crop: Floats, need: Region, region: Region) -> Floats:
+    patch, dilations = _patch(anchor, crop, need, region, np.nan)
+    taps = _taps(anchor, patch, dilations, region)
+    if anchor.mode == "max":
+        return np.nanmax(taps, axis=(0, 1))
+    total = np.nansum(taps, axis=(0, 1), dtype=np.float32)
+    if anchor.count_include_pad:
+        return total / np.float32(anchor.kernel_h * anchor.kernel_w)
+    return total / np.isfinite(taps).sum(axis=(0, 1)).astype(np.float32)
