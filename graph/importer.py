@@ -20,7 +20,7 @@ from graph.primitives import Move
 from graph.randomise import randomise_fills
 from graph.source import read_source
 from graph.values import IDENTITY, Value
-from graph.zoo import find_model
+from graph.zoo import find_model, zoo_names
 
 
 def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed: int = 0) -> Model:
@@ -47,7 +47,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
         if output not in folded.outputs:
             names.setdefault(output, name)
     network = build_network(
-        name=name_or_path if path.name != name_or_path.rsplit("/", 1)[-1] else path.stem,
+        name=name_or_path if name_or_path in zoo_names() else path.stem,
         batch=batch,
         inputs=list(inputs.values()),
         groups=fuse(items, outputs),

@@ -31,7 +31,7 @@ class AxisMap:
         """Input interval, clipped to [0, size), that output interval [start, stop) needs."""
         if self.whole:
             return (0, size)
-        low = max(0, start * self.stride + self.offset)
+        low = min(size, max(0, start * self.stride + self.offset))
         high = min(size, (stop - 1) * self.stride + self.offset + self.extent)
         return (low, max(low, high))
 

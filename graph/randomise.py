@@ -19,9 +19,9 @@ from graph.moments import Moments, joined
 
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 # How much of its mean every filter of some size loses. With none, rectified inputs drown in their mean and a
-# deep network gives nearly the same output for every image; with much of it, rounding errors grow from layer to
-# layer. With 0.1, rounding activations to fp16 changes no tensor of the zoo by 2e-3 of its largest element;
-# with 0.3 it changes some by 5e-3.
+# deep network gives nearly the same output for every image; with much of it, rounding errors grow from layer
+# to layer. With 0.1, rounding activations to fp16 changes no tensor of the zoo by 2e-3 of its largest
+# element; with 0.3 it changes some by 5e-3.
 _CENTRING = 0.1
 _SMALL_FAN_IN = 16
 _SPREAD = np.float32(0.1)

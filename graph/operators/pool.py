@@ -25,6 +25,10 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored:
     if dilations != (1, 1):
         raise operation.error(f"attribute dilations is {list(dilations)}; expected [1, 1]")
     rows, columns = window_axes(operation, value, operation.integers("kernel_shape", 2, 0))
+    for axis in (rows, columns):
+        if max(axis.pad_start, axis.pad_end) >= axis.kernel:
+            pads = [axis.pad_start, axis.pad_end]
+            raise operation.error(f"padding {pads} leaves windows empty; expected less than {axis.kernel}")
     if count_include_pad and (rows.extended or columns.extended):
         raise operation.error(
             "ceil_mode adds a partial window to an average that counts padding; expected ceil_mode 0, or "

@@ -67,8 +67,6 @@ def _window_axis(
             f"attribute auto_pad is {mode}; expected NOTSET, SAME_UPPER, SAME_LOWER or VALID"
         )
     start, end = pads
-    if max(pads) >= reach:
-        raise operation.error(f"padding {list(pads)} is not smaller than the window of {reach}")
     room = size + start + end - reach
     if room < 0:
         raise operation.error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +41,7 @@ class GraphBuilder:
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, dtype=np.int64))
 
-    def node(self, op_type: str, *inputs: str, **attributes: object) -> str:
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         output = f"t{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(op_type, inputs, [output], name=f"n{len(self.nodes)}_{op_type}", **attributes)

@@ -71,7 +71,7 @@ def evaluate_slice(network: Network, layer: Layer, inputs: Sequence[Floats], reg
                 operand = layer.parameters[step.parameter][first:last, None, None]
             else:
                 assert step.scalar is not None
-                operand = np.float32(step.scalar)
+                operand = np.full((1, 1, 1, 1), step.scalar, dtype=np.float32)
             result = result + operand if step.op is StepOp.ADD else result * operand
     return result.astype(np.float32)
 
@@ -87,11 +87,12 @@ def _anchor(layer: Layer, crops: Sequence[Floats], needs: Sequence[Region], regi
         reach = anchor.size // 2
         squares = np.pad(crop**2, ((0, 0), (reach, reach), (0, 0), (0, 0)))
         total = sum(squares[:, i : i + crop.shape[1]] for i in range(anchor.size))
-        normed = crop / (anchor.bias + anchor.alpha / anchor.size * total) ** anchor.beta
+        normed: Floats = crop / (anchor.bias + anchor.alpha / anchor.size * total) ** anchor.beta
         return normed[:, first:last].astype(np.float32)
     if isinstance(anchor, Softmax):
         powers = np.exp(crop - crop.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True))[:, first:last].astype(np.float32)
+        shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+        return shares[:, first:last].astype(np.float32)
     if isinstance(anchor, Concat):
         return np.concatenate(list(crops), axis=1)
     return crop
@@ -162,9 +163,11 @@ def _contraction(layer: Layer, anchor: Contraction, crop: Floats, need: Region, 
 def _window(anchor: Window, crop: Floats, need: Region, region: Region) -> Floats:
     patch, dilations = _patch(anchor, crop, need, region, np.nan)
     taps = _taps(anchor, patch, dilations, region)
+    result: Floats
     if anchor.mode == "max":
-        return np.nanmax(taps, axis=(0, 1))
-    total = np.nansum(taps, axis=(0, 1), dtype=np.float32)
-    if anchor.count_include_pad:
-        return total / np.float32(anchor.kernel_h * anchor.kernel_w)
-    return total / np.isfinite(taps).sum(axis=(0, 1)).astype(np.float32)
+        result = np.nanmax(taps, axis=(0, 1))
+    elif anchor.count_include_pad:
+        result = np.nansum(taps, axis=(0, 1)) / np.float32(anchor.kernel_h * anchor.kernel_w)
+    else:
+        result = np.nanmean(taps, axis=(0, 1))
+    return result

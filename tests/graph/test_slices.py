@@ -117,7 +117,7 @@ def test_zoo_layers(name: str) -> None:
     generator = np.random.default_rng(1)
     picked = list(model.network.layers)
     kinds = {type(layer.anchor) for layer in picked}
-    generator.shuffle(picked)  # type: ignore[arg-type]
+    generator.shuffle(picked)
     small = [
         layer
         for kind in kinds

@@ -1,0 +1,144 @@
+"""Files that cannot be read: the message names the file, the place, what was found and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper
+
+from graph.errors import ModelError
+from graph.importer import load_model
+from graph.zoo import find_model, zoo_names
+from tests.graph.onnx_helpers import GraphBuilder
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ModelError, match=r"no_such\.onnx: does not exist; .*resnet50"):
+        load_model("no_such.onnx")
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a directory"):
+        load_model(str(tmp_path))
+
+
+def test_zoo_files_exist() -> None:
+    assert len(zoo_names()) == 9
+    assert all(find_model(name).suffix == ".onnx" for name in zoo_names())
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"hello, world" * 50, b"\xff" * 1000])
+def test_not_an_onnx_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.onnx: not "):
+        load_model(str(path))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_file(fraction: float, tmp_path: Path) -> None:
+    data = find_model("squeezenet").read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[: int(len(data) * fraction)])
+    with pytest.raises(ModelError, match=r"cut\.onnx"):
+        load_model(str(path))
+
+
+def test_cycle(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    builder.input("x", 1, 4, 6, 6)
+    builder.nodes.append(helper.make_node("Add", ["x", "b"], ["a"], name="first"))
+    builder.nodes.append(helper.make_node("Relu", ["a"], ["b"], name="second"))
+    path = tmp_path / "cycle.onnx"
+    path.write_bytes(builder.model("b").SerializeToString())
+    with pytest.raises(ModelError, match=r"cycle\.onnx: not a valid ONNX model"):
+        load_model(str(path))
+
+
+def test_all_unsupported_operators_at_once(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 4, 6, 6)
+    y = builder.node("Sin", builder.node("Transpose", builder.node("Sin", x), perm=[0, 1, 3, 2]))
+    with pytest.raises(ModelError) as caught:
+        load_model(builder.save(tmp_path, y))
+    assert "Sin (n0_Sin, n2_Sin); Transpose (n1_Transpose)" in str(caught.value)
+
+
+def test_shufflenet_is_not_supported_yet() -> None:
+    with pytest.raises(
+        ModelError, match=r"light_shufflenet\.onnx: unsupported operators: Transpose \(n8, n21"
+    ):
+        load_model("shufflenet")
+
+
+def test_other_domain(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    builder.input("x", 1, 4, 6, 6)
+    builder.nodes.append(helper.make_node("Relu", ["x"], ["y"], name="mine", domain="my.domain"))
+    model = builder.model("y")
+    model.opset_import.append(helper.make_opsetid("my.domain", 1))
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    for size in (1, 4, 6, 6):
+        dims.add().dim_value = size
+    path = tmp_path / "domain.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"my\.domain\.Relu \(mine\)"):
+        load_model(str(path))
+
+
+def test_dynamic_rows(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", "N", 4, "height", 6))
+    with pytest.raises(ModelError, match=r"input 'x': dimension 2 is dynamic \('height'\).*--batch.*static"):
+        load_model(builder.save(tmp_path, y))
+
+
+def test_wrong_rank_and_type(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", 1, 4, 6))
+    with pytest.raises(ModelError, match="input 'x': 3 dimensions"):
+        load_model(builder.save(tmp_path, y))
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", 1, 4, 6, 6))
+    model = onnx.load(builder.save(tmp_path, y))
+    for item in (model.graph.input[0], model.graph.output[0]):
+        item.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    path = tmp_path / "half.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"half\.onnx: input 'x': element type FLOAT16; expected FLOAT"):
+        load_model(str(path))
+
+
+def test_inputs_that_disagree_about_the_batch(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    a, b = builder.input("a", 1, 4, 6, 6), builder.input("b", 2, 4, 6, 6)
+    y = builder.node("Concat", builder.node("Relu", a), builder.node("Relu", b), axis=1)
+    path = tmp_path / "two.onnx"
+    model = builder.model(y)
+    for size in (1, 8, 6, 6):
+        model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = size
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="different batches"):
+        load_model(str(path))
+
+
+def test_constant_output(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    builder.input("x", 1, 4, 6, 6)
+    y = builder.node("Relu", builder.random(1, 4))
+    with pytest.raises(ModelError, match="output 't0' is a constant"):
+        load_model(builder.save(tmp_path, y))
+
+
+def test_batch_below_one() -> None:
+    with pytest.raises(ModelError, match="batch is 0; expected at least 1"):
+        load_model("squeezenet", batch=0)
+
+
+def test_old_opset(tmp_path: Path) -> None:
+    builder = GraphBuilder(opset=6)
+    y = builder.node("Relu", builder.input("x", 1, 4, 6, 6))
+    with pytest.raises(ModelError, match="opset 6; expected 7 or later"):
+        load_model(builder.save(tmp_path, y))

@@ -1,0 +1,219 @@
+"""Each operator's attributes against onnxruntime, whole and in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.errors import ModelError
+from graph.importer import load_model
+from graph.primitives import Contraction, Move, StepOp, Window
+from tests.graph.checking import check_model
+from tests.graph.onnx_helpers import GraphBuilder
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"pads": [2, 0, 1, 3], "strides": [2, 1]},
+        {"dilations": [2, 3], "pads": [1, 2, 3, 0]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 3]},
+        {"auto_pad": "VALID"},
+        {"pads": [4, 3, 5, 3], "strides": [1, 2]},
+        {"group": 2},
+    ],
+    ids=str,
+)
+def test_conv(attributes: dict[str, object], tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    groups = int(str(attributes.get("group", 1)))
+    x = builder.input("x", 1, 4, 9, 11)
+    y = builder.node("Conv", x, builder.random(6, 4 // groups, 3, 3), builder.random(6), **attributes)
+    check_model(load_model(builder.save(tmp_path, y), batch=2))
+
+
+def test_depthwise_conv(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 5, 7, 7)
+    y = builder.node("Conv", x, builder.random(10, 1, 3, 3), group=5, pads=[1, 1, 1, 1])
+    model = load_model(builder.save(tmp_path, y))
+    anchor = model.network.layers[0].anchor
+    assert isinstance(anchor, Contraction) and anchor.groups == 5 and anchor.out_channels == 10
+    check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes"),
+    [
+        ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+        ("MaxPool", {"kernel_shape": [3, 2], "strides": [2, 3], "ceil_mode": 1, "pads": [1, 0, 1, 1]}),
+        ("AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+        ("AveragePool", {"kernel_shape": [2, 3], "pads": [1, 0, 0, 2]}),
+        ("GlobalAveragePool", {}),
+        ("GlobalMaxPool", {}),
+    ],
+    ids=str,
+)
+def test_pools(op_type: str, attributes: dict[str, object], tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node(op_type, builder.input("x", 1, 3, 8, 10), **attributes)
+    check_model(load_model(builder.save(tmp_path, y), batch=2))
+
+
+def test_ceil_mode_that_counts_padding_is_refused(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 3, 8, 8)
+    y = builder.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, count_include_pad=1)
+    with pytest.raises(ModelError, match="AveragePool node 'n0_AveragePool': ceil_mode"):
+        load_model(builder.save(tmp_path, y))
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("bias", [(7,), (1, 7), (1,), ()])
+def test_gemm_over_a_map(transposed: int, bias: tuple[int, ...], tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    flat = builder.node("Reshape", builder.input("x", 1, 3, 4, 5), builder.integers(1, -1))
+    weight = builder.random(7, 60) if transposed else builder.random(60, 7)
+    y = builder.node("Gemm", flat, weight, builder.random(*bias), transB=transposed, alpha=0.5, beta=2.0)
+    model = load_model(builder.save(tmp_path, y), batch=3)
+    layer = model.network.layers[0]
+    assert layer.anchor == Contraction(7, 3, 4, 5)
+    assert [step.op for step in layer.steps] == [StepOp.ADD]
+    check_model(model)
+
+
+def test_matrix_network_with_batch_norm(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("MatMul", builder.input("x", "N", 6), builder.random(6, 8))
+    y = builder.node("Add", y, builder.random(8))
+    vectors = [builder.random(8) for _ in range(3)]
+    y = builder.node("BatchNormalization", y, *vectors, builder.random(8, positive=True))
+    y = builder.node(
+        "Clip", y, builder.constant(np.array(0, np.float32)), builder.constant(np.array(6, np.float32))
+    )
+    y = builder.node("Softmax", builder.node("Gemm", y, builder.random(8, 4)), axis=-1)
+    model = load_model(builder.save(tmp_path, y), batch=4)
+    assert model.input_shapes == {"x": (4, 6)}
+    steps = model.network.layers[0].steps
+    assert [step.op for step in steps] == [StepOp.ADD, StepOp.CLIP]
+    assert (steps[1].low, steps[1].high) == (0.0, 6.0)
+    check_model(model)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 12, 13])
+def test_views_and_old_softmax(opset: int, tmp_path: Path) -> None:
+    builder = GraphBuilder(opset)
+    x = builder.input("x", 1, 4, 5, 5)
+    y = builder.node("GlobalAveragePool", builder.node("Conv", x, builder.random(6, 4, 1, 1)))
+    y = builder.node("Dropout", builder.node("Identity", y))
+    if opset < 13:
+        y = builder.node("Squeeze", y, axes=[2, 3])
+        y = builder.node("Unsqueeze", builder.node("Softmax", y), axes=[2, 3])
+    else:
+        y = builder.node("Squeeze", y, builder.integers(2, 3))
+        y = builder.node("Unsqueeze", builder.node("Softmax", y), builder.integers(-1, -2))
+    y = builder.node("Reshape", y, builder.integers(0, 6))
+    model = load_model(builder.save(tmp_path, y), batch=2)
+    assert len(model.network.layers) == 3
+    assert model.network.tensors[-1].name == y
+    check_model(model)
+
+
+def test_shape_arithmetic_is_folded(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", "batch", 2, 3, 4)
+    y = builder.node("Relu", x)
+    first = builder.node("Gather", builder.node("Shape", y), builder.constant(np.array(0, np.int64)), axis=0)
+    target = builder.node(
+        "Concat", builder.node("Unsqueeze", first, builder.integers(0)), builder.integers(-1), axis=0
+    )
+    y = builder.node("Gemm", builder.node("Reshape", y, target), builder.random(24, 5))
+    model = load_model(builder.save(tmp_path, y), batch=3)
+    assert [type(layer.anchor) for layer in model.network.layers] == [Move, Contraction]
+    check_model(model)
+
+
+def test_sum_of_three_and_products(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 4, 6, 6)
+    a = builder.node("Conv", x, builder.random(4, 4, 1, 1))
+    b = builder.node("MaxPool", x, kernel_shape=[1, 1])
+    y = builder.node("Sum", a, b, x)
+    y = builder.node("Mul", y, builder.constant(np.array([0.5], dtype=np.float32)))
+    y = builder.node("Mul", builder.node("Relu", y), x)
+    model = load_model(builder.save(tmp_path, y), batch=2)
+    check_model(model)
+    last = model.network.layers[-1]
+    assert isinstance(last.anchor, Window)
+    assert [step.op for step in last.steps] == [
+        StepOp.ADD,
+        StepOp.ADD,
+        StepOp.MUL,
+        StepOp.RELU,
+        StepOp.MUL,
+    ]
+
+
+def test_outputs_that_are_views_of_one_tensor_or_of_an_input(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 4, 1, 1)
+    y = builder.node("Flatten", builder.node("Relu", x))
+    z = builder.node("Identity", x)
+    model = load_model(builder.save(tmp_path, y, z))
+    names = [model.network.tensors[index].name for index in model.network.outputs]
+    assert names == [y, z]
+    check_model(model)
+
+
+Build = Callable[[GraphBuilder, str], str]
+
+REFUSED: dict[str, tuple[Build, str]] = {
+    "kernel larger than the map": (
+        lambda b, x: b.node("Conv", x, b.random(2, 3, 9, 1)),
+        "a window of 9 does not fit 8",
+    ),
+    "weight is an activation": (lambda b, x: b.node("Conv", x, b.node("Relu", x)), "expected a constant"),
+    "wrong channels": (lambda b, x: b.node("Conv", x, b.random(2, 4, 1, 1)), "on 3 channels"),
+    "transA": (
+        lambda b, x: b.node("Gemm", b.node("Flatten", x), b.random(1, 4), transA=1),
+        "attribute transA is 1; expected 0",
+    ),
+    "softmax over a map": (lambda b, x: b.node("Softmax", x, axis=1), "softmax along dimension 1"),
+    "concat of rows": (lambda b, x: b.node("Concat", x, x, axis=2), "attribute axis is 2; expected 1"),
+    "reshape that moves channels": (
+        lambda b, x: b.node("Reshape", x, b.integers(1, 8, 3, 8)),
+        "Reshape from \\[1, 3, 8, 8\\] to \\[1, 8, 3, 8\\] is not supported",
+    ),
+    "full-map constant": (
+        lambda b, x: b.node("Add", x, b.random(3, 8, 8)),
+        "expected one number or one per channel",
+    ),
+    "broadcast of activations": (
+        lambda b, x: b.node("Mul", x, b.node("GlobalAveragePool", x)),
+        "expected equal shapes",
+    ),
+    "even LRN": (lambda b, x: b.node("LRN", x, size=4), "attribute size is 4; expected an odd number"),
+    "pool of padding only": (
+        lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], pads=[0, 0, 2, 0]),
+        "padding \\[0, 2\\] leaves windows empty; expected less than 2",
+    ),
+    "dilated pool": (
+        lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2]),
+        "attribute dilations is \\[2, 2\\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str, tmp_path: Path) -> None:
+    build, message = REFUSED[case]
+    builder = GraphBuilder()
+    path = builder.save(tmp_path, build(builder, builder.input("x", 1, 3, 8, 8)))
+    with pytest.raises(ModelError, match=message) as caught:
+        load_model(path)
+    assert path in str(caught.value) and "node 'n" in str(caught.value)
