@@ -1,0 +1,235 @@
+"""The machine: an accelerator's description, read from a YAML file and checked.
+
+No figure of a machine is in code, so that describing another one takes a file and nothing else;
+docs/machines.md describes every key.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from configs.reading import read_yaml
+from hwmodel.errors import MachineError
+from hwmodel.machine_parts import (
+    MOST,
+    Cycles,
+    Dma,
+    Energy,
+    Links,
+    Matrix,
+    Memories,
+    Part,
+    SystemDma,
+    Vector,
+)
+from hwmodel.machine_table import MachineTable
+
+__all__ = ["Machine", "MachineError", "MachineTable", "load_machine", "machine_names"]
+
+MOST_CORES = 1024
+
+_ELEMENT_BYTES = {"fp16": 2, "fp32": 4, "int8": 1}
+
+# What `varied` can change: a name, the keys of the figures, and the least that each may become.
+_VARIABLE: dict[str, tuple[tuple[tuple[str, ...], ...], int]] = {
+    "cores": ((("cores",),), 1),
+    "lanes": ((("vector", "lanes"),), 1),
+    "l1": ((("memories", "l1", "bytes"),), 1),
+    "weights": ((("memories", "weights", "bytes"),), 1),
+    "accumulator": ((("memories", "accumulator", "bytes"),), 1),
+    "llb": ((("memories", "llb", "bytes"),), 1),
+    "dram_bandwidth": (
+        (("links", "dram", "read_bytes_per_cycle"), ("links", "dram", "write_bytes_per_cycle")),
+        1,
+    ),
+    "llb_bandwidth": (
+        (("links", "llb", "read_bytes_per_cycle"), ("links", "llb", "write_bytes_per_cycle")),
+        1,
+    ),
+    "exchange_bandwidth": ((("links", "exchange", "bytes_per_cycle"),), 1),
+    "dma_bandwidth": ((("dma", "bytes_per_cycle"),), 1),
+    "launch": ((("launch_cycles",),), 0),
+}
+
+
+class Machine(Part):
+    """One accelerator. Sizes are bytes of one core (or, for the LLB, of one cluster), rates bytes per cycle.
+
+    Clusters are independent and alike, so everything but `clusters` describes one of them.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str
+    assumed: Annotated[tuple[str, ...], Field(strict=False)]
+    clock_ghz: Annotated[float, Field(gt=0)]
+    element: Literal["fp16", "fp32", "int8"]
+    clusters: Annotated[int, Field(ge=1, le=MOST_CORES)]
+    cores: Annotated[int, Field(ge=1, le=MOST_CORES)]
+    matrix: Matrix
+    vector: Vector
+    dma: Dma
+    system_dma: SystemDma | None
+    memories: Memories
+    links: Links
+    launch_cycles: Cycles
+    barrier_cycles: Cycles
+    concurrent_kernels: bool
+    energy: Energy
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one activation or weight."""
+        return _ELEMENT_BYTES[self.element]
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Multiply-accumulates of one core's matrix engine in a cycle."""
+        return self.matrix.unrolling.macs
+
+    def table(self) -> MachineTable:
+        """The same figures for compiled code."""
+        unrolling, links, system = self.matrix.unrolling, self.links, self.system_dma
+        return MachineTable(
+            cores=self.cores,
+            element_bytes=self.element_bytes,
+            f_pixels=unrolling.out_pixels,
+            f_rows=unrolling.out_rows,
+            f_columns=unrolling.out_columns,
+            f_out_channels=unrolling.out_channels,
+            f_in_channels=unrolling.in_channels,
+            matrix_issue=self.matrix.issue_cycles,
+            matrix_drain=self.matrix.drain_cycles,
+            lanes=self.vector.lanes,
+            dma_bytes=self.dma.bytes_per_cycle,
+            dma_startup=self.dma.startup_cycles,
+            sdma_bytes=system.bytes_per_cycle if system else 0,
+            sdma_startup=system.startup_cycles if system else 0,
+            l1_bytes=self.memories.l1.bytes,
+            weights_bytes=self.memories.weights.bytes,
+            accumulator_bytes=self.memories.accumulator.bytes,
+            llb_bytes=self.memories.llb.bytes,
+            dram_read=links.dram.read_bytes_per_cycle,
+            dram_write=links.dram.write_bytes_per_cycle,
+            dram_shared=int(links.dram.shared),
+            llb_read=links.llb.read_bytes_per_cycle,
+            llb_write=links.llb.write_bytes_per_cycle,
+            llb_shared=int(links.llb.shared),
+            exchange=links.exchange.bytes_per_cycle,
+            launch=self.launch_cycles,
+        )
+
+    def varied(self, **factors: float) -> Machine:
+        """This machine with some figures multiplied, rounded down; the name tells which.
+
+        Names of factors: cores, lanes, l1, weights, accumulator, llb, dram_bandwidth, llb_bandwidth,
+        exchange_bandwidth, dma_bandwidth, launch. Raises MachineError on another name, a factor that is not a
+        positive number, or a machine that is impossible (such as an LLB smaller than L1).
+        """
+        data = self.model_dump()
+        for name, factor in factors.items():
+            if name not in _VARIABLE:
+                raise MachineError(
+                    f"{self.name}: cannot vary {name!r}, expected one of {', '.join(_VARIABLE)}"
+                )
+            if not (math.isfinite(factor) and 0 < factor <= MOST):
+                raise MachineError(f"{self.name}: factor of {name} is {factor}, expected a positive number")
+            keys, least = _VARIABLE[name]
+            for path in keys:
+                part = data
+                for key in path[:-1]:
+                    part = part[key]
+                part[path[-1]] = max(least, math.floor(part[path[-1]] * factor))
+        data["name"] = "-".join([self.name, *(f"{name}x{factor:g}" for name, factor in factors.items())])
+        return _validated(data, data["name"])
+
+
+def machine_names() -> list[str]:
+    """Names of the machines that ship with the project, sorted."""
+    entries = files("configs.machines").iterdir()
+    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+
+
+def load_machine(name_or_path: str | Path) -> Machine:
+    """The machine with this name, or, if it is a Path, ends in .yaml or .yml or has a slash, in this file.
+
+    Raises MachineError with one line that names the file, the key, its value and what was expected.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text:
+        return _read(Path(name_or_path), text)
+    names = machine_names()
+    if text not in names:
+        raise MachineError(
+            f"no machine is called {text!r}, expected {', '.join(names)} or a path to a .yaml file"
+        )
+    return _read(files("configs.machines").joinpath(f"{text}.yaml"), f"{text}.yaml")
+
+
+def _read(file: Any, shown: str) -> Machine:
+    try:
+        data = read_yaml(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MachineError(f"{shown}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise MachineError(f"{shown}: is not UTF-8 text (byte {error.start})") from error
+    except yaml.YAMLError as error:
+        raise MachineError(f"{shown}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise MachineError(f"{shown}: holds {_shown(data)}, expected a mapping of keys to values")
+    return _validated(data, shown)
+
+
+def _validated(data: dict[str, Any], shown: str) -> Machine:
+    try:
+        return Machine.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise MachineError(f"{shown}: {_problem(dict(problems[0]))}{more}") from error
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "tuple_type": "a list",
+    "finite_number": "a finite number",
+    "string_too_short": "some text",
+}
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    """One line about an error of pydantic: key, value, what was expected."""
+    key = ".".join(str(part) for part in problem["loc"])
+    kind, limits = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return f"{key}.{limits['error']}" if key else str(limits["error"])
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        return f"{key} is {_shown(problem['input'])}, but no such key is known"
+    comparisons = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le"}
+    if kind in comparisons:
+        words = {"ge": "at least", "gt": "more than", "le": "at most"}[comparisons[kind]]
+        expected = f"{words} {limits[comparisons[kind]]}"
+    elif kind == "literal_error":
+        expected = str(limits["expected"])
+        if key == "dma.queues":
+            expected += ", since more queues are not supported yet"
+    else:
+        expected = _EXPECTED.get(kind, str(problem["msg"]))
+    return f"{key} is {_shown(problem['input'])}, expected {expected}"

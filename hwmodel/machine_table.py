@@ -1,0 +1,40 @@
+"""A machine as a named tuple of plain integers: compiled code takes no pydantic model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class MachineTable(NamedTuple):
+    """The figures of a machine that decide cycles and what fits; `hwmodel.machine.Machine.table` makes it.
+
+    Rates are bytes per cycle. An unrolling factor that the machine lacks is 1, `sdma_bytes` is 0 where there
+    is no system DMA, and the `_shared` flags are 1 where both directions of a link are one resource.
+    """
+
+    cores: int
+    element_bytes: int
+    f_pixels: int
+    f_rows: int
+    f_columns: int
+    f_out_channels: int
+    f_in_channels: int
+    matrix_issue: int
+    matrix_drain: int
+    lanes: int
+    dma_bytes: int
+    dma_startup: int
+    sdma_bytes: int
+    sdma_startup: int
+    l1_bytes: int
+    weights_bytes: int
+    accumulator_bytes: int
+    llb_bytes: int
+    dram_read: int
+    dram_write: int
+    dram_shared: int
+    llb_read: int
+    llb_write: int
+    llb_shared: int
+    exchange: int
+    launch: int
