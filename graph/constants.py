@@ -6,6 +6,7 @@ weights are asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,12 +35,25 @@ def is_fill(array: Array) -> bool:
     return bool(array.flat[array.size - 1] == first) and bool((array == first).all())
 
 
+def is_weight(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor has several float elements, so that no shape or limit can depend on it."""
+    return bool(tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > 1)
+
+
 def initializer_value(tensor: onnx.TensorProto, weights: bool) -> Array:
-    """Value of an initializer; without `weights`, several float elements become a fill of zero."""
+    """Value of an initializer; without `weights`, several float elements become a fill of zero.
+
+    Raises ModelError (without the file's name) when its data do not fit its type and shape.
+    """
     shape = tuple(tensor.dims)
-    if not weights and tensor.data_type == onnx.TensorProto.FLOAT and int(np.prod(shape)) > 1:
+    if not weights and is_weight(tensor):
         return fill(np.float32(0), shape)
-    return np.asarray(numpy_helper.to_array(tensor))
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"initializer {tensor.name!r} of shape {list(shape)} cannot be read ({error})"
+        ) from error
 
 
 def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -> list[Array]:
@@ -48,7 +62,10 @@ def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -
     Raises ModelError (without the file's name) when the node cannot be evaluated.
     """
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    view = _view(node.op_type, inputs, attributes)
+    try:
+        view = _view(node.op_type, inputs, attributes)
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise ModelError(f"{node.op_type} of constants cannot be evaluated ({error})") from error
     return [view] if view is not None else _by_reference(node, inputs, opset)
 
 

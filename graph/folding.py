@@ -44,7 +44,10 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     batch, and outputs that do not depend on an input.
     """
     graph = source.proto.graph
-    constants = {item.name: initializer_value(item, weights) for item in graph.initializer}
+    try:
+        constants = {item.name: initializer_value(item, weights) for item in graph.initializer}
+    except ModelError as error:
+        raise ModelError(f"{source.path}: {error}") from error
     declared = [item for item in graph.input if item.name not in constants]
     shapes, file_batch = _input_shapes(source, declared)
     shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])

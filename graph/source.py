@@ -10,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import external_data_helper
 
+from graph.constants import is_weight
 from graph.errors import ModelError
 
 MINIMUM_OPSET = 7
@@ -26,7 +27,7 @@ class Source:
 
 
 def read_source(path: Path, weights: bool) -> Source:
-    """Read and check a file; `weights` says whether data in side files is read too.
+    """Read and check a file; `weights` says whether weights in side files are read too.
 
     Raises ModelError when the file is not a valid ONNX model or its opset is older than `MINIMUM_OPSET`.
     """
@@ -41,11 +42,12 @@ def read_source(path: Path, weights: bool) -> Source:
             f"{path}: not an ONNX file, or an empty one; expected a graph with at least one node"
         )
     _check(path, proto, len(data))
-    if weights:
-        try:
-            external_data_helper.load_external_data_for_model(proto, str(path.parent))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise ModelError(f"{path}: its external data cannot be read ({error})") from error
+    try:
+        for item in proto.graph.initializer:
+            if external_data_helper.uses_external_data(item) and (weights or not is_weight(item)):
+                external_data_helper.load_external_data_for_tensor(item, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path}: its external data cannot be read ({error})") from error
     return Source(path, proto, hashlib.sha256(data).hexdigest(), _opset(path, proto))
 
 
@@ -56,7 +58,8 @@ def _check(path: Path, proto: onnx.ModelProto, size_bytes: int) -> None:
             onnx.checker.check_model(str(path))
         else:
             onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        # The checker's own message cannot always be decoded when a name in a broken file is no text.
         raise ModelError(f"{path}: not a valid ONNX model: {str(error).strip()}") from error
     if proto.graph.sparse_initializer:
         name = proto.graph.sparse_initializer[0].values.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import onnx
@@ -142,3 +144,27 @@ def test_old_opset(tmp_path: Path) -> None:
     y = builder.node("Relu", builder.input("x", 1, 4, 6, 6))
     with pytest.raises(ModelError, match="opset 6; expected 7 or later"):
         load_model(builder.save(tmp_path, y))
+
+
+def test_damaged_bytes_raise_nothing_else(tmp_path: Path) -> None:
+    """Whatever single byte is wrong, the file loads or the error is a ModelError."""
+    builder = GraphBuilder()
+    x = builder.input("x", "N", 3, 8, 8)
+    y = builder.node("Relu", builder.node("Conv", x, builder.random(2, 3, 1, 1), builder.random(2)))
+    shape = builder.node("Concat", builder.integers(0), builder.integers(-1), axis=0)
+    y = builder.node("Gemm", builder.node("Reshape", y, shape), builder.random(128, 2))
+    path = Path(builder.save(tmp_path, y))
+    data = path.read_bytes()
+    weights_at = {place for item in builder.initializers for place in _range(data, item.raw_data)}
+    generator = random.Random(0)
+    for place in (place for place in range(len(data)) if place not in weights_at):
+        damaged = bytearray(data)
+        damaged[place] = generator.randrange(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ModelError):
+            load_model(str(path), weights=False)
+
+
+def _range(data: bytes, part: bytes) -> range:
+    start = data.find(part)
+    return range(start, start + len(part)) if len(part) > 64 else range(0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from graph.errors import ModelError
@@ -168,6 +169,26 @@ def test_outputs_that_are_views_of_one_tensor_or_of_an_input(tmp_path: Path) -> 
     names = [model.network.tensors[index].name for index in model.network.outputs]
     assert names == [y, z]
     check_model(model)
+
+
+def test_external_data(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    flat = builder.node("Reshape", builder.input("x", 1, 3, 4, 5), builder.integers(1, 60))
+    y = builder.node("Gemm", flat, builder.random(60, 7))
+    path = builder.save(tmp_path, y)
+    onnx.save_model(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location="side.bin",
+        size_threshold=0,
+    )
+    check_model(load_model(path, batch=2))
+    assert load_model(path, batch=2, weights=False).network.layers[0].anchor == Contraction(7, 3, 4, 5)
+    (tmp_path / "side.bin").unlink()
+    with pytest.raises(ModelError, match=r"test\.onnx: .*side\.bin"):
+        load_model(path)
 
 
 Build = Callable[[GraphBuilder, str], str]
