@@ -1,0 +1,138 @@
+"""Orders in which a program may run: what its waits and the queues of its engines allow.
+
+Every instruction and every system copy has a position, counted through all steps in program order. An order
+is a list of positions. Links arbitrate in time only, so they order nothing here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwmodel.errors import KernelError
+from hwmodel.isa import Instruction, Op, Program, Ref
+
+# An engine: its name and its core; the system DMA is of no core.
+Engine = tuple[str, int]
+
+SYSTEM_DMA: Engine = ("system", -1)
+
+_ENGINES = {
+    Op.LAUNCH: ("matrix", "vector"),
+    Op.LOAD: ("dma",),
+    Op.LOADW: ("dma",),
+    Op.STORE: ("dma",),
+    Op.BROADCAST: ("dma",),
+    Op.CONV: ("matrix",),
+    Op.VECTOR: ("vector",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An instruction of a step's kernel or, from len(instructions) on, one of the step's system copies."""
+
+    step: int
+    index: int
+
+
+def engines(instruction: Instruction) -> list[Engine]:
+    """The queues that an instruction goes through, one per engine of each of its cores."""
+    return [(engine, core) for engine in _ENGINES[instruction.op] for core in instruction.cores]
+
+
+def positions(program: Program) -> list[Position]:
+    """All instructions and system copies in program order."""
+    found = []
+    for step, launch in enumerate(program.steps):
+        if launch.kernel not in program.kernels:
+            raise KernelError(f"step {step} launches kernel {launch.kernel!r}, which is not in the program")
+        count = len(program.kernels[launch.kernel].instructions)
+        copies = sorted(range(len(launch.copies)), key=lambda i: launch.copies[i].position)
+        placed = 0
+        for copy in copies:
+            at = launch.copies[copy].position
+            if not 0 <= at <= count:
+                raise KernelError(f"step {step}: copy {copy} is placed after {at} of {count} instructions")
+            found += [Position(step, index) for index in range(placed, at)]
+            found.append(Position(step, count + copy))
+            placed = at
+        found += [Position(step, index) for index in range(placed, count)]
+    return found
+
+
+def predecessors(program: Program, sequence: Sequence[Position] | None = None) -> list[list[int]]:
+    """For every position, the earlier ones that it waits for or that are before it in a queue of its engines.
+
+    Raises KernelError where a wait does not point backwards or an event is not bound.
+    """
+    sequence = positions(program) if sequence is None else sequence
+    place = {(at.step, at.index): number for number, at in enumerate(sequence)}
+    last: dict[Engine, int] = {}
+    result: list[list[int]] = []
+    for number, at in enumerate(sequence):
+        launch = program.steps[at.step]
+        instructions = program.kernels[launch.kernel].instructions
+        refs: list[Ref]
+        if at.index < len(instructions):
+            instruction = instructions[at.index]
+            refs = [Ref(at.step, index) for index in instruction.waits]
+            for event in instruction.events:
+                if event not in launch.events:
+                    raise KernelError(f"step {at.step}, instruction {at.index}: event {event!r} is not bound")
+                refs.extend(launch.events[event])
+            queues = engines(instruction)
+        else:
+            refs = list(launch.copies[at.index - len(instructions)].waits)
+            queues = [SYSTEM_DMA]
+        before = {last[queue] for queue in queues if queue in last}
+        for ref in refs:
+            target = place.get((ref.step, ref.index), number)
+            if target >= number:
+                raise KernelError(
+                    f"step {at.step}, instruction {at.index} waits for instruction {ref.index} "
+                    f"of step {ref.step}, which is not before it"
+                )
+            before.add(target)
+        last.update(dict.fromkeys(queues, number))
+        result.append(sorted(before))
+    return result
+
+
+def program_order(program: Program) -> list[int]:
+    """The order in which the program lists its instructions."""
+    return list(range(len(positions(program))))
+
+
+def latest_first(program: Program) -> list[int]:
+    """The order that always runs the allowed instruction that the program lists last."""
+    return _topological(predecessors(program), lambda position: -position)
+
+
+def random_order(program: Program, rng: np.random.Generator) -> list[int]:
+    """An order in which each instruction has a random rank, and the lowest that is allowed runs."""
+    before = predecessors(program)
+    rank = rng.permutation(len(before)).tolist()
+    return _topological(before, lambda position: int(rank[position]))
+
+
+def _topological(before: list[list[int]], key: Callable[[int], int]) -> list[int]:
+    after: list[list[int]] = [[] for _ in before]
+    missing = [len(earlier) for earlier in before]
+    for position, earlier in enumerate(before):
+        for other in earlier:
+            after[other].append(position)
+    ready = [(key(position), position) for position, count in enumerate(missing) if count == 0]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, position = heapq.heappop(ready)
+        order.append(position)
+        for other in after[position]:
+            missing[other] -= 1
+            if missing[other] == 0:
+                heapq.heappush(ready, (key(other), other))
+    return order
