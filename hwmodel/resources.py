@@ -1,9 +1,9 @@
 """Numbers of the resources that instructions hold: engines of cores, link directions and exchange ports.
 
 Core c has its matrix engine at 3c, vector engine at 3c + 1 and DMA queue at 3c + 2. From base = 3 x cores
-on: reads and writes of the DRAM link, reads and writes of the LLB link, the system DMA into and out of the LLB,
-then for every core its exchange port outwards and inwards. A link whose directions are one has only the number
-of its reads in use.
+on: reads and writes of the DRAM link, reads and writes of the LLB link, the system DMA into and out of the
+LLB, then for every core its exchange port outwards and inwards. A link whose directions are one has only the
+number of its reads in use.
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""Energy: counts times the machine's table."""
+
+from __future__ import annotations
+
+from hwmodel.counts import Counts
+from hwmodel.machine import Machine
+
+# Each count and what one of it costs. Energies ship as assumed figures, so ratios say more than sums.
+_PRICES = {
+    "dram_read_bytes": "dram_read_pj_per_byte",
+    "dram_write_bytes": "dram_write_pj_per_byte",
+    "llb_read_bytes": "llb_read_pj_per_byte",
+    "llb_write_bytes": "llb_write_pj_per_byte",
+    "exchange_bytes": "exchange_pj_per_byte",
+    "macs": "mac_pj",
+    "vector_operations": "vector_op_pj",
+    "l1_read_bytes": "l1_read_pj_per_byte",
+    "l1_write_bytes": "l1_write_pj_per_byte",
+    "weights_read_bytes": "weights_read_pj_per_byte",
+    "weights_write_bytes": "weights_write_pj_per_byte",
+    "accumulator_read_bytes": "accumulator_read_pj_per_byte",
+    "accumulator_write_bytes": "accumulator_write_pj_per_byte",
+}
+
+
+def energy_parts_pj(counts: Counts, machine: Machine) -> dict[str, float]:
+    """Picojoules of each count, by its name in Counts."""
+    return {name: getattr(counts, name) * getattr(machine.energy, price) for name, price in _PRICES.items()}
+
+
+def energy_pj(counts: Counts, machine: Machine) -> float:
+    """Picojoules of everything counted; leakage is not modelled."""
+    return float(sum(energy_parts_pj(counts, machine).values()))

@@ -1,0 +1,271 @@
+"""What an instruction costs, from its fields alone: a kernel read from a file costs what it cost in memory.
+
+An SPMD instruction runs on its cores in lock-step: the core with most to do decides for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hwmodel import resources
+from hwmodel.costs import ceil_div, dma_hold, matrix_cycles, passes_of, vector_cycles, vector_work
+from hwmodel.counts import Counts, total
+from hwmodel.errors import KernelError
+from hwmodel.fields import check, code, window_fields
+from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
+from hwmodel.machine import Machine
+from hwmodel.machine_table import MachineTable
+
+ACCUMULATOR_BYTES = 4
+"""Partial sums are float32."""
+
+Hold = tuple[int, int]
+"""A resource (numbered as in `hwmodel.resources`) and the cycles for which it is held."""
+
+_WINDOWS = (VectorKind.WINDOW_MAX, VectorKind.WINDOW_AVERAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cycles until an instruction's results are there, what it holds meanwhile, and what it counts."""
+
+    latency_cycles: int
+    holds: tuple[Hold, ...]
+    counts: Counts
+
+
+def instruction_cost(machine: Machine, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
+    """The cost of one instruction of a kernel with these symbols.
+
+    Raises KernelError where a field is missing, unknown or negative, or a core or symbol does not exist.
+    """
+    check(instruction)
+    table = machine.table()
+    for core in instruction.cores:
+        if not 0 <= core < table.cores:
+            raise KernelError(f"core {core}: {machine.name} has cores 0 to {table.cores - 1}")
+    if instruction.op is Op.LAUNCH:
+        return _launch(machine, table, instruction)
+    if instruction.op is Op.CONV:
+        return _conv(table, instruction)
+    if instruction.op is Op.VECTOR:
+        return _vector(machine, table, instruction)
+    if instruction.op is Op.BROADCAST:
+        return _broadcast(table, instruction)
+    return _transfer(table, symbols, instruction)
+
+
+def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
+    """The cost of a copy DRAM -> LLB by the system DMA; raises KernelError if the machine has none."""
+    table = machine.table()
+    size = copy.size_bytes
+    if table.sdma_bytes == 0:
+        raise KernelError(f"{machine.name} has no system DMA")
+    if size < 0:
+        raise KernelError(f"size_bytes: {size} is negative")
+    read, write = ceil_div(size, table.dram_read), ceil_div(size, table.llb_write)
+    latency = table.sdma_startup + max(ceil_div(size, table.sdma_bytes), read, write)
+    holds = (
+        (resources.link(table.cores, resources.SDMA_IN), latency),
+        (resources.link(table.cores, resources.DRAM_READ), read),
+        (resources.llb_write(table), write),
+    )
+    return Cost(latency, holds, Counts(dram_read_bytes=size, llb_write_bytes=size))
+
+
+def _extents(instruction: Instruction, position: int, *names: str) -> tuple[int, ...]:
+    values = tuple(instruction.value(name, position) for name in names)
+    for name, value in zip(names, values, strict=True):
+        if value < 0:
+            raise KernelError(f"{name}: {value} is negative")
+    return values
+
+
+def _box(instruction: Instruction, position: int) -> tuple[int, ...]:
+    return _extents(instruction, position, "images", "rows", "columns", "channels")
+
+
+def _volume(extents: Sequence[int]) -> int:
+    product = 1
+    for extent in extents:
+        product *= extent
+    return product
+
+
+def _launch(machine: Machine, table: MachineTable, instruction: Instruction) -> Cost:
+    cores = instruction.cores if machine.concurrent_kernels else range(table.cores)
+    holds = tuple(
+        (resources.engine(core, kind), table.launch)
+        for core in cores
+        for kind in (resources.MATRIX, resources.VECTOR)
+    )
+    return Cost(table.launch, holds, Counts())
+
+
+def _conv(table: MachineTable, instruction: Instruction) -> Cost:
+    hold = 0
+    parts = []
+    for position in range(len(instruction.cores)):
+        images, rows, columns, channels = _extents(
+            instruction, position, "images", "rows", "columns", "out_channels"
+        )
+        in_rows, in_columns, in_channels = _extents(
+            instruction, position, "in_rows", "in_columns", "in_channels"
+        )
+        taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+        hold = max(hold, matrix_cycles(table, images, rows, columns, channels, in_channels, taps))
+        outputs = images * rows * columns * channels
+        if outputs == 0:
+            continue
+        weights = channels * in_channels * taps
+        sums = outputs * ACCUMULATOR_BYTES
+        parts.append(
+            Counts(
+                macs=outputs * in_channels * taps,
+                l1_read_bytes=images * in_rows * in_columns * in_channels * table.element_bytes,
+                weights_read_bytes=weights * table.element_bytes,
+                accumulator_read_bytes=sums if instruction.value("accumulate", position) else 0,
+                accumulator_write_bytes=sums,
+            )
+        )
+    holds = tuple((resources.engine(core, resources.MATRIX), hold) for core in instruction.cores)
+    return Cost(hold + table.matrix_drain, holds, total(parts))
+
+
+def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> Cost:
+    hold = 0
+    parts = []
+    for position in range(len(instruction.cores)):
+        box = _box(instruction, position)
+        elements = _volume(box)
+        if elements == 0:
+            continue
+        kind = code(VectorKind, instruction.value("kind", position), "kind")
+        steps = range(instruction.value("step_count", position))
+        codes = [code(StepCode, instruction.value(f"s{i}_op", position), f"s{i}_op") for i in steps]
+        operands = [code(OperandKind, instruction.value(f"s{i}_kind", position), f"s{i}_kind") for i in steps]
+        taps, size = 1, 1
+        if kind in _WINDOWS:
+            taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+        elif kind is VectorKind.CHANNEL_NORM:
+            (size,) = _extents(instruction, position, "size")
+        work = vector_work(kind, taps, size, codes)
+        hold = max(hold, vector_cycles(table, elements, passes_of(machine, work)))
+        read = elements * operands.count(OperandKind.TENSOR) + _anchor_reads(instruction, position, kind, box)
+        parameters = box[3] * operands.count(OperandKind.PARAMETER)
+        parts.append(
+            Counts(
+                vector_operations=elements * sum(work.values()),
+                l1_read_bytes=read * table.element_bytes,
+                l1_write_bytes=elements * table.element_bytes,
+                weights_read_bytes=parameters * table.element_bytes,
+                accumulator_read_bytes=elements * ACCUMULATOR_BYTES if kind is VectorKind.ACCUMULATOR else 0,
+            )
+        )
+    holds = tuple((resources.engine(core, resources.VECTOR), hold) for core in instruction.cores)
+    return Cost(hold, holds, total(parts))
+
+
+def _anchor_reads(instruction: Instruction, position: int, kind: VectorKind, box: Sequence[int]) -> int:
+    """Elements of l1 that a VECTOR reads before its steps, each once."""
+    images, rows, columns, channels = box
+    if kind is VectorKind.ACCUMULATOR:
+        return 0
+    if kind is VectorKind.COPY:
+        return images * rows * columns * channels
+    if kind in _WINDOWS:
+        in_rows, in_columns = _extents(instruction, position, "in_rows", "in_columns")
+        return images * in_rows * in_columns * channels
+    (in_channels,) = _extents(instruction, position, "in_channels")
+    return images * rows * columns * in_channels
+
+
+def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
+    sent: dict[int, int] = {}
+    received: dict[int, int] = {}
+    exchanged = 0
+    for position, core in enumerate(instruction.cores):
+        size = _volume(_box(instruction, position)) * table.element_bytes
+        mask = instruction.value("targets", position)
+        if mask < 0 or mask >> table.cores:
+            raise KernelError(f"targets: {mask:#x} names cores that the machine has not")
+        targets = [other for other in range(table.cores) if mask >> other & 1 and other != core]
+        if size == 0 or not targets:
+            continue
+        sent[core] = size
+        exchanged += size * len(targets)
+        for target in targets:
+            received[target] = received.get(target, 0) + size
+    if not sent:
+        return Cost(0, (), Counts())
+    most = max(*sent.values(), *received.values())
+    hold = table.dma_startup + ceil_div(most, table.exchange)
+    holds = [(resources.engine(core, resources.DMA), hold) for core in instruction.cores]
+    for core, size in sent.items():
+        holds.append((resources.exchange_out(table.cores, core), ceil_div(size, table.exchange)))
+    for core, size in received.items():
+        holds.append((resources.exchange_in(table.cores, core), ceil_div(size, table.exchange)))
+    counts = Counts(exchange_bytes=exchanged, l1_read_bytes=sum(sent.values()), l1_write_bytes=exchanged)
+    return Cost(hold, tuple(holds), counts)
+
+
+@dataclass(slots=True)
+class _Traffic:
+    """The bytes that cross the link of one shared memory: of each source once."""
+
+    sources: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.sources.values())
+
+
+def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
+    """LOAD, LOADW and STORE: the DMA queues of the cores that move anything, and the links."""
+    store = instruction.op is Op.STORE
+    traffic = {"dram": _Traffic(), "llb": _Traffic()}
+    sizes: dict[int, int] = {}
+    place: tuple[str, ...]
+    for position, core in enumerate(instruction.cores):
+        if instruction.op is Op.LOADW:
+            shape = _extents(instruction, position, "rows", "row_bytes")
+            size = _volume(shape)
+            place = ("src_symbol", "src_offset", "src_row_stride")
+        else:
+            shape = _box(instruction, position)
+            size = _volume(shape) * table.element_bytes
+            place = window_fields("dst" if store else "src")
+        if size == 0:
+            continue
+        where = tuple(instruction.value(name, position) for name in place)
+        if not 0 <= where[0] < len(symbols):
+            raise KernelError(f"{place[0]}: {where[0]} is not one of the kernel's {len(symbols)} symbols")
+        memory = symbols[where[0]].memory
+        if memory not in traffic:
+            raise KernelError(f"{place[0]}: {memory!r} is not a shared memory")
+        source = (*where, *shape, core) if store else (*where, *shape)
+        traffic[memory].sources[source] = size
+        sizes[core] = size
+    if not sizes:
+        return Cost(0, (), Counts())
+    dram, llb = traffic["dram"].size_bytes, traffic["llb"].size_bytes
+    core_bytes = max(sizes.values())
+    dram_rate = table.dram_write if store else table.dram_read
+    llb_rate = table.llb_write if store else table.llb_read
+    hold = max(dma_hold(table, core_bytes, dram, dram_rate), dma_hold(table, core_bytes, llb, llb_rate))
+    holds = [(resources.engine(core, resources.DMA), hold) for core in sizes]
+    if dram:
+        read = resources.link(table.cores, resources.DRAM_READ)
+        holds.append((resources.dram_write(table) if store else read, ceil_div(dram, dram_rate)))
+    if llb:
+        read = resources.link(table.cores, resources.LLB_READ)
+        holds.append((resources.llb_write(table) if store else read, ceil_div(llb, llb_rate)))
+    moved = sum(sizes.values())
+    if store:
+        counts = Counts(dram_write_bytes=dram, llb_write_bytes=llb, l1_read_bytes=moved)
+    elif instruction.op is Op.LOADW:
+        counts = Counts(dram_read_bytes=dram, llb_read_bytes=llb, weights_write_bytes=moved)
+    else:
+        counts = Counts(dram_read_bytes=dram, llb_read_bytes=llb, l1_write_bytes=moved)
+    return Cost(hold, tuple(holds), counts)
