@@ -1,0 +1,286 @@
+"""Order of the instances, and what stays in the last-level buffer: the default rules.
+
+Order: depth first (a stack of ready instances) or breadth first (sub-graph by sub-graph). Scope: a tensor that
+crosses an instance boundary lives in the LLB when all its slices fit there over their lives in that order, else in
+DRAM; what came first stays. Then weights, layer by layer, from the kernel before their first use to their last.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from hwmodel.machine_table import MachineTable
+from scheduling.tables import NEVER, Ints, NetworkTable
+
+BREADTH_FIRST, DEPTH_FIRST = 0, 1
+SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
+WEIGHTS_RELOADED, WEIGHTS_RESIDENT = 0, 1
+
+# Columns of the choices array are the fields of scheduling.choice.Choice.
+FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS = 0, 1, 2, 3
+
+
+class Arrangement(NamedTuple):
+    """S sub-graphs, N steps. Addresses are bytes in the LLB, -1 where the item is not there."""
+
+    subgraph: Ints  # (N,)
+    instance: Ints  # (N,) batch part x split_rows + row part
+    in_llb: Ints  # (T,)
+    source_batch: Ints  # (T,) slices of the batch of a tensor in the LLB, else 1
+    source_rows: Ints  # (T,)
+    slice_start: Ints  # (T + 1,) index of the first slice of each tensor in slice_address
+    slice_address: Ints
+    staged: Ints  # (L,)
+    staged_address: Ints  # (L,)
+    staged_step: Ints  # (L,) step in which the weights are copied
+    step_of: Ints  # (instances,) by sub-graph, then instance
+    instance_start: Ints  # (S + 1,)
+
+
+@compiled
+def touching(part: int, parts: int, other_parts: int, batch: int) -> tuple[int, int]:
+    """Which of `other_parts` even slices of the batch slice `part` of `parts` touches: [first, stop)."""
+    low = batch * part // parts
+    high = batch * (part + 1) // parts
+    return ((low + 1) * other_parts - 1) // batch, (high * other_parts - 1) // batch + 1
+
+
+@compiled
+def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, Ints, Ints]:
+    """(sub-graph of each step, instance of each step, first instance number of each sub-graph)."""
+    count = choices.shape[0]
+    start = np.zeros(count + 1, np.int64)
+    home = np.empty(net.edge_start.shape[0] - 1, np.int64)
+    for s in range(count):
+        start[s + 1] = start[s] + choices[s, SPLIT_BATCH] * choices[s, SPLIT_ROWS]
+        home[choices[s, FIRST] : choices[s, STOP]] = s
+    total = start[count]
+    subgraph = np.empty(total, np.int64)
+    instance = np.empty(total, np.int64)
+    if rule == BREADTH_FIRST:
+        k = 0
+        for s in range(count):
+            for i in range(start[s + 1] - start[s]):
+                subgraph[k] = s
+                instance[k] = i
+                k += 1
+        return subgraph, instance, start
+    # Distinct (producer, consumer) pairs of sub-graphs, as a linked list per producer, consumers ascending.
+    edges = net.edge_tensor.shape[0]
+    head = np.full(count, -1, np.int64)
+    follow = np.full(edges, -1, np.int64)
+    target = np.empty(edges, np.int64)
+    links = 0
+    for layer in range(home.shape[0] - 1, -1, -1):
+        for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+            made_by = net.producer[net.edge_tensor[e]]
+            if made_by < 0 or home[made_by] == home[layer]:
+                continue
+            q = home[made_by]
+            if head[q] >= 0 and target[head[q]] == home[layer]:
+                continue
+            target[links] = home[layer]
+            follow[links] = head[q]
+            head[q] = links
+            links += 1
+    missing = np.zeros(total, np.int64)
+    for q in range(count):
+        link = head[q]
+        while link >= 0:
+            s = target[link]
+            for ib in range(choices[s, SPLIT_BATCH]):
+                a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
+                for ir in range(choices[s, SPLIT_ROWS]):
+                    missing[start[s] + ib * choices[s, SPLIT_ROWS] + ir] += (b - a) * choices[q, SPLIT_ROWS]
+            link = follow[link]
+    stack = np.empty(total, np.int64)
+    owner = np.empty(total, np.int64)
+    top = 0
+    for s in range(count - 1, -1, -1):
+        for i in range(start[s + 1] - 1, start[s] - 1, -1):
+            owner[i] = s
+            if missing[i] == 0:
+                stack[top] = i
+                top += 1
+    k = 0
+    while top > 0:
+        top -= 1
+        number = stack[top]
+        q = owner[number]
+        subgraph[k] = q
+        instance[k] = number - start[q]
+        k += 1
+        jb = (number - start[q]) // choices[q, SPLIT_ROWS]
+        link = head[q]
+        while link >= 0:
+            s = target[link]
+            a, b = touching(jb, choices[q, SPLIT_BATCH], choices[s, SPLIT_BATCH], net.batch)
+            for i in range(b * choices[s, SPLIT_ROWS] - 1, a * choices[s, SPLIT_ROWS] - 1, -1):
+                missing[start[s] + i] -= 1
+                if missing[start[s] + i] == 0:
+                    stack[top] = start[s] + i
+                    top += 1
+            link = follow[link]
+    return subgraph, instance, start
+
+
+@compiled
+def _first_fit(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, size: int, capacity: int) -> int:
+    """Lowest offset free over steps [begin, end]; -1 if there is none. `items`: (begin, end, address, size) rows;
+    `sorted_items`: the first `count` of them by address."""
+    offset = 0
+    for k in range(count):
+        i = sorted_items[k]
+        if items[i, 0] <= end and begin <= items[i, 1]:
+            if items[i, 2] >= offset + size:
+                break
+            offset = max(offset, items[i, 2] + items[i, 3])
+    return offset if offset + size <= capacity else -1
+
+
+@compiled
+def _insert(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, address: int, size: int) -> int:
+    items[count, 0] = begin
+    items[count, 1] = end
+    items[count, 2] = address
+    items[count, 3] = size
+    k = count
+    while k > 0 and items[sorted_items[k - 1], 2] > address:
+        sorted_items[k] = sorted_items[k - 1]
+        k -= 1
+    sorted_items[k] = count
+    return count + 1
+
+
+@compiled
+def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
+    """Weights and per-channel parameters of a layer."""
+    channels = net.tensor_channels[net.input_count + layer]
+    return channels * (net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer]) * element_bytes
+
+
+@compiled
+def arrange(
+    net: NetworkTable,
+    m: MachineTable,
+    choices: Ints,
+    subgraph: Ints,
+    instance: Ints,
+    instance_start: Ints,
+    scope_rule: int,
+    weight_rule: int,
+    prefetch: int,
+) -> Arrangement:
+    """Scopes, LLB addresses and resident weights by the default rules, for steps in the given order."""
+    count = choices.shape[0]
+    tensors = net.tensor_rows.shape[0]
+    layers = net.is_matrix.shape[0]
+    total = subgraph.shape[0]
+    eb = m.element_bytes
+    step_of = np.empty(total, np.int64)
+    first_step = np.full(count, total, np.int64)
+    last_step = np.zeros(count, np.int64)
+    for k in range(total):
+        s = subgraph[k]
+        step_of[instance_start[s] + instance[k]] = k
+        first_step[s] = min(first_step[s], k)
+        last_step[s] = max(last_step[s], k)
+    home = np.empty(layers, np.int64)
+    for s in range(count):
+        home[choices[s, FIRST] : choices[s, STOP]] = s
+    in_llb = np.zeros(tensors, np.int64)
+    source_batch = np.ones(tensors, np.int64)
+    source_rows = np.ones(tensors, np.int64)
+    slice_start = np.zeros(tensors + 1, np.int64)
+    for t in range(tensors):
+        made_by = net.producer[t]
+        slices = 1
+        if made_by >= 0:
+            s = home[made_by]
+            slices = choices[s, SPLIT_BATCH] * choices[s, SPLIT_ROWS]
+        slice_start[t + 1] = slice_start[t] + slices
+    slice_address = np.full(slice_start[tensors], -1, np.int64)
+    last_read = np.full(slice_start[tensors], -1, np.int64)
+    for layer in range(layers):
+        s = home[layer]
+        for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+            t = net.edge_tensor[e]
+            made_by = net.producer[t]
+            if made_by < 0 or home[made_by] == s:
+                continue
+            q = home[made_by]
+            for ib in range(choices[s, SPLIT_BATCH]):
+                a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
+                latest = 0
+                for ir in range(choices[s, SPLIT_ROWS]):
+                    latest = max(latest, step_of[instance_start[s] + ib * choices[s, SPLIT_ROWS] + ir])
+                for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
+                    last_read[slice_start[t] + i] = max(last_read[slice_start[t] + i], latest)
+    capacity = slice_start[tensors] + layers + 1
+    items = np.empty((capacity, 4), np.int64)
+    by_address = np.empty(capacity, np.int64)
+    placed = 0
+    if scope_rule == SCOPE_DEFAULT:
+        # Tensors in the order in which their first slice is made.
+        made = np.empty(layers, np.int64)
+        for layer in range(layers):
+            made[layer] = first_step[home[layer]]
+        for layer in np.argsort(made, kind="mergesort"):
+            t = net.input_count + layer
+            s = home[layer]
+            if net.last_use[t] < choices[s, STOP] or net.last_use[t] == NEVER:
+                continue
+            before = placed
+            fits = True
+            split_rows = choices[s, SPLIT_ROWS]
+            for i in range(slice_start[t + 1] - slice_start[t]):
+                ib, ir = i // split_rows, i % split_rows
+                images = net.batch * (ib + 1) // choices[s, SPLIT_BATCH] - net.batch * ib // choices[s, SPLIT_BATCH]
+                rows = net.tensor_rows[t] * (ir + 1) // split_rows - net.tensor_rows[t] * ir // split_rows
+                size = images * rows * net.tensor_columns[t] * net.tensor_channels[t] * eb
+                begin = step_of[instance_start[s] + i]
+                end = max(begin, last_read[slice_start[t] + i])
+                address = _first_fit(items, by_address, placed, begin, end, size, m.llb_bytes)
+                if address < 0:
+                    fits = False
+                    break
+                slice_address[slice_start[t] + i] = address
+                placed = _insert(items, by_address, placed, begin, end, address, size)
+            if fits:
+                in_llb[t] = 1
+                source_batch[t] = choices[s, SPLIT_BATCH]
+                source_rows[t] = split_rows
+            else:
+                slice_address[slice_start[t] : slice_start[t + 1]] = -1
+                kept = 0
+                for k in range(placed):
+                    if by_address[k] < before:
+                        by_address[kept] = by_address[k]
+                        kept += 1
+                placed = before
+    staged = np.zeros(layers, np.int64)
+    staged_address = np.full(layers, -1, np.int64)
+    staged_step = np.full(layers, -1, np.int64)
+    if weight_rule == WEIGHTS_RESIDENT and m.sdma_bytes > 0:
+        for s in np.argsort(first_step, kind="mergesort"):
+            begin = max(0, first_step[s] - prefetch)
+            if begin == first_step[s] and first_step[s] == last_step[s]:
+                continue
+            for layer in range(choices[s, FIRST], choices[s, STOP]):
+                size = weight_bytes(net, layer, eb)
+                if size == 0:
+                    continue
+                address = _first_fit(items, by_address, placed, begin, last_step[s], size, m.llb_bytes)
+                if address < 0:
+                    break
+                placed = _insert(items, by_address, placed, begin, last_step[s], address, size)
+                staged[layer] = 1
+                staged_address[layer] = address
+                staged_step[layer] = begin
+    return Arrangement(
+        subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
+        staged, staged_address, staged_step, step_of, instance_start,
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""Candidates: the macro decisions that all strategies and the environment choose from.
+
+A candidate says where the sub-graph that starts at a layer ends, its split of the batch and its pieces; its binding
+follows by rule. All are legal: what does not fit is left out here, so no strategy has to ask.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from hwmodel.machine_table import MachineTable
+from scheduling.choice import CHANNELS, ROWS, Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.estimate import Estimate, estimate
+from scheduling.evaluator import Evaluator
+from scheduling.reasons import explain
+from scheduling.tables import Ints, NetworkTable
+from scheduling.tiling import LEGAL
+
+PIECES = np.array(
+    [(ROWS, 1, 20), (ROWS, 4, 20), (ROWS, 8, 60), (ROWS, 14, 120), (CHANNELS, 4, 20)], np.int64
+)
+"""(axis, pieces, instruction-order rule) that are tried for every sub-graph: more pieces go with an order that
+keeps fewer of them in flight, which is what they are for."""
+
+NEAR_STOPS = 6
+"""Ends that are offered whatever crosses them; further on only those where a local minimum of bytes crosses."""
+
+MOST_CANDIDATES = 96
+MOST_STOPS = 32
+MOST_LAYERS = 64
+"""Longest sub-graph that is offered."""
+
+GIVE_UP_AFTER = 4
+"""Stops in a row that do not fit after which a split with given pieces is not tried for longer sub-graphs."""
+
+
+@compiled
+def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: Ints, pieces: Ints) -> Ints:
+    """Every legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate.
+
+    The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows or
+    output channels, whichever is estimated faster.
+    """
+    width = 11
+    found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
+    count = 0
+    for i in range(splits.shape[0]):
+        images = net.batch // splits[i]
+        batch_ways = 1
+        while batch_ways * 2 <= images and m.cores % (batch_ways * 2) == 0:
+            batch_ways *= 2
+        others = m.cores // batch_ways
+        for k in range(pieces.shape[0]):
+            failures = 0
+            for stop in stops:
+                best = 0
+                for variant in range(2):
+                    if variant == 1 and others == 1:
+                        continue
+                    choice = Choice(
+                        first, stop, splits[i], 1, batch_ways,
+                        others if variant == 0 else 1, others if variant == 1 else 1,
+                        pieces[k, 1], pieces[k, 0], pieces[k, 2], 1,
+                    )  # fmt: skip
+                    e = estimate(net, m, choice)
+                    if e.status != LEGAL or (best > 0 and e.cycles >= best):
+                        continue
+                    best = e.cycles
+                    for column in range(width):
+                        found[count, column] = choice[column]
+                        found[count, width + column] = e[column]
+                if best > 0:
+                    count += 1
+                    failures = 0
+                else:
+                    failures += 1
+                    if failures >= GIVE_UP_AFTER:
+                        break
+    return found[:count]
+
+
+class CandidateSpace:
+    """Candidates of a network on a machine, per first layer, surveyed once each."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.layers = len(evaluator.network.layers)
+        batch = evaluator.network.batch
+        self.splits = np.array([f for f in range(1, batch + 1) if batch % f == 0], np.int64)
+        self._surveys: dict[int, Ints] = {}
+        self._kept: dict[int, tuple[tuple[Choice, ...], Ints]] = {}
+        self.border_bytes = _crossing_bytes(evaluator)
+
+    def all(self, first: int) -> Ints:
+        """All legal candidates from layer `first` on, (N, 22): Choice fields, then Estimate fields."""
+        known = self._surveys.get(first)
+        if known is None:
+            table, machine = self.evaluator.table, self.evaluator.machine_table
+            known = survey(table, machine, first, self.stops(first), self.splits, PIECES)
+            if not (known[:, 1] == first + 1).any():
+                smallest = np.array([[*self._smallest(first)]], np.int64)
+                estimates = np.array([[*estimate(table, machine, Choice(*smallest[0].tolist()))]], np.int64)
+                known = np.concatenate((np.concatenate((smallest, estimates), axis=1), known))
+            self._surveys[first] = known
+        return known
+
+    def stops(self, first: int) -> Ints:
+        """Ends that a sub-graph starting at `first` may have: near ones, local minima of crossing bytes, the last."""
+        last = min(self.layers, first + MOST_LAYERS)
+        crossing = self.border_bytes
+        return np.array(
+            [
+                stop
+                for stop in range(first + 1, last + 1)
+                if stop <= first + NEAR_STOPS
+                or stop == self.layers
+                or (crossing[stop] <= crossing[stop - 1] and crossing[stop] <= crossing[stop + 1])
+            ],
+            np.int64,
+        )
+
+    def at(self, first: int) -> tuple[tuple[Choice, ...], Ints]:
+        """At most MOST_CANDIDATES candidates and their estimates (A, 11).
+
+        Kept: the MOST_STOPS ends that the fewest bytes cross (the last layer, the next one among them); for each
+        end, the best estimates, one per split before a second of any split. The default's choice is not treated
+        specially here: the environment adds it where it is missing.
+        """
+        known = self._kept.get(first)
+        if known is None:
+            rows = self.all(first)
+            rows = rows[self._survivors(first, rows)]
+            choices = tuple(Choice(*row) for row in rows[:, :11].tolist())
+            known = self._kept[first] = (choices, rows[:, 11:])
+        return known
+
+    def _survivors(self, first: int, rows: Ints) -> Ints:
+        stops = np.unique(rows[:, 1])
+        if len(stops) > MOST_STOPS:
+            crossing = self.border_bytes[stops].astype(np.float64)
+            crossing[(stops == first + 1) | (stops == self.layers)] = -1.0
+            stops = stops[np.argsort(crossing, kind="stable")[:MOST_STOPS]]
+        quota = max(1, MOST_CANDIDATES // len(stops))
+        kept: list[int] = []
+        for stop in stops.tolist():
+            mine = np.flatnonzero(rows[:, 1] == stop)
+            mine = mine[np.argsort(rows[mine, 12], kind="stable")]
+            _, leaders = np.unique(rows[mine, 2], return_index=True)
+            leads = np.sort(leaders)
+            rest = np.setdiff1d(np.arange(len(mine)), leads)
+            kept += mine[np.concatenate((leads, rest))[:quota]].tolist()
+        return np.array(sorted(kept), np.int64)
+
+    def _smallest(self, layer: int) -> Choice:
+        """One layer in the smallest pieces that fit; raises IllegalSchedule when nothing does."""
+        evaluator = self.evaluator
+        batch, cores = evaluator.network.batch, evaluator.machine.cores
+        tensor = evaluator.network.tensors[evaluator.network.layers[layer].output]
+        last: tuple[Choice, Estimate] | None = None
+        for ways_rows, ways_channels in ((1, 1), (cores, 1), (1, cores)):
+            pieces = 1
+            while True:
+                for axis in (ROWS, CHANNELS):
+                    choice = Choice(layer, layer + 1, batch, 1, 1, ways_rows, ways_channels, pieces, axis)
+                    found = estimate(evaluator.table, evaluator.machine_table, choice)
+                    if found.status == LEGAL:
+                        return choice
+                    if axis == ROWS and ways_rows * ways_channels == 1:
+                        last = (choice, found)
+                if pieces >= tensor.rows:
+                    break
+                pieces = min(2 * pieces, tensor.rows)
+        if last is None:
+            raise IllegalSchedule(f"layer {layer} cannot be scheduled")
+        choice, found = last
+        short = max(0, found.l1_bytes - evaluator.machine.memories.l1.bytes)
+        raise IllegalSchedule(explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, short))
+
+
+def _crossing_bytes(evaluator: Evaluator) -> Ints:
+    """(L + 1,) activation bytes, whole batch, that are made before layer l and used from it on."""
+    table = evaluator.table
+    layers = len(table.is_matrix)
+    crossing = np.zeros(layers + 1, np.int64)
+    sizes = table.tensor_channels * table.tensor_rows * table.tensor_columns * table.batch
+    for tensor, size in enumerate(sizes.tolist()):
+        made = int(table.producer[tensor])
+        used = min(int(table.last_use[tensor]), layers - 1)
+        crossing[made + 1 : used + 1] += size * evaluator.machine.element_bytes
+    return crossing

@@ -1,0 +1,217 @@
+"""Operations of an instance in order, and the place of every tensor in L1.
+
+An operation is one piece of one tensor: load it, compute it, gather its channels from the other cores, or store it.
+The order decides what is live when: a tensor is a ring of rows, as large as the rows that are live at one time, and
+rings that are never live together share addresses.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from scheduling.choice import Choice
+from scheduling.geometry import Geometry, needed_start
+from scheduling.tables import Ints, NetworkTable
+
+LOAD, COMPUTE, GATHER, STORE = 0, 1, 2, 3
+
+
+class Plan(NamedTuple):
+    """Operations in program order and the L1 layout. N local tensors."""
+
+    kind: Ints  # (operations,) LOAD, COMPUTE, GATHER or STORE
+    tensor: Ints  # (operations,) local tensor
+    piece: Ints  # (operations,)
+    ring_rows: Ints  # (N,)
+    address: Ints  # (N,) bytes
+    size_bytes: Ints  # (N,)
+    born: Ints  # (N,) position of the first operation that writes it
+    dies: Ints  # (N,) position of the last one that reads it
+    peak_bytes: int
+
+
+@compiled
+def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[Ints, Ints, Ints]:
+    """Kinds, local tensors and pieces in the order of the key layer + a x piece, never before what they need."""
+    first = choice.first
+    count = choice.stop - first
+    entries = geo.entries
+    n = entries + count
+    pieces = geo.ends.shape[2]
+    edge0 = net.edge_start[first]
+    base = np.zeros((n, 3), np.int64)
+    for j in range(count - 1, -1, -1):
+        base[entries + j, 0] = (j + 1) * 20
+        base[entries + j, 1] = (j + 1) * 20 + 5
+        base[entries + j, 2] = (j + 1) * 20 + 10
+        for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+            t = geo.edge_local[e - edge0]
+            if t < entries:
+                base[t, 0] = j * 20 + 1
+    key = np.zeros((n, 3, pieces), np.int64)
+    gathers = choice.ways_channels > 1
+    total = 0
+    composite = np.empty(n * 3 * pieces, np.int64)
+    kinds = np.empty(n * 3 * pieces, np.int64)
+    tensors = np.empty(n * 3 * pieces, np.int64)
+    piece_of = np.empty(n * 3 * pieces, np.int64)
+    for p in range(pieces):
+        for t in range(n):
+            value = base[t, 0] + choice.rule * p
+            if p > 0:
+                value = max(value, key[t, 0, p - 1])
+            if t >= entries:
+                j = t - entries
+                for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+                    source = geo.edge_local[e - edge0]
+                    slot = 1 if (gathers and geo.full[source] and source >= entries) else 0
+                    value = max(value, key[source, slot, p])
+            key[t, 0, p] = value
+            for slot in range(3):
+                if slot == 1 and not (gathers and geo.full[t] and t >= entries):
+                    continue
+                if slot == 2 and not geo.leaves[t]:
+                    continue
+                if slot > 0:
+                    value = max(key[t, 0, p], base[t, slot] + choice.rule * p)
+                    if p > 0:
+                        value = max(value, key[t, slot, p - 1])
+                    key[t, slot, p] = value
+                empty = True
+                for way in range(geo.start.shape[0]):
+                    low = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
+                    high = geo.ends[way, t, p]
+                    if slot == 2:
+                        low = max(low, geo.own_start[way, t])
+                        high = min(high, geo.own_stop[way, t])
+                    if high > low:
+                        empty = False
+                if empty:
+                    continue
+                composite[total] = (key[t, slot, p] * 8192 + base[t, slot]) * 64 + p
+                kinds[total] = (0 if t < entries else 1) if slot == 0 else slot + 1
+                tensors[total] = t
+                piece_of[total] = p
+                total += 1
+    chosen = np.argsort(composite[:total], kind="mergesort")
+    return kinds[chosen], tensors[chosen], piece_of[chosen]
+
+
+@compiled
+def _rows_read(
+    net: NetworkTable, geo: Geometry, first: int, reader: int, edge: int, way: int, piece: int
+) -> int:
+    """First row that `reader` (a layer's output, or the tensor itself for gather and store) reads in
+    `piece` or, where that is empty, in the next one that is not; a large number when there is none."""
+    for p in range(piece, geo.ends.shape[2]):
+        low = geo.start[way, reader] if p == 0 else geo.ends[way, reader, p - 1]
+        if geo.ends[way, reader, p] > low:
+            if edge < 0:
+                return low
+            return needed_start(low, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
+    return 1 << 40
+
+
+@compiled
+def place(
+    net: NetworkTable, choice: Choice, geo: Geometry, kinds: Ints, tensors: Ints, pieces: Ints, element_bytes: int
+) -> Plan:
+    """Size every ring by what is live in this order, and give offsets: larger rings first, at the lowest place that
+    is free for their whole life."""
+    first = choice.first
+    entries = geo.entries
+    n = geo.tensor.shape[0]
+    row_ways = geo.start.shape[0]
+    edge0 = net.edge_start[first]
+    edges = geo.edge_local.shape[0]
+    gathers = choice.ways_channels > 1
+    # First row that each reader (edges, then gathers, then stores) still needs, per row way.
+    needs = np.full((edges + 2 * n, row_ways), 1 << 40, np.int64)
+    ring = np.zeros(n, np.int64)
+    born = np.full(n, -1, np.int64)
+    dies = np.full(n, -1, np.int64)
+    head = np.full(n, -1, np.int64)
+    chain = np.full(edges, -1, np.int64)
+    for j in range(choice.stop - first):
+        for e in range(net.edge_start[first + j] - edge0, net.edge_start[first + j + 1] - edge0):
+            chain[e] = head[geo.edge_local[e]]
+            head[geo.edge_local[e]] = e
+            for way in range(row_ways):
+                needs[e, way] = _rows_read(net, geo, first, entries + j, edge0 + e, way, 0)
+    for t in range(n):
+        for way in range(row_ways):
+            if gathers and geo.full[t] and t >= entries:
+                needs[edges + t, way] = _rows_read(net, geo, first, t, -1, way, 0)
+            if geo.leaves[t]:
+                needs[edges + n + t, way] = _rows_read(net, geo, first, t, -1, way, 0)
+    for position in range(kinds.shape[0]):
+        t, p = tensors[position], pieces[position]
+        if kinds[position] <= COMPUTE:
+            if born[t] < 0:
+                born[t] = position
+            dies[t] = max(dies[t], position)
+            for way in range(row_ways):
+                low = min(needs[edges + t, way], needs[edges + n + t, way])
+                e = head[t]
+                while e >= 0:
+                    low = min(low, needs[e, way])
+                    e = chain[e]
+                before = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
+                ring[t] = max(ring[t], geo.ends[way, t, p] - min(low, before))
+        if kinds[position] == COMPUTE:
+            for e in range(net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0):
+                for way in range(row_ways):
+                    needs[e, way] = _rows_read(net, geo, first, t, edge0 + e, way, p + 1)
+                dies[geo.edge_local[e]] = max(dies[geo.edge_local[e]], position)
+        elif kinds[position] == GATHER:
+            for way in range(row_ways):
+                needs[edges + t, way] = _rows_read(net, geo, first, t, -1, way, p + 1)
+            dies[t] = max(dies[t], position)
+        elif kinds[position] == STORE:
+            for way in range(row_ways):
+                needs[edges + n + t, way] = _rows_read(net, geo, first, t, -1, way, p + 1)
+            dies[t] = max(dies[t], position)
+
+    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
+    size = np.zeros(n, np.int64)
+    for t in range(n):
+        channels = net.tensor_channels[geo.tensor[t]]
+        if not geo.full[t]:
+            channels = -(-channels // choice.ways_channels)
+        size[t] = images * ring[t] * net.tensor_columns[geo.tensor[t]] * channels * element_bytes
+    address = np.zeros(n, np.int64)
+    by_size = np.argsort(-size, kind="mergesort")
+    placed = np.empty(n, np.int64)
+    count = 0
+    peak = 0
+    for k in range(n):
+        t = by_size[k]
+        if size[t] == 0:
+            continue
+        offset = 0
+        i = 0
+        while i < count:  # placed is sorted by address
+            other = placed[i]
+            if born[t] <= dies[other] and born[other] <= dies[t]:
+                if address[other] >= offset + size[t]:
+                    break
+                offset = max(offset, address[other] + size[other])
+            i += 1
+        address[t] = offset
+        peak = max(peak, offset + size[t])
+        i = count
+        while i > 0 and address[placed[i - 1]] > offset:
+            placed[i] = placed[i - 1]
+            i -= 1
+        placed[i] = t
+        count += 1
+    return Plan(kinds, tensors, pieces, ring, address, size, born, dies, peak)
+
+
+@compiled
+def batch_part_max(batch: int, parts: int) -> int:
+    """Images of the largest of `parts` slices of the batch."""
+    return -(-batch // parts)

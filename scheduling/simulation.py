@@ -1,0 +1,256 @@
+"""Timing of a whole schedule from lowered templates, in one compiled call.
+
+The same recurrence as hwmodel.timing, over templates instead of a flat program: all cores of a step work in lock
+step and a kernel holds the whole cluster, so an engine is one free time. Every step's program is its kernel merged
+with the system copies (prefetched weights) that the schedule places in it, by earliest start; on a tie the kernel
+goes first. Simulating a schedule anew costs less than finding out how much of an earlier one could be kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from hwmodel.machine_table import MachineTable
+from scheduling.arrangement import SPLIT_BATCH, SPLIT_ROWS, Arrangement, touching, weight_bytes
+from scheduling.lowering import (
+    C_ENGINE,
+    C_EXTERNAL0,
+    C_EXTERNAL1,
+    C_HOLD,
+    C_LATENCY,
+    C_LINK,
+    C_LINK_HOLD,
+    C_OP,
+    C_TENSOR,
+    C_WAIT0,
+    DMA,
+    LINK_DRAM_READ,
+    LINK_DRAM_WRITE,
+    LINK_LLB_WRITE,
+    OP_LAUNCH,
+    OP_STORE,
+    SLOT_ENTRIES,
+    SYSTEM,
+    VECTOR,
+)
+from scheduling.tables import Ints, NetworkTable
+
+COPY_CHUNK_BYTES = 128 * 1024
+"""System copies are cut so that one never keeps a kernel from the DRAM link for long."""
+
+# Columns of the arena: what timing needs of a row.
+A_ENGINE, A_HOLD, A_LATENCY, A_LINK, A_LINK_HOLD, A_EXTERNAL0, A_EXTERNAL1, A_WAIT0, A_STORES = 0, 1, 2, 3, 4, 5, 6, 7, 10
+ARENA_COLUMNS = 11
+LAUNCHES = -2
+"""In A_STORES: the row is a LAUNCH."""
+
+
+def timing_rows(rows: Ints) -> Ints:
+    """The columns of lowered rows that timing reads, (I, ARENA_COLUMNS)."""
+    kept = np.empty((rows.shape[0], ARENA_COLUMNS), np.int64)
+    columns = (C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD, C_EXTERNAL0, C_EXTERNAL1)
+    for to, column in enumerate(columns):
+        kept[:, to] = rows[:, column]
+    kept[:, A_WAIT0 : A_WAIT0 + 3] = rows[:, C_WAIT0 : C_WAIT0 + 3]
+    kept[:, A_STORES] = np.where(rows[:, C_OP] == OP_STORE, rows[:, C_TENSOR], -1)
+    kept[rows[:, C_OP] == OP_LAUNCH, A_STORES] = LAUNCHES
+    return kept
+
+
+class Times(NamedTuple):
+    """Of a simulation of N steps. Cycles."""
+
+    makespan: int
+    step_start: Ints  # (N,) start of the first instruction
+    step_finish: Ints  # (N,)
+    busy: Ints  # (8,) matrix, vector, dma, system dma, DRAM read, DRAM write, LLB read, LLB write
+    copy_step: Ints  # (copies,)
+    copy_position: Ints  # (copies,) instructions of the step's kernel before it
+    copy_layer: Ints  # (copies,)
+    copy_start: Ints  # (copies,)
+    copy_finish: Ints  # (copies,)
+    start: Ints  # (instructions of all steps,) when recorded, else empty
+    finish: Ints
+
+
+@compiled
+def simulate_steps(
+    net: NetworkTable,
+    m: MachineTable,
+    choices: Ints,
+    plan: Arrangement,
+    arena: Ints,
+    offset: Ints,
+    length: Ints,
+    local_start: Ints,
+    local_tensor: Ints,
+    entry_count: Ints,
+    record: bool,
+) -> Times:
+    """Run the steps of an arrangement. Step k runs rows offset[k] .. offset[k] + length[k] of the arena; its local
+    tensors are local_tensor[local_start[k]:], the first entry_count[k] of them its entries."""
+    steps = offset.shape[0]
+    layers = net.is_matrix.shape[0]
+    free = np.zeros(8, np.int64)
+    busy = np.zeros(8, np.int64)
+    link_slot = np.array([4, 5, 6, 7])
+    if m.dram_shared:
+        link_slot[1] = 4
+    if m.llb_shared:
+        link_slot[3] = 6
+    link_rate = np.array([m.dram_read, m.dram_write, m.llb_read, m.llb_write])
+    ready = np.zeros(plan.slice_address.shape[0], np.int64)
+    staged_ready = np.zeros(layers, np.int64)
+    step_start = np.empty(steps, np.int64)
+    step_finish = np.empty(steps, np.int64)
+    most = 1
+    for k in range(steps):
+        most = max(most, length[k])
+    finish = np.empty(most, np.int64)
+    copies = 0
+    for layer in range(layers):
+        if plan.staged[layer]:
+            copies += -(-weight_bytes(net, layer, m.element_bytes) // COPY_CHUNK_BYTES)
+    copy_step = np.empty(copies, np.int64)
+    copy_position = np.empty(copies, np.int64)
+    copy_layer = np.empty(copies, np.int64)
+    copy_start = np.empty(copies, np.int64)
+    copy_finish = np.empty(copies, np.int64)
+    recorded = 0
+    for k in range(steps):
+        recorded += length[k]
+    starts = np.empty(recorded if record else 0, np.int64)
+    finishes = np.empty(recorded if record else 0, np.int64)
+    queue = np.empty(copies + 1, np.int64)  # bytes of the copies of this step
+    queue_layer = np.empty(copies + 1, np.int64)
+    copied = 0
+    before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
+    external = np.zeros(2 + local_tensor.shape[0] + layers, np.int64)
+    done = 0
+    by_step = np.argsort(plan.staged_step, kind="mergesort")
+    cursor = 0
+    while cursor < layers and plan.staged_step[by_step[cursor]] < 0:
+        cursor += 1
+    for k in range(steps):
+        s = plan.subgraph[k]
+        first, stop = choices[s, 0], choices[s, 1]
+        ib, ir = plan.instance[k] // choices[s, SPLIT_ROWS], plan.instance[k] % choices[s, SPLIT_ROWS]
+        entries = entry_count[k]
+        external[0] = before_compute
+        external[1] = before_dma
+        for e in range(entries):
+            t = local_tensor[local_start[k] + e]
+            external[SLOT_ENTRIES + e] = 0
+            made_by = net.producer[t]
+            if made_by < 0:
+                continue
+            q = -1
+            for candidate in range(choices.shape[0]):
+                if choices[candidate, 0] <= made_by < choices[candidate, 1]:
+                    q = candidate
+                    break
+            a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
+            for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
+                external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[plan.slice_start[t] + i])
+        waiting = 0
+        while cursor < layers and plan.staged_step[by_step[cursor]] == k:
+            layer = by_step[cursor]
+            left = weight_bytes(net, layer, m.element_bytes)
+            while left > 0:
+                queue[waiting] = min(left, COPY_CHUNK_BYTES)
+                queue_layer[waiting] = layer
+                left -= queue[waiting]
+                waiting += 1
+            cursor += 1
+        # Weights that are copied in this very step are waited for below, once they have been placed.
+        for j in range(stop - first):
+            external[SLOT_ENTRIES + entries + j] = staged_ready[first + j]
+        next_copy = 0
+        last_compute, last_dma, last_all = before_compute, before_dma, before_all
+        step_start[k] = 1 << 60
+        i = 0
+        while i < length[k] or next_copy < waiting:
+            row = offset[k] + i
+            body_start = 1 << 60
+            engine, link = 0, -1
+            if i < length[k]:
+                engine = arena[row, A_ENGINE]
+                link = arena[row, A_LINK]
+                body_start = free[engine]
+                if arena[row, A_EXTERNAL0] >= 0:
+                    body_start = max(body_start, external[arena[row, A_EXTERNAL0]])
+                for w in range(A_WAIT0, A_WAIT0 + 3):
+                    if arena[row, w] >= 0:
+                        body_start = max(body_start, finish[arena[row, w]])
+                if link >= 0:
+                    body_start = max(body_start, free[link_slot[link]])
+                slot = arena[row, A_EXTERNAL1]
+                if slot >= 0:
+                    layer = first + slot - SLOT_ENTRIES - entries
+                    if next_copy < waiting and queue_layer[next_copy] <= layer and plan.staged_step[layer] == k:
+                        body_start = 1 << 60  # its copy comes first
+                    else:
+                        body_start = max(body_start, external[slot])
+                if arena[row, A_STORES] == LAUNCHES:  # a launch holds the vector engine too
+                    body_start = max(body_start, free[VECTOR])
+            if next_copy < waiting:
+                size = queue[next_copy]
+                begin = max(max(free[SYSTEM], before_all), max(free[link_slot[LINK_DRAM_READ]], free[link_slot[LINK_LLB_WRITE]]))
+                if begin < body_start:
+                    read = -(-size // link_rate[LINK_DRAM_READ])
+                    write = -(-size // link_rate[LINK_LLB_WRITE])
+                    hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
+                    free[SYSTEM] = begin + hold
+                    busy[SYSTEM] += hold
+                    free[link_slot[LINK_DRAM_READ]] = begin + read
+                    busy[4] += read
+                    free[link_slot[LINK_LLB_WRITE]] = begin + write
+                    busy[7] += write
+                    layer = queue_layer[next_copy]
+                    staged_ready[layer] = begin + hold
+                    if first <= layer < stop:
+                        external[SLOT_ENTRIES + entries + layer - first] = begin + hold
+                    copy_step[copied] = k
+                    copy_position[copied] = i
+                    copy_layer[copied] = layer
+                    copy_start[copied] = begin
+                    copy_finish[copied] = begin + hold
+                    copied += 1
+                    last_all = max(last_all, begin + hold)
+                    next_copy += 1
+                    continue
+            hold = arena[row, A_HOLD]
+            end = body_start + arena[row, A_LATENCY]
+            free[engine] = body_start + hold
+            busy[engine] += hold
+            if arena[row, A_STORES] == LAUNCHES:
+                free[VECTOR] = body_start + hold
+                busy[VECTOR] += hold
+            if link >= 0:
+                free[link_slot[link]] = body_start + arena[row, A_LINK_HOLD]
+                busy[4 + link] += arena[row, A_LINK_HOLD]
+            finish[i] = end
+            step_start[k] = min(step_start[k], body_start)
+            if engine == DMA:
+                last_dma = max(last_dma, end)
+            else:
+                last_compute = max(last_compute, end)
+            stored = arena[row, A_STORES]
+            if stored >= 0:
+                ready[plan.slice_start[local_tensor[local_start[k] + stored]] + plan.instance[k]] = end
+            if record:
+                starts[done + i] = body_start
+                finishes[done + i] = end
+            i += 1
+        done += length[k]
+        before_compute, before_dma = last_compute, last_dma
+        before_all = max(last_compute, last_dma)
+        step_finish[k] = before_all
+        makespan = max(makespan, max(last_all, before_all))
+    return Times(
+        makespan, step_start, step_finish, busy, copy_step, copy_position, copy_layer, copy_start, copy_finish,
+        starts, finishes,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""How a piece of a contraction is cut to the accumulator and to the weight buffer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hwmodel.compiled import compiled
+from hwmodel.machine_table import MachineTable
+
+ACCUMULATOR_BYTES = 4
+"""Partial sums are float32."""
+
+LEGAL = 0
+SHORT_L1 = 1
+SHORT_WEIGHTS = 2
+SHORT_ACCUMULATOR = 3
+
+
+class Tiling(NamedTuple):
+    """Chunks of one layer on one core. Where `status` is not LEGAL, `short_bytes` are missing.
+
+    Output channels are computed `channels` at a time, input channels (of a group) added `reduction` at a time, in
+    tiles of `images` x `rows` whose sums fit half of the accumulator, so that the other half can drain.
+    """
+
+    status: int
+    short_bytes: int
+    channels: int
+    reduction: int
+    images: int
+    rows: int
+
+
+@compiled
+def tile_contraction(
+    m: MachineTable,
+    images: int,
+    rows: int,
+    columns: int,
+    channels: int,
+    reduction: int,
+    taps: int,
+    parameter_bytes: int,
+    channel_pieces: int,
+) -> Tiling:
+    """Tiling of `images` x `rows` x `columns` outputs of `channels` (of one group) from `reduction` inputs.
+
+    The engine's native number of output channels is kept where possible; then input channels are added in parts.
+    Half of the weight buffer, less the layer's parameters, bounds a chunk, so that the next one can be loaded.
+    """
+    half = m.accumulator_bytes // 2 // ACCUMULATOR_BYTES
+    buffer = (m.weights_bytes - parameter_bytes) // 2 // m.element_bytes
+    native = m.f_out_channels
+    most = channels
+    if channel_pieces > 1:
+        part = -(-channels // channel_pieces)
+        most = min(channels, -(-part // native) * native)
+    least = min(native, most)
+    if columns * least > half:
+        least = half // columns
+        if least == 0:
+            return Tiling(SHORT_ACCUMULATOR, 2 * (columns - half) * ACCUMULATOR_BYTES, 0, 0, 0, 0)
+    pixels = half // least
+    if images * rows * columns <= pixels:
+        tile_images, tile_rows = images, rows
+    elif rows * columns <= pixels:
+        tile_images, tile_rows = pixels // (rows * columns), rows
+    else:
+        tile_images, tile_rows = 1, pixels // columns
+        tile_rows = -(-rows // -(-rows // tile_rows))
+    if reduction * taps * least <= buffer:
+        many = min(most, half // (tile_images * tile_rows * columns), buffer // (reduction * taps))
+        if many > native:
+            many = many // native * native
+        parts = -(-channels // many)
+        if many > native:
+            even = -(-channels // parts)
+            many = min(many, -(-even // native) * native)
+        return Tiling(LEGAL, 0, many, reduction, tile_images, tile_rows)
+    chunk = buffer // (taps * least) if buffer > 0 else 0
+    if chunk == 0:
+        least = buffer // taps if buffer > 0 else 0
+        if least == 0:
+            return Tiling(SHORT_WEIGHTS, 2 * (taps - buffer) * m.element_bytes, 0, 0, 0, 0)
+        chunk = 1
+    chunk = -(-reduction // -(-reduction // chunk))
+    return Tiling(LEGAL, 0, least, chunk, tile_images, tile_rows)
