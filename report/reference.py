@@ -1,0 +1,94 @@
+"""Reference models for onnxruntime whose large weights stay outside the protobuf.
+
+Protobuf copies what it holds several times over: a VGG-19 as one message takes 4 GB before its first run.
+Here a model is built with stand-ins, and the arrays are handed to onnxruntime as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from graph.errors import ModelError
+from graph.export import network_to_onnx
+from graph.model import Model
+from graph.primitives import Contraction
+from graph.reference import reference_model
+
+Floats = NDArray[np.float32]
+
+_LARGE_BYTES = 1 << 16
+_STAND_IN = np.zeros(1, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A serialised ONNX model and its large initializers by name."""
+
+    model: bytes
+    initializers: Mapping[str, NDArray[np.generic]]
+
+
+def exact_reference(model: Model, outputs: Iterable[str]) -> Reference:
+    """`model.reference` that gives out the tensors `outputs`."""
+    large = {name: value for name, value in model.constants.items() if value.nbytes > _LARGE_BYTES}
+    constants = {**model.constants, **dict.fromkeys(large, _STAND_IN)}
+    proto = reference_model(model.folded, constants, model.network.batch)
+    return _finished(proto, large, outputs)
+
+
+def rounded_reference(model: Model, dtype: type[np.floating], outputs: Iterable[str]) -> Reference:
+    """`model.rounded_reference(dtype)` that gives out the tensors `outputs`.
+
+    Raises ModelError for a weight that `dtype` cannot hold.
+    """
+    network = model.network
+    light = replace(
+        network,
+        layers=tuple(
+            layer if layer.weight is None else replace(layer, weight=_STAND_IN) for layer in network.layers
+        ),
+    )
+    proto = network_to_onnx(light, model.input_shapes, np.dtype(dtype))
+    contractions = [layer for layer in network.layers if isinstance(layer.anchor, Contraction)]
+    nodes = [node for node in proto.graph.node if node.op_type == "Conv"]
+    weights: dict[str, NDArray[np.generic]] = {}
+    for layer, node in zip(contractions, nodes, strict=True):
+        if layer.weight is None:
+            raise ModelError(f"layer {layer.name!r}: has no weight; expected a network loaded with weights")
+        weights[node.input[1]] = rounded(layer.weight, dtype)
+        if not np.isfinite(weights[node.input[1]]).all():
+            raise ModelError(f"layer {layer.name!r}: a weight does not fit {np.dtype(dtype).name}")
+    return _finished(proto, weights, outputs)
+
+
+def rounded(values: Floats, dtype: type[np.floating]) -> Floats:
+    """Values as `dtype` holds them, in float32."""
+    with np.errstate(over="ignore"):
+        return values.astype(dtype).astype(np.float32)
+
+
+def _finished(
+    proto: onnx.ModelProto, large: Mapping[str, NDArray[np.generic]], outputs: Iterable[str]
+) -> Reference:
+    for item in proto.graph.initializer:
+        if item.name in large:
+            item.ClearField("raw_data")
+            item.data_location = onnx.TensorProto.EXTERNAL
+            del item.dims[:]
+            item.dims.extend(large[item.name].shape)
+            item.external_data.add(key="location", value="memory")
+    wanted = dict.fromkeys(outputs)
+    written = {name for node in proto.graph.node for name in node.output}
+    for name in wanted:
+        if name not in written:
+            raise ModelError(f"model {proto.graph.name!r}: no node writes tensor {name!r}")
+    del proto.graph.output[:]
+    for name in wanted:
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    arrays = {name: np.ascontiguousarray(value) for name, value in large.items()}
+    return Reference(proto.SerializeToString(), arrays)
