@@ -2,7 +2,9 @@
 
 Order: depth first (a stack of ready instances) or breadth first (sub-graph by sub-graph). Scope: a tensor that
 crosses an instance boundary lives in the LLB when all its slices fit there over their lives in that order, else in
-DRAM; what came first stays. Then weights, layer by layer, from the kernel before their first use to their last.
+DRAM; what came first stays. Weights take the LLB layer by layer, from the kernel before their first use to their
+last; where that is too long, anew for each run of instances that follow one another. Weights that a kernel reads
+several times (row pieces, more weights than the weight buffer holds) come before the tensors, others after them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
 WEIGHTS_RELOADED, WEIGHTS_RESIDENT = 0, 1
 
 # Columns of the choices array are the fields of scheduling.choice.Choice.
-FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS = 0, 1, 2, 3
+FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, PIECES, AXIS = 0, 1, 2, 3, 7, 8
 
 
 class Arrangement(NamedTuple):
@@ -35,7 +37,8 @@ class Arrangement(NamedTuple):
     slice_address: Ints
     staged: Ints  # (L,)
     staged_address: Ints  # (L,)
-    staged_step: Ints  # (L,) step in which the weights are copied
+    copy_step: Ints  # (copies,) steps in which weights are copied from DRAM, ascending
+    copy_layer: Ints  # (copies,) whose
     step_of: Ints  # (instances,) by sub-graph, then instance
     instance_start: Ints  # (S + 1,)
 
@@ -128,21 +131,26 @@ def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, 
 
 
 @compiled
-def _first_fit(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, size: int, capacity: int) -> int:
-    """Lowest offset free over steps [begin, end]; -1 if there is none. `items`: (begin, end, address, size) rows;
+def _first_fit(items: Ints, sorted_items: Ints, count: int, windows: Ints, size: int, capacity: int) -> int:
+    """Lowest offset free in all `windows` (first, last step); -1 if there is none. `items`: (begin, end, address, size) rows;
     `sorted_items`: the first `count` of them by address."""
     offset = 0
     for k in range(count):
         i = sorted_items[k]
-        if items[i, 0] <= end and begin <= items[i, 1]:
-            if items[i, 2] >= offset + size:
-                break
-            offset = max(offset, items[i, 2] + items[i, 3])
+        if items[i, 2] >= offset + size:
+            break
+        if items[i, 2] + items[i, 3] > offset:
+            for w in range(windows.shape[0]):
+                if items[i, 0] <= windows[w, 1] and windows[w, 0] <= items[i, 1]:
+                    offset = items[i, 2] + items[i, 3]
+                    break
     return offset if offset + size <= capacity else -1
 
 
 @compiled
-def _insert(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, address: int, size: int) -> int:
+def _insert(
+    items: Ints, sorted_items: Ints, count: int, begin: int, end: int, address: int, size: int
+) -> int:
     items[count, 0] = begin
     items[count, 1] = end
     items[count, 2] = address
@@ -159,7 +167,11 @@ def _insert(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, a
 def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
     """Weights and per-channel parameters of a layer."""
     channels = net.tensor_channels[net.input_count + layer]
-    return channels * (net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer]) * element_bytes
+    return (
+        channels
+        * (net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer])
+        * element_bytes
+    )
 
 
 @compiled
@@ -219,10 +231,22 @@ def arrange(
                     latest = max(latest, step_of[instance_start[s] + ib * choices[s, SPLIT_ROWS] + ir])
                 for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
                     last_read[slice_start[t] + i] = max(last_read[slice_start[t] + i], latest)
-    capacity = slice_start[tensors] + layers + 1
+    most_copies = layers + total * 8
+    capacity = slice_start[tensors] + most_copies + 1
     items = np.empty((capacity, 4), np.int64)
     by_address = np.empty(capacity, np.int64)
+    window = np.empty((1, 2), np.int64)
     placed = 0
+    staged = np.zeros(layers, np.int64)
+    staged_address = np.full(layers, -1, np.int64)
+    copy_step = np.empty(most_copies, np.int64)
+    copy_layer = np.empty(most_copies, np.int64)
+    copies = 0
+    if weight_rule == WEIGHTS_RESIDENT:
+        placed, copies = _place_weights(
+            net, m, choices, step_of, instance_start, first_step, items, by_address, placed, prefetch, True,
+            staged, staged_address, copy_step, copy_layer, copies,
+        )  # fmt: skip
     if scope_rule == SCOPE_DEFAULT:
         # Tensors in the order in which their first slice is made.
         made = np.empty(layers, np.int64)
@@ -238,12 +262,16 @@ def arrange(
             split_rows = choices[s, SPLIT_ROWS]
             for i in range(slice_start[t + 1] - slice_start[t]):
                 ib, ir = i // split_rows, i % split_rows
-                images = net.batch * (ib + 1) // choices[s, SPLIT_BATCH] - net.batch * ib // choices[s, SPLIT_BATCH]
+                images = (
+                    net.batch * (ib + 1) // choices[s, SPLIT_BATCH]
+                    - net.batch * ib // choices[s, SPLIT_BATCH]
+                )
                 rows = net.tensor_rows[t] * (ir + 1) // split_rows - net.tensor_rows[t] * ir // split_rows
                 size = images * rows * net.tensor_columns[t] * net.tensor_channels[t] * eb
                 begin = step_of[instance_start[s] + i]
                 end = max(begin, last_read[slice_start[t] + i])
-                address = _first_fit(items, by_address, placed, begin, end, size, m.llb_bytes)
+                window[0, 0], window[0, 1] = begin, end
+                address = _first_fit(items, by_address, placed, window, size, m.llb_bytes)
                 if address < 0:
                     fits = False
                     break
@@ -261,26 +289,79 @@ def arrange(
                         by_address[kept] = by_address[k]
                         kept += 1
                 placed = before
-    staged = np.zeros(layers, np.int64)
-    staged_address = np.full(layers, -1, np.int64)
-    staged_step = np.full(layers, -1, np.int64)
-    if weight_rule == WEIGHTS_RESIDENT and m.sdma_bytes > 0:
-        for s in np.argsort(first_step, kind="mergesort"):
-            begin = max(0, first_step[s] - prefetch)
-            if begin == first_step[s] and first_step[s] == last_step[s]:
-                continue
-            for layer in range(choices[s, FIRST], choices[s, STOP]):
-                size = weight_bytes(net, layer, eb)
-                if size == 0:
-                    continue
-                address = _first_fit(items, by_address, placed, begin, last_step[s], size, m.llb_bytes)
-                if address < 0:
-                    break
-                placed = _insert(items, by_address, placed, begin, last_step[s], address, size)
-                staged[layer] = 1
-                staged_address[layer] = address
-                staged_step[layer] = begin
+    if weight_rule == WEIGHTS_RESIDENT:
+        placed, copies = _place_weights(
+            net, m, choices, step_of, instance_start, first_step, items, by_address, placed, prefetch, False,
+            staged, staged_address, copy_step, copy_layer, copies,
+        )  # fmt: skip
+    by_step = np.argsort(copy_step[:copies], kind="mergesort")
     return Arrangement(
         subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
-        staged, staged_address, staged_step, step_of, instance_start,
+        staged, staged_address, copy_step[:copies][by_step], copy_layer[:copies][by_step], step_of, instance_start,
     )  # fmt: skip
+
+
+@compiled
+def _place_weights(
+    net: NetworkTable,
+    m: MachineTable,
+    choices: Ints,
+    step_of: Ints,
+    instance_start: Ints,
+    first_step: Ints,
+    items: Ints,
+    by_address: Ints,
+    placed: int,
+    prefetch: int,
+    urgent: bool,
+    staged: Ints,
+    staged_address: Ints,
+    copy_step: Ints,
+    copy_layer: Ints,
+    copies: int,
+) -> tuple[int, int]:
+    """Give LLB places to the weights of the sub-graphs that read theirs several times (`urgent`), or of the others.
+    Returns the numbers of placed items and of copies."""
+    if m.sdma_bytes == 0:
+        return placed, copies
+    for s in np.argsort(first_step, kind="mergesort"):
+        total = 0
+        for layer in range(choices[s, FIRST], choices[s, STOP]):
+            total += weight_bytes(net, layer, m.element_bytes)
+        again = choices[s, PIECES] > 1 and choices[s, AXIS] == 0 and total > m.weights_bytes
+        if again != urgent:
+            continue
+        steps = np.sort(step_of[instance_start[s] : instance_start[s + 1]])
+        count = steps.shape[0]
+        if not again and count == 1 and (prefetch == 0 or first_step[s] == 0):
+            continue  # each weight is loaded once and nothing comes before: a copy would only delay it
+        runs = np.empty((count, 2), np.int64)
+        whole = np.empty((1, 2), np.int64)
+        whole[0, 0], whole[0, 1] = max(0, steps[0] - prefetch), steps[count - 1]
+        used = 0
+        for k in range(count):
+            begin = max(0, steps[k] - prefetch)
+            if used > 0 and begin <= runs[used - 1, 1]:
+                runs[used - 1, 1] = steps[k]
+            else:
+                runs[used, 0], runs[used, 1] = begin, steps[k]
+                used += 1
+        for layer in range(choices[s, FIRST], choices[s, STOP]):
+            size = weight_bytes(net, layer, m.element_bytes)
+            if size == 0:
+                continue
+            windows = whole
+            address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+            if address < 0 and (again or prefetch > 0):
+                windows = runs[:used]
+                address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+            if address < 0 or copies + windows.shape[0] > copy_step.shape[0]:
+                break
+            for w in range(windows.shape[0]):
+                placed = _insert(items, by_address, placed, windows[w, 0], windows[w, 1], address, size)
+                copy_step[copies] = windows[w, 0]
+                copy_layer[copies] = layer
+                copies += 1
+            staged[layer] = 1
+            staged_address[layer] = address
+    return placed, copies

@@ -10,19 +10,18 @@ import numpy as np
 
 from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CHANNELS, ROWS, Choice
+from scheduling.choice import CHANNELS, ROWS, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import Estimate, estimate
 from scheduling.evaluator import Evaluator
+from scheduling.isolated import isolated
 from scheduling.reasons import explain
 from scheduling.tables import Ints, NetworkTable
 from scheduling.tiling import LEGAL
 
-PIECES = np.array(
-    [(ROWS, 1, 20), (ROWS, 4, 20), (ROWS, 8, 60), (ROWS, 14, 120), (CHANNELS, 4, 20)], np.int64
-)
-"""(axis, pieces, instruction-order rule) that are tried for every sub-graph: more pieces go with an order that
-keeps fewer of them in flight, which is what they are for."""
+PIECES = np.array([(ROWS, 1, 0), (ROWS, 4, 0), (ROWS, 8, 3), (ROWS, 14, 2), (CHANNELS, 4, 0)], np.int64)
+"""(axis, pieces, pieces in flight) that are tried for every sub-graph. The instruction order lets about so many
+pieces be in flight at a time (0: as many as there are layers), which is what bounds the rows that are live."""
 
 NEAR_STOPS = 6
 """Ends that are offered whatever crosses them; further on only those where a local minimum of bytes crosses."""
@@ -31,6 +30,9 @@ MOST_CANDIDATES = 96
 MOST_STOPS = 32
 MOST_LAYERS = 64
 """Longest sub-graph that is offered."""
+
+SPLITS_EACH = 2
+"""Of the splits that fit an end with given pieces, as many as this are offered, the smallest first."""
 
 GIVE_UP_AFTER = 4
 """Stops in a row that do not fit after which a split with given pieces is not tried for longer sub-graphs."""
@@ -46,6 +48,7 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
     width = 11
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
     count = 0
+    legal_splits = np.zeros((pieces.shape[0], stops.shape[0]), np.int64)
     for i in range(splits.shape[0]):
         images = net.batch // splits[i]
         batch_ways = 1
@@ -54,15 +57,24 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
         others = m.cores // batch_ways
         for k in range(pieces.shape[0]):
             failures = 0
-            for stop in stops:
+            for at in range(stops.shape[0]):
+                stop = stops[at]
+                if legal_splits[k, at] >= SPLITS_EACH:
+                    continue
                 best = 0
                 for variant in range(2):
                     if variant == 1 and others == 1:
                         continue
+                    flight = pieces[k, 2]
+                    rule = (
+                        RULE_SCALE
+                        if flight == 0
+                        else max(RULE_SCALE, RULE_SCALE * (stop - first + 2) // flight)
+                    )
                     choice = Choice(
                         first, stop, splits[i], 1, batch_ways,
                         others if variant == 0 else 1, others if variant == 1 else 1,
-                        pieces[k, 1], pieces[k, 0], pieces[k, 2], 1,
+                        pieces[k, 1], pieces[k, 0], rule, 1,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
                     if e.status != LEGAL or (best > 0 and e.cycles >= best):
@@ -73,6 +85,7 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                         found[count, width + column] = e[column]
                 if best > 0:
                     count += 1
+                    legal_splits[k, at] += 1
                     failures = 0
                 else:
                     failures += 1
@@ -106,6 +119,18 @@ class CandidateSpace:
             self._surveys[first] = known
         return known
 
+    def smallest_split(self, first: int, stop: int) -> Choice | None:
+        """The smallest split of the batch that fits layers [first, stop) whole; where none does, in row pieces (the
+        fewest that fit); None where nothing fits."""
+        table, machine = self.evaluator.table, self.evaluator.machine_table
+        end = np.array([stop], np.int64)
+        for k in range(len(PIECES)):
+            for split in range(len(self.splits)):
+                rows = survey(table, machine, first, end, self.splits[split : split + 1], PIECES[k : k + 1])
+                if len(rows):
+                    return Choice(*rows[0, :11].tolist())
+        return None
+
     def stops(self, first: int) -> Ints:
         """Ends that a sub-graph starting at `first` may have: near ones, local minima of crossing bytes, the last."""
         last = min(self.layers, first + MOST_LAYERS)
@@ -122,7 +147,8 @@ class CandidateSpace:
         )
 
     def at(self, first: int) -> tuple[tuple[Choice, ...], Ints]:
-        """At most MOST_CANDIDATES candidates and their estimates (A, 11).
+        """At most MOST_CANDIDATES candidates and their figures (A, 13): Estimate fields, then
+        isolated template cycles and DRAM cycles (scheduling.isolated).
 
         Kept: the MOST_STOPS ends that the fewest bytes cross (the last layer, the next one among them); for each
         end, the best estimates, one per split before a second of any split. The default's choice is not treated
@@ -133,7 +159,8 @@ class CandidateSpace:
             rows = self.all(first)
             rows = rows[self._survivors(first, rows)]
             choices = tuple(Choice(*row) for row in rows[:, :11].tolist())
-            known = self._kept[first] = (choices, rows[:, 11:])
+            times = isolated(self.evaluator.table, self.evaluator.machine_table, rows[:, :11])
+            known = self._kept[first] = (choices, np.concatenate((rows[:, 11:], times), axis=1))
         return known
 
     def _survivors(self, first: int, rows: Ints) -> Ints:
@@ -176,7 +203,9 @@ class CandidateSpace:
             raise IllegalSchedule(f"layer {layer} cannot be scheduled")
         choice, found = last
         short = max(0, found.l1_bytes - evaluator.machine.memories.l1.bytes)
-        raise IllegalSchedule(explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, short))
+        raise IllegalSchedule(
+            explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, short)
+        )
 
 
 def _crossing_bytes(evaluator: Evaluator) -> Ints:

@@ -95,7 +95,9 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             parts = -(-net.reduction[layer] // tiles[j, 1])
             piece_rows = -(-rows // pieces)
             spots = -(-images // tiles[j, 2]) * -(-piece_rows // tiles[j, 3])
-            full = matrix_cycles(m, images, piece_rows, columns, tiles[j, 0], net.reduction[layer], net.taps[layer])
+            full = matrix_cycles(
+                m, images, piece_rows, columns, tiles[j, 0], net.reduction[layer], net.taps[layer]
+            )
             rest = matrix_cycles(m, images, piece_rows, columns, last, net.reduction[layer], net.taps[layer])
             here_matrix = groups * pieces * ((chunks - 1) * full + rest)
             units = pieces * groups * chunks * spots

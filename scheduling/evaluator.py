@@ -96,7 +96,7 @@ class Evaluator:
             rules.prefetch,
         )
 
-    def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:  # noqa: B008 (frozen)
+    def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:
         """Simulate the schedule of these sub-graphs (they cover all layers in order).
 
         Raises IllegalSchedule where a sub-graph does not fit.
@@ -202,7 +202,9 @@ class Evaluator:
             if lowered.status == LEGAL:
                 return lowered
             status, layer, short = lowered.status, lowered.layer, lowered.short_bytes
-        raise IllegalSchedule(explain(self.network, self.machine, choice, int(status), int(layer), int(short)))
+        raise IllegalSchedule(
+            explain(self.network, self.machine, choice, int(status), int(layer), int(short))
+        )
 
     def borders(self, first: int, stop: int) -> tuple[Ints, Ints]:
         """(entry tensors, tensors that leave) of layers [first, stop)."""
@@ -234,4 +236,4 @@ def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> int:
     table = evaluator.table
     outputs = table.tensor_channels[table.input_count + np.arange(len(table.is_matrix))]
     weights = outputs * (table.reduction * table.taps * table.is_matrix + table.parameters)
-    return int((weights * plan.staged).sum()) * evaluator.machine.element_bytes
+    return int(weights[plan.copy_layer].sum()) * evaluator.machine.element_bytes

@@ -115,7 +115,12 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int) -> Geometry:
                 size = net.tensor_rows[tensor_of[t]]
                 low = needed_start(start[way, out], net.edge_stride[e], net.edge_offset[e], net.edge_whole[e])
                 high = needed_stop(
-                    last[out], net.edge_stride[e], net.edge_offset[e], net.edge_extent[e], net.edge_whole[e], size
+                    last[out],
+                    net.edge_stride[e],
+                    net.edge_offset[e],
+                    net.edge_extent[e],
+                    net.edge_whole[e],
+                    size,
                 )
                 start[way, t] = min(start[way, t], low)
                 last[t] = max(last[t], high)

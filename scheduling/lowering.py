@@ -30,7 +30,10 @@ C_R0, C_R1 = 5, 6  # input channels of a group; of VECTOR: C_R0 is 1 where it re
 C_I0, C_I1 = 7, 8  # images, from the core's first
 C_H0, C_H1 = 9, 10  # rows, from the start of the piece
 C_WEIGHT, C_ACC = 11, 12  # addresses; of VECTOR, C_WEIGHT is where its parameters are
-C_A, C_B = 13, 14  # LOAD: image and row part of the source; LOADW: C_A 1 for parameters; CONV: C_A accumulate,
+C_A, C_B = (
+    13,
+    14,
+)  # LOAD: image and row part of the source; LOADW: C_A 1 for parameters; CONV: C_A accumulate,
 # C_B group; VECTOR: C_A input of a Concat
 # Columns of a row: what it costs. Engines: MATRIX, VECTOR, DMA; links as in LINK_*.
 C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD = 15, 16, 17, 18, 19
@@ -237,7 +240,9 @@ def lower(
                 share = -(-net.tensor_channels[geo.tensor[entries + j]] // channel_ways)
                 chunks = -(-share // tiles[j, 0]) + net.groups[first + j]
                 parts = -(-net.reduction[first + j] // tiles[j, 1])
-                spots = -(-images_most // tiles[j, 2]) * -(-_most_rows(geo, entries + j, plan.piece[position]) // tiles[j, 3])
+                spots = -(-images_most // tiles[j, 2]) * -(
+                    -_most_rows(geo, entries + j, plan.piece[position]) // tiles[j, 3]
+                )
                 bound += chunks * spots * (2 * parts + 2)
             else:
                 bound += 2 + net.edge_start[first + j + 1] - net.edge_start[first + j]
@@ -254,7 +259,11 @@ def lower(
         if net.is_matrix[first + j] and tiles[j, 0] > 0:
             groups = max(1, net.groups[first + j] // channel_ways)
             share = -(-net.tensor_channels[geo.tensor[entries + j]] // channel_ways)
-            chunks += groups * -(-(-(-share // groups)) // tiles[j, 0]) * -(-net.reduction[first + j] // tiles[j, 1])
+            chunks += (
+                groups
+                * -(-(-(-share // groups)) // tiles[j, 0])
+                * -(-net.reduction[first + j] // tiles[j, 1])
+            )
         chunk_start[j + 1] = chunk_start[j] + chunks
     total_chunks = chunk_start[count]
     chunk_address = np.full(total_chunks, -1, np.int64)
@@ -315,7 +324,12 @@ def lower(
                     if e >= 0:
                         size = net.tensor_rows[tensor]
                         rb = needed_stop(
-                            rb, net.edge_stride[e], net.edge_offset[e], net.edge_extent[e], net.edge_whole[e], size
+                            rb,
+                            net.edge_stride[e],
+                            net.edge_offset[e],
+                            net.edge_extent[e],
+                            net.edge_whole[e],
+                            size,
                         )
                         ra = needed_start(ra, net.edge_stride[e], net.edge_offset[e], net.edge_whole[e])
                     if ra < b - ring and rb > a - ring:
@@ -339,7 +353,10 @@ def lower(
             for way in range(batch_ways):
                 a, b = image0 + images * way // batch_ways, image0 + images * (way + 1) // batch_ways
                 if b > a:
-                    most_b = max(most_b, part_of(b - 1, net.batch, part_images) - part_of(a, net.batch, part_images) + 1)
+                    most_b = max(
+                        most_b,
+                        part_of(b - 1, net.batch, part_images) - part_of(a, net.batch, part_images) + 1,
+                    )
             for way in range(row_ways):
                 a, b = piece_rows(geo, way, t, p)
                 if b > a:
@@ -448,8 +465,13 @@ def lower(
                                         size = max_k * (r1 - r0) * net.taps[layer] * eb
                                         link_bytes = sum_k * (r1 - r0) * net.taps[layer] * eb
                                         if ring_head + size > m.weights_bytes:
-                                            while fifo_head < fifo_tail and chunk_address[fifo[fifo_head]] >= ring_head:
-                                                _evict(chunk_address, chunk_reader, fifo[fifo_head], anchor, rows)
+                                            while (
+                                                fifo_head < fifo_tail
+                                                and chunk_address[fifo[fifo_head]] >= ring_head
+                                            ):
+                                                _evict(
+                                                    chunk_address, chunk_reader, fifo[fifo_head], anchor, rows
+                                                )
                                                 fifo_head += 1
                                             ring_head = 0
                                         while fifo_head < fifo_tail and _clash(
@@ -520,7 +542,9 @@ def lower(
                                 size = net.parameters[layer] * share_most * eb
                                 link_bytes = net.parameters[layer] * channels * eb
                                 if ring_head + size > m.weights_bytes:
-                                    while fifo_head < fifo_tail and chunk_address[fifo[fifo_head]] >= ring_head:
+                                    while (
+                                        fifo_head < fifo_tail and chunk_address[fifo[fifo_head]] >= ring_head
+                                    ):
                                         _evict(chunk_address, chunk_reader, fifo[fifo_head], anchor, rows)
                                         fifo_head += 1
                                     ring_head = 0
@@ -550,7 +574,9 @@ def lower(
                             below = 0
                             for s in range(sources):
                                 if concat:
-                                    width_all = net.tensor_channels[net.edge_tensor[net.edge_start[layer] + s]]
+                                    width_all = net.tensor_channels[
+                                        net.edge_tensor[net.edge_start[layer] + s]
+                                    ]
                                     sum_k, max_k = 0, 0
                                     for way in range(channel_ways):
                                         a = max(channels * way // channel_ways, below)
@@ -718,7 +744,12 @@ def _input_rows(
         first, stop = a + min(b - a, low), a + min(b - a, high)
         if stop > first:
             total += needed_stop(
-                stop, net.edge_stride[edge], net.edge_offset[edge], net.edge_extent[edge], net.edge_whole[edge], size
+                stop,
+                net.edge_stride[edge],
+                net.edge_offset[edge],
+                net.edge_extent[edge],
+                net.edge_whole[edge],
+                size,
             ) - needed_start(first, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
     return total
 
@@ -786,7 +817,9 @@ def _weight_load(
 
 
 @compiled
-def _log_write(written: Ints, last_access: Ints, tensor: int, piece: int, pieces: int, engine: int, row: int) -> None:
+def _log_write(
+    written: Ints, last_access: Ints, tensor: int, piece: int, pieces: int, engine: int, row: int
+) -> None:
     last_access[tensor, engine] = row
     for q in range(piece, pieces):
         written[tensor, q, engine] = row
@@ -834,7 +867,9 @@ def _arrange(rows: Ints, raw: Ints, anchor_of: Ints, total: int, overlap_allowed
     for k in range(total):
         place_of[order[k]] = k
     final = np.empty((total, COLUMNS), np.int64)
-    known = np.full((3, 3), -1, np.int64)  # per engine: latest row of each engine surely finished at its next start
+    known = np.full(
+        (3, 3), -1, np.int64
+    )  # per engine: latest row of each engine surely finished at its next start
     after = np.full((total, 3), -1, np.int64)  # the same once a row has finished
     wait = np.empty(3, np.int64)
     for k in range(total):

@@ -117,7 +117,13 @@ def _rows_read(
 
 @compiled
 def place(
-    net: NetworkTable, choice: Choice, geo: Geometry, kinds: Ints, tensors: Ints, pieces: Ints, element_bytes: int
+    net: NetworkTable,
+    choice: Choice,
+    geo: Geometry,
+    kinds: Ints,
+    tensors: Ints,
+    pieces: Ints,
+    element_bytes: int,
 ) -> Plan:
     """Size every ring by what is live in this order, and give offsets: larger rings first, at the lowest place that
     is free for their whole life."""
@@ -162,7 +168,9 @@ def place(
                 before = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
                 ring[t] = max(ring[t], geo.ends[way, t, p] - min(low, before))
         if kinds[position] == COMPUTE:
-            for e in range(net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0):
+            for e in range(
+                net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0
+            ):
                 for way in range(row_ways):
                     needs[e, way] = _rows_read(net, geo, first, t, edge0 + e, way, p + 1)
                 dies[geo.edge_local[e]] = max(dies[geo.edge_local[e]], position)

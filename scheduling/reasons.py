@@ -11,7 +11,9 @@ from scheduling.tiling import SHORT_ACCUMULATOR, SHORT_L1, SHORT_WEIGHTS
 _MEMORY = {SHORT_L1: "l1", SHORT_WEIGHTS: "weights", SHORT_ACCUMULATOR: "accumulator"}
 
 
-def explain(network: Network, machine: Machine, choice: Choice, status: int, layer: int, short_bytes: int) -> str:
+def explain(
+    network: Network, machine: Machine, choice: Choice, status: int, layer: int, short_bytes: int
+) -> str:
     """One sentence: which sub-graph, which layer, what is short by how many bytes."""
     name = network.layers[layer].name
     where = (

@@ -28,7 +28,6 @@ from scheduling.lowering import (
     C_WAIT0,
     DMA,
     LINK_DRAM_READ,
-    LINK_DRAM_WRITE,
     LINK_LLB_WRITE,
     OP_LAUNCH,
     OP_STORE,
@@ -42,7 +41,17 @@ COPY_CHUNK_BYTES = 128 * 1024
 """System copies are cut so that one never keeps a kernel from the DRAM link for long."""
 
 # Columns of the arena: what timing needs of a row.
-A_ENGINE, A_HOLD, A_LATENCY, A_LINK, A_LINK_HOLD, A_EXTERNAL0, A_EXTERNAL1, A_WAIT0, A_STORES = 0, 1, 2, 3, 4, 5, 6, 7, 10
+A_ENGINE, A_HOLD, A_LATENCY, A_LINK, A_LINK_HOLD, A_EXTERNAL0, A_EXTERNAL1, A_WAIT0, A_STORES = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    10,
+)
 ARENA_COLUMNS = 11
 LAUNCHES = -2
 """In A_STORES: the row is a LAUNCH."""
@@ -104,6 +113,7 @@ def simulate_steps(
     link_rate = np.array([m.dram_read, m.dram_write, m.llb_read, m.llb_write])
     ready = np.zeros(plan.slice_address.shape[0], np.int64)
     staged_ready = np.zeros(layers, np.int64)
+    pending = np.zeros(layers, np.int64)  # weights of this step that this very step still has to copy
     step_start = np.empty(steps, np.int64)
     step_finish = np.empty(steps, np.int64)
     most = 1
@@ -111,9 +121,8 @@ def simulate_steps(
         most = max(most, length[k])
     finish = np.empty(most, np.int64)
     copies = 0
-    for layer in range(layers):
-        if plan.staged[layer]:
-            copies += -(-weight_bytes(net, layer, m.element_bytes) // COPY_CHUNK_BYTES)
+    for layer in plan.copy_layer:
+        copies += -(-weight_bytes(net, layer, m.element_bytes) // COPY_CHUNK_BYTES)
     copy_step = np.empty(copies, np.int64)
     copy_position = np.empty(copies, np.int64)
     copy_layer = np.empty(copies, np.int64)
@@ -130,10 +139,7 @@ def simulate_steps(
     before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
     external = np.zeros(2 + local_tensor.shape[0] + layers, np.int64)
     done = 0
-    by_step = np.argsort(plan.staged_step, kind="mergesort")
     cursor = 0
-    while cursor < layers and plan.staged_step[by_step[cursor]] < 0:
-        cursor += 1
     for k in range(steps):
         s = plan.subgraph[k]
         first, stop = choices[s, 0], choices[s, 1]
@@ -156,8 +162,11 @@ def simulate_steps(
             for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
                 external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[plan.slice_start[t] + i])
         waiting = 0
-        while cursor < layers and plan.staged_step[by_step[cursor]] == k:
-            layer = by_step[cursor]
+        pending[:] = 0
+        while cursor < plan.copy_step.shape[0] and plan.copy_step[cursor] == k:
+            layer = plan.copy_layer[cursor]
+            if first <= layer < stop:
+                pending[layer] = 1
             left = weight_bytes(net, layer, m.element_bytes)
             while left > 0:
                 queue[waiting] = min(left, COPY_CHUNK_BYTES)
@@ -190,7 +199,7 @@ def simulate_steps(
                 slot = arena[row, A_EXTERNAL1]
                 if slot >= 0:
                     layer = first + slot - SLOT_ENTRIES - entries
-                    if next_copy < waiting and queue_layer[next_copy] <= layer and plan.staged_step[layer] == k:
+                    if pending[layer] == 1:
                         body_start = 1 << 60  # its copy comes first
                     else:
                         body_start = max(body_start, external[slot])
@@ -198,7 +207,10 @@ def simulate_steps(
                     body_start = max(body_start, free[VECTOR])
             if next_copy < waiting:
                 size = queue[next_copy]
-                begin = max(max(free[SYSTEM], before_all), max(free[link_slot[LINK_DRAM_READ]], free[link_slot[LINK_LLB_WRITE]]))
+                begin = max(
+                    max(free[SYSTEM], before_all),
+                    max(free[link_slot[LINK_DRAM_READ]], free[link_slot[LINK_LLB_WRITE]]),
+                )
                 if begin < body_start:
                     read = -(-size // link_rate[LINK_DRAM_READ])
                     write = -(-size // link_rate[LINK_LLB_WRITE])
@@ -213,6 +225,9 @@ def simulate_steps(
                     staged_ready[layer] = begin + hold
                     if first <= layer < stop:
                         external[SLOT_ENTRIES + entries + layer - first] = begin + hold
+                    next_layer = queue_layer[next_copy + 1] if next_copy + 1 < waiting else -1
+                    if next_layer != layer:
+                        pending[layer] = 0
                     copy_step[copied] = k
                     copy_position[copied] = i
                     copy_layer[copied] = layer

@@ -94,7 +94,9 @@ def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int,
         int(contraction is not None),
         contraction.groups if contraction else 1,
         contraction.in_channels // contraction.groups if contraction else 0,
-        contraction.taps if contraction else (anchor.kernel_h * anchor.kernel_w if isinstance(anchor, Window) else 1),
+        contraction.taps
+        if contraction
+        else (anchor.kernel_h * anchor.kernel_w if isinstance(anchor, Window) else 1),
         vector_passes(machine, anchor, layer.steps),
         vector_ops(anchor, layer.steps),
         len(layer.parameters),
