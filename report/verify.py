@@ -7,7 +7,6 @@ network may hardly show at its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
@@ -21,51 +20,13 @@ from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.isa import Program, Trace
 from hwmodel.machine import Machine
 from report.reference import Floats, Reference, exact_reference, rounded, rounded_reference
+from report.verify_result import Check, Verification
 
 FP32_TOLERANCE = 1e-4
 FP16_TOLERANCE = 3e-3
 """A lost halo row shows as 4e-3 or more, honest rounding as less than 1e-3."""
 
 THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A run in one arithmetic: the largest of max|out - ref| / max|ref| over all compared tensors."""
-
-    arithmetic: str
-    max_relative_error: float
-    tolerance: float
-    worst_tensor: str
-    tensors: int
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is within the tolerance."""
-        return self.max_relative_error <= self.tolerance
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The check in fp32 arithmetic and, on an fp16 machine, the one in the machine's own."""
-
-    fp32: Check
-    native: Check | None
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """All that was run."""
-        return (self.fp32,) if self.native is None else (self.fp32, self.native)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def max_relative_error(self) -> float:
-        """The largest error of all checks."""
-        return max(check.max_relative_error for check in self.checks)
 
 
 def verify(

@@ -1,0 +1,114 @@
+"""Decisions in words: what a sub-graph's choice says, and where two schedules differ first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graph.network import Network
+from report.results import Result
+from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.choice import ROWS, RULE_SCALE, Choice
+from scheduling.evaluator import Rules
+
+_NAME_WIDTH = 28
+
+
+def shortened(name: str, width: int = _NAME_WIDTH) -> str:
+    """A node's name, its middle left out where it is long."""
+    if len(name) <= width:
+        return name
+    head = (width - 2) // 2
+    return f"{name[:head]}..{name[len(name) - (width - 2 - head) :]}"
+
+
+def first_node(network: Network, choice: Choice) -> str:
+    """Name of the first ONNX node of a sub-graph."""
+    return network.layers[choice.first].nodes[0]
+
+
+def last_node(network: Network, choice: Choice) -> str:
+    """Name of the last ONNX node of a sub-graph."""
+    return network.layers[choice.stop - 1].nodes[-1]
+
+
+def split_text(choice: Choice) -> str:
+    """How a sub-graph is cut into instances, such as `batch 8 x rows 2`."""
+    return _axes((("batch", choice.split_batch), ("rows", choice.split_rows)))
+
+
+def binding_text(choice: Choice) -> str:
+    """How an instance is spread over cores, such as `batch 2 x channels 4`."""
+    return _axes(
+        (("batch", choice.ways_batch), ("rows", choice.ways_rows), ("channels", choice.ways_channels))
+    )
+
+
+def pieces_text(choice: Choice) -> str:
+    """How the layers of an instance are cut, such as `rows 4`."""
+    return _axes((("rows" if choice.axis == ROWS else "channels", choice.pieces),))
+
+
+def rules_text(rules: Rules) -> str:
+    """The rules of a schedule."""
+    order = "breadth first" if rules.order == BREADTH_FIRST else "depth first"
+    scopes = "everything through DRAM" if rules.scopes == SCOPE_DRAM else "tensors in the LLB where they fit"
+    weights = (
+        "weights reloaded"
+        if rules.weights == WEIGHTS_RELOADED
+        else f"weights resident, prefetched {rules.prefetch} kernels ahead"
+    )
+    return f"{order}, {scopes}, {weights}"
+
+
+def first_difference(network: Network, ours: Result, theirs: Result) -> str:
+    """The first decision in which two schedules of a network differ, or that there is none."""
+    for one, two in zip(ours.choices, theirs.choices, strict=False):
+        if one != two:
+            return _choice_difference(network, (ours.strategy, one), (theirs.strategy, two))
+    if ours.rules != theirs.rules:
+        return f"{ours.strategy} is {rules_text(ours.rules)}; {theirs.strategy} is {rules_text(theirs.rules)}"
+    return "they decide everything alike"
+
+
+def compare(network: Network, learned: Result, heuristics: Sequence[Result], objective: str) -> str:
+    """One sentence: how many times better or worse than the best heuristic, and which decision differs."""
+    best = min(heuristics, key=lambda result: result.cost)
+    ratio = best.cost / learned.cost
+    if learned.cost == best.cost:
+        relation = f"costs the same as {best.strategy}, the best of the others"
+    elif ratio > 1:
+        relation = f"is {ratio:.3f} times better in {objective} than {best.strategy}, the best of the others"
+    else:
+        relation = (
+            f"is {1 / ratio:.3f} times worse in {objective} than {best.strategy}, the best of the others"
+        )
+    return f"learned {relation}: {first_difference(network, learned, best)}."
+
+
+def _axes(parts: Sequence[tuple[str, int]]) -> str:
+    return " x ".join(f"{name} {factor}" for name, factor in parts if factor > 1) or "-"
+
+
+def _choice_difference(network: Network, ours: tuple[str, Choice], theirs: tuple[str, Choice]) -> str:
+    (our_name, one), (their_name, two) = ours, theirs
+    where = f"at node {first_node(network, one)}"
+    if one.stop != two.stop:
+        what = "ends its sub-graph at"
+        found, other = last_node(network, one), last_node(network, two)
+    elif (one.split_batch, one.split_rows) != (two.split_batch, two.split_rows):
+        what, found, other = "splits by", split_text(one), split_text(two)
+    elif one[4:7] != two[4:7]:
+        what, found, other = "binds to cores by", binding_text(one), binding_text(two)
+    elif (one.pieces, one.axis) != (two.pieces, two.axis):
+        what, found, other = "cuts pieces by", pieces_text(one), pieces_text(two)
+    elif one.rule != two.rule:
+        what = "orders instructions by layer + a x piece, a ="
+        found, other = f"{one.rule / RULE_SCALE:g}", f"{two.rule / RULE_SCALE:g}"
+    else:
+        what = "has overlap of layers"
+        found, other = ("on" if one.overlap else "off"), ("on" if two.overlap else "off")
+    return f"{where}, {our_name} {what} {_nothing(found)} and {their_name} {_nothing(other)}"
+
+
+def _nothing(text: str) -> str:
+    return "nothing" if text == "-" else text

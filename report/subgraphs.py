@@ -1,0 +1,170 @@
+"""The table of a schedule's sub-graphs: what was decided, and where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwmodel.isa import Op
+from report.decisions import binding_text, first_node, last_node, pieces_text, shortened, split_text
+from report.table import Column, number, render
+from scheduling.arrangement import Arrangement, weight_bytes
+from scheduling.choice import Choice
+from scheduling.evaluator import Evaluator, Template
+from scheduling.lowering import (
+    C_ENGINE,
+    C_HOLD,
+    C_LINK,
+    C_LINK_HOLD,
+    C_OP,
+    DMA,
+    LINK_DRAM_READ,
+    LINK_DRAM_WRITE,
+    LINK_LLB_READ,
+    LINK_LLB_WRITE,
+    MATRIX,
+    N_DRAM_READ,
+    N_DRAM_WRITE,
+    VECTOR,
+)
+
+_COLUMNS = (
+    Column("#"),
+    Column("first node", left=True),
+    Column("last node", left=True),
+    Column("layers"),
+    Column("split", left=True),
+    Column("cores by", left=True),
+    Column("pieces", left=True),
+    Column("reads\nfrom", left=True),
+    Column("writes\nto", left=True),
+    Column("weights\nfrom", left=True),
+    Column("cycles"),
+    Column("limited\nby", left=True),
+    Column("DRAM\nMB"),
+    Column("L1 peak\nKiB"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subgraph:
+    """One sub-graph of a schedule, all its instances together.
+
+    `cycles` are those by which its kernels made the schedule longer, so they add up to the makespan.
+    `limiting_engine` was busy longest, `limiting_share` of the cycles: matrix, vector, dma, launch, or dram
+    or llb where the DMA mostly waits for that link. Scopes are LLB, DRAM, both, or - where there is nothing.
+    """
+
+    choice: Choice
+    first_node: str
+    last_node: str
+    reads_from: str
+    writes_to: str
+    weights_from: str
+    cycles: int
+    limiting_engine: str
+    limiting_share: float
+    dram_bytes: int
+    l1_peak_bytes: int
+
+
+def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> list[Subgraph]:
+    """Every sub-graph of an arrangement, in the order of the layers."""
+    times, _ = evaluator.simulate(choices, plan)
+    templates = evaluator.templates(choices, plan)
+    advance = np.diff(np.maximum.accumulate(times.step_finish), prepend=0)
+    return [
+        _subgraph(evaluator, choice, plan, [templates[k] for k in steps.tolist()], int(advance[steps].sum()))
+        for index, choice in enumerate(choices)
+        for steps in [np.flatnonzero(plan.subgraph == index)]
+    ]
+
+
+def subgraph_table(found: Sequence[Subgraph]) -> str:
+    """One row for each sub-graph."""
+    return render(
+        _COLUMNS,
+        [
+            [
+                str(index),
+                shortened(item.first_node),
+                shortened(item.last_node),
+                str(item.choice.stop - item.choice.first),
+                split_text(item.choice),
+                binding_text(item.choice),
+                pieces_text(item.choice),
+                item.reads_from,
+                item.writes_to,
+                item.weights_from,
+                number(item.cycles),
+                f"{item.limiting_engine} {100 * item.limiting_share:.0f}%",
+                number(item.dram_bytes / 1e6, 2),
+                number(item.l1_peak_bytes / 1024),
+            ]
+            for index, item in enumerate(found)
+        ],
+    )
+
+
+def _subgraph(
+    evaluator: Evaluator, choice: Choice, plan: Arrangement, templates: Sequence[Template], cycles: int
+) -> Subgraph:
+    network = evaluator.network
+    entries, exits = evaluator.borders(choice.first, choice.stop)
+    sizes = {
+        layer: weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes)
+        for layer in range(choice.first, choice.stop)
+    }
+    weighted = [layer for layer, size in sizes.items() if size]
+    copied = sum(sizes.get(layer, 0) for layer in plan.copy_layer.tolist())
+    engine, busy = _limiting(templates)
+    return Subgraph(
+        choice=choice,
+        first_node=first_node(network, choice),
+        last_node=last_node(network, choice),
+        reads_from=_scope(plan.in_llb[entries].tolist()),
+        writes_to=_scope(plan.in_llb[exits].tolist()),
+        weights_from=_scope([int(plan.staged[layer]) for layer in weighted]),
+        cycles=cycles,
+        limiting_engine=engine,
+        limiting_share=min(1.0, busy / cycles) if cycles else 0.0,
+        dram_bytes=copied
+        + sum(int(t.lowered.counts[N_DRAM_READ] + t.lowered.counts[N_DRAM_WRITE]) for t in templates),
+        l1_peak_bytes=max(int(t.lowered.plan.peak_bytes) for t in templates),
+    )
+
+
+def _scope(in_llb: Sequence[int]) -> str:
+    if not in_llb:
+        return "-"
+    if all(in_llb):
+        return "LLB"
+    return "both" if any(in_llb) else "DRAM"
+
+
+def _limiting(templates: Sequence[Template]) -> tuple[str, int]:
+    """The engine that is busy longest, and its cycles; for the DMA, the link that it mostly waits for."""
+    busy = dict.fromkeys(("launch", "matrix", "vector", "dma", "dram", "llb"), 0)
+    names = {MATRIX: "matrix", VECTOR: "vector", DMA: "dma"}
+    links = {
+        LINK_DRAM_READ: "dram",
+        LINK_DRAM_WRITE: "dram",
+        LINK_LLB_READ: "llb",
+        LINK_LLB_WRITE: "llb",
+    }
+    for template in templates:
+        rows = template.lowered.rows
+        launch = rows[:, C_OP] == int(Op.LAUNCH)
+        busy["launch"] += int(rows[launch, C_HOLD].sum())
+        for engine, name in names.items():
+            busy[name] += int(rows[(rows[:, C_ENGINE] == engine) & ~launch, C_HOLD].sum())
+        for link, name in links.items():
+            busy[name] += int(rows[rows[:, C_LINK] == link, C_LINK_HOLD].sum())
+    most = max(("launch", "matrix", "vector", "dma"), key=busy.__getitem__)
+    if most == "dma":
+        slowest = max(("dram", "llb"), key=busy.__getitem__)
+        if 2 * busy[slowest] >= busy["dma"]:
+            return slowest, busy["dma"]
+    return most, busy[most]

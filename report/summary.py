@@ -1,0 +1,81 @@
+"""summary.json: what a run found, for programs to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from graph.model import Model
+from hwmodel.machine import Machine
+from report.output import TOOL
+from report.results import Result
+from report.verify_result import Verification
+from scheduling.bound import Bound
+from scheduling.objective import Objective
+
+FORMAT_VERSION = 1
+
+
+def summary(
+    model: Model,
+    machine: Machine,
+    objective: Objective,
+    bound: Bound,
+    results: Sequence[Result],
+    chosen: Result,
+    reason: str,
+    verification: Verification | None,
+) -> dict[str, object]:
+    """The content of summary.json; `docs/command-line.md` says what each key means."""
+    return {
+        "tool": TOOL,
+        "format_version": FORMAT_VERSION,
+        "model": model.network.name,
+        "model_hash": model.network.model_hash,
+        "machine": machine.name,
+        "batch": chosen.batch,
+        "objective": objective.value,
+        "bound_cycles": int(bound.cycles),
+        "bound_off_core_bytes": int(bound.off_core_bytes),
+        "bound_energy_pj": float(bound.energy_pj),
+        "chosen": chosen.strategy,
+        "reason": reason,
+        "max_relative_error": None if verification is None else verification.max_relative_error,
+        "verification": {}
+        if verification is None
+        else {
+            check.arithmetic: {
+                "max_relative_error": check.max_relative_error,
+                "tolerance": check.tolerance,
+                "worst_tensor": check.worst_tensor,
+                "tensors": check.tensors,
+            }
+            for check in verification.checks
+        },
+        "strategies": {result.strategy: _row(result, machine) for result in results},
+    }
+
+
+def write_summary(path: Path, content: dict[str, object]) -> None:
+    """Write summary.json."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _row(result: Result, machine: Machine) -> dict[str, object]:
+    counts = result.evaluation.counts
+    return {
+        "batch": result.batch,
+        "cycles": result.evaluation.cycles,
+        "images_per_second": result.images_per_second(machine),
+        "dram_bytes": counts.dram_bytes,
+        "llb_bytes": counts.llb_bytes,
+        "off_core_bytes": counts.off_core_bytes,
+        "exchange_bytes": counts.exchange_bytes,
+        "energy_pj": result.evaluation.energy_pj,
+        "kernels": result.evaluation.kernels,
+        "matrix_utilisation": result.matrix_utilisation(machine),
+        "percent_of_bound": result.percent_of_bound,
+        "seconds": result.seconds,
+        "evaluations": result.evaluations,
+    }

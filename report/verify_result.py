@@ -1,0 +1,54 @@
+"""What a verification found, apart from `report.verify` so that reading it needs no onnxruntime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A run in one arithmetic: the largest of max|out - ref| / max|ref| over all compared tensors."""
+
+    arithmetic: str
+    max_relative_error: float
+    tolerance: float
+    worst_tensor: str
+    tensors: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance."""
+        return self.max_relative_error <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The check in fp32 arithmetic and, on an fp16 machine, the one in the machine's own."""
+
+    fp32: Check
+    native: Check | None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All that was run."""
+        return (self.fp32,) if self.native is None else (self.fp32, self.native)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest error of all checks."""
+        return max(check.max_relative_error for check in self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """The largest differences, for people."""
+        parts = [
+            f"{check.max_relative_error:.1e} in {check.arithmetic} arithmetic (limit {check.tolerance:.0e}, "
+            f"{check.tensors} tensors, worst {check.worst_tensor})"
+            for check in self.checks
+        ]
+        return f"Largest difference to onnxruntime: {', '.join(parts)}."

@@ -1,0 +1,139 @@
+"""The options of the command, and the checks that need no file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+DEFAULT_MACHINE = "stcp920"
+LEARNED = "learned"
+BASELINE = "layerwise"
+BASELINE_BATCH = 2
+OBJECTIVES = ("latency", "off_core", "energy", "edp")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for; `batch` and `machine` may be left open, and `strategies` is None for all."""
+
+    model: str
+    machine: str | None
+    batch: int | None
+    objective: str
+    strategies: tuple[str, ...] | None
+    policy: Path | None
+    budget: int
+    seed: int
+    out: Path | None
+    force: bool
+    verify: bool
+    replay: Path | None
+
+
+def parse(arguments: Sequence[str] | None) -> Options | None:
+    """Options of a command line, None for --list; exits with status 2 and a message where one is wrong."""
+    parser = _parser()
+    found = parser.parse_args(arguments)
+    if found.list:
+        return None
+    if found.model is None:
+        parser.error("MODEL is missing: a name from --list or the path of an ONNX file")
+    if found.replay is not None and found.strategies is not None:
+        parser.error("--replay runs the schedule of a file, so --strategies has no meaning beside it")
+    if found.force and found.out is None:
+        parser.error("--force has no meaning without --out")
+    if found.policy is not None and found.strategies is not None and LEARNED not in found.strategies:
+        parser.error(f"--policy has no meaning without {LEARNED} among the strategies")
+    return Options(
+        model=found.model,
+        machine=found.machine,
+        batch=found.batch,
+        objective=found.objective,
+        strategies=found.strategies,
+        policy=found.policy,
+        budget=found.budget,
+        seed=found.seed,
+        out=found.out,
+        force=found.force,
+        verify=not found.no_verify,
+        replay=found.replay,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="oncore",
+        description="Schedule a neural network on an accelerator by several strategies, compare them in a "
+        "table, and check the kernels of the best against onnxruntime.",
+        epilog="Exit status: 0 done, 1 verification failed, 2 bad input.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="zoo name (see --list) or path of an ONNX file"
+    )
+    parser.add_argument(
+        "--machine", metavar="NAME", help=f"name or path of a YAML file (default {DEFAULT_MACHINE})"
+    )
+    parser.add_argument("--batch", type=_positive, metavar="N", help="images per cluster (default 1)")
+    parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what to make small")
+    parser.add_argument(
+        "--strategies", type=_names, metavar="A,B,...", help="which to compare (default all, see --list)"
+    )
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="policy of `learned` (default the shipped one)"
+    )
+    parser.add_argument(
+        "--budget",
+        type=_positive,
+        default=300,
+        metavar="N",
+        help="schedules that each search strategy may simulate (default 300)",
+    )
+    parser.add_argument(
+        "--seed", type=_natural, default=0, metavar="N", help="seed of searches and test data"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write schedule, kernels, trace and summary there"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
+    parser.add_argument("--no-verify", action="store_true", help="do not compare with onnxruntime")
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="run this schedule.json instead of strategies"
+    )
+    parser.add_argument("--list", action="store_true", help="list models, machines and strategies, and exit")
+    return parser
+
+
+def _positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _natural(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names separated by commas")
+    return names
