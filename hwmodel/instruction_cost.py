@@ -1,12 +1,13 @@
 """What an instruction costs, from its fields alone: a kernel read from a file costs what it cost in memory.
 
-An SPMD instruction runs on its cores in lock-step: the core with most to do decides for all.
+An SPMD instruction runs on its cores in lock-step: the core with most to do decides for all, and an engine is
+held on every core of the instruction, also where there is nothing to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hwmodel import resources
 from hwmodel.costs import ceil_div, dma_hold, matrix_cycles, passes_of, vector_cycles, vector_work
@@ -189,7 +190,7 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
         size = _volume(_box(instruction, position)) * table.element_bytes
         mask = instruction.value("targets", position)
         if mask < 0 or mask >> table.cores:
-            raise KernelError(f"targets: {mask:#x} names cores that the machine has not")
+            raise KernelError(f"targets: {mask:#x} names cores that {table.cores} cores are not")
         targets = [other for other in range(table.cores) if mask >> other & 1 and other != core]
         if size == 0 or not targets:
             continue
@@ -197,9 +198,7 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
         exchanged += size * len(targets)
         for target in targets:
             received[target] = received.get(target, 0) + size
-    if not sent:
-        return Cost(0, (), Counts())
-    most = max(*sent.values(), *received.values())
+    most = max([0, *sent.values(), *received.values()])
     hold = table.dma_startup + ceil_div(most, table.exchange)
     holds = [(resources.engine(core, resources.DMA), hold) for core in instruction.cores]
     for core, size in sent.items():
@@ -210,62 +209,74 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
     return Cost(hold, tuple(holds), counts)
 
 
-@dataclass(slots=True)
-class _Traffic:
-    """The bytes that cross the link of one shared memory: of each source once."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one core moves in a transfer: the memory at the other end, which bytes there, how many."""
 
-    sources: dict[tuple[int, ...], int] = field(default_factory=dict)
+    memory: str
+    source: tuple[int, ...]
+    size_bytes: int
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(self.sources.values())
+
+def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction, position: int) -> _Part:
+    store = instruction.op is Op.STORE
+    place: tuple[str, ...]
+    if instruction.op is Op.LOADW:
+        shape = _extents(instruction, position, "rows", "row_bytes")
+        size = _volume(shape)
+        place = ("src_symbol", "src_offset", "src_row_stride")
+    else:
+        shape = _box(instruction, position)
+        size = _volume(shape) * table.element_bytes
+        place = window_fields("dst" if store else "src")
+    where = tuple(instruction.value(name, position) for name in place)
+    if not 0 <= where[0] < len(symbols):
+        raise KernelError(f"{place[0]}: {where[0]} is not one of the kernel's {len(symbols)} symbols")
+    memory = symbols[where[0]].memory
+    if memory not in ("dram", "llb"):
+        raise KernelError(f"{place[0]}: {memory!r} is not a shared memory")
+    # No two cores store the same bytes, but several may load them.
+    return _Part(memory, (*where, *shape, position) if store else (*where, *shape), size)
 
 
 def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
-    """LOAD, LOADW and STORE: the DMA queues of the cores that move anything, and the links."""
+    """LOAD, LOADW and STORE: the DMA queues of all its cores, and the link of each memory at the other end.
+
+    An instruction that moves nothing still goes through its queues and links.
+    """
     store = instruction.op is Op.STORE
-    traffic = {"dram": _Traffic(), "llb": _Traffic()}
-    sizes: dict[int, int] = {}
-    place: tuple[str, ...]
-    for position, core in enumerate(instruction.cores):
-        if instruction.op is Op.LOADW:
-            shape = _extents(instruction, position, "rows", "row_bytes")
-            size = _volume(shape)
-            place = ("src_symbol", "src_offset", "src_row_stride")
-        else:
-            shape = _box(instruction, position)
-            size = _volume(shape) * table.element_bytes
-            place = window_fields("dst" if store else "src")
-        if size == 0:
-            continue
-        where = tuple(instruction.value(name, position) for name in place)
-        if not 0 <= where[0] < len(symbols):
-            raise KernelError(f"{place[0]}: {where[0]} is not one of the kernel's {len(symbols)} symbols")
-        memory = symbols[where[0]].memory
-        if memory not in traffic:
-            raise KernelError(f"{place[0]}: {memory!r} is not a shared memory")
-        source = (*where, *shape, core) if store else (*where, *shape)
-        traffic[memory].sources[source] = size
-        sizes[core] = size
-    if not sizes:
-        return Cost(0, (), Counts())
-    dram, llb = traffic["dram"].size_bytes, traffic["llb"].size_bytes
-    core_bytes = max(sizes.values())
-    dram_rate = table.dram_write if store else table.dram_read
-    llb_rate = table.llb_write if store else table.llb_read
-    hold = max(dma_hold(table, core_bytes, dram, dram_rate), dma_hold(table, core_bytes, llb, llb_rate))
-    holds = [(resources.engine(core, resources.DMA), hold) for core in sizes]
-    if dram:
-        read = resources.link(table.cores, resources.DRAM_READ)
-        holds.append((resources.dram_write(table) if store else read, ceil_div(dram, dram_rate)))
-    if llb:
-        read = resources.link(table.cores, resources.LLB_READ)
-        holds.append((resources.llb_write(table) if store else read, ceil_div(llb, llb_rate)))
-    moved = sum(sizes.values())
-    if store:
-        counts = Counts(dram_write_bytes=dram, llb_write_bytes=llb, l1_read_bytes=moved)
-    elif instruction.op is Op.LOADW:
-        counts = Counts(dram_read_bytes=dram, llb_read_bytes=llb, weights_write_bytes=moved)
-    else:
-        counts = Counts(dram_read_bytes=dram, llb_read_bytes=llb, l1_write_bytes=moved)
-    return Cost(hold, tuple(holds), counts)
+    parts = [_part(table, symbols, instruction, position) for position in range(len(instruction.cores))]
+    parts = [part for part in parts if part.size_bytes] or parts
+    sources = {part.source: part for part in parts}.values()
+    most = max(part.size_bytes for part in parts)
+    links = {
+        "dram": (
+            table.dram_write if store else table.dram_read,
+            resources.dram_write(table) if store else resources.link(table.cores, resources.DRAM_READ),
+        ),
+        "llb": (
+            table.llb_write if store else table.llb_read,
+            resources.llb_write(table) if store else resources.link(table.cores, resources.LLB_READ),
+        ),
+    }
+    crossing = dict.fromkeys(links, 0)
+    for part in sources:
+        crossing[part.memory] += part.size_bytes
+    hold = 0
+    holds: list[Hold] = []
+    for memory in sorted({part.memory for part in parts}):
+        rate, resource = links[memory]
+        hold = max(hold, dma_hold(table, most, crossing[memory], rate))
+        holds.append((resource, ceil_div(crossing[memory], rate)))
+    holds += [(resources.engine(core, resources.DMA), hold) for core in instruction.cores]
+    return Cost(hold, tuple(holds), _transfer_counts(instruction.op, crossing, parts))
+
+
+def _transfer_counts(op: Op, crossing: dict[str, int], parts: Sequence[_Part]) -> Counts:
+    moved = sum(part.size_bytes for part in parts)
+    dram, llb = crossing["dram"], crossing["llb"]
+    if op is Op.STORE:
+        return Counts(dram_write_bytes=dram, llb_write_bytes=llb, l1_read_bytes=moved)
+    if op is Op.LOADW:
+        return Counts(dram_read_bytes=dram, llb_read_bytes=llb, weights_write_bytes=moved)
+    return Counts(dram_read_bytes=dram, llb_read_bytes=llb, l1_write_bytes=moved)

@@ -211,6 +211,12 @@ _EXPECTED = {
     "string_too_short": "some text",
 }
 
+_LIMITS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+}
+
 
 def _problem(problem: dict[str, Any]) -> str:
     """One line about an error of pydantic: key, value, what was expected."""
@@ -222,10 +228,10 @@ def _problem(problem: dict[str, Any]) -> str:
         return f"{key} is missing"
     if kind == "extra_forbidden":
         return f"{key} is {_shown(problem['input'])}, but no such key is known"
-    comparisons = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le"}
-    if kind in comparisons:
-        words = {"ge": "at least", "gt": "more than", "le": "at most"}[comparisons[kind]]
-        expected = f"{words} {limits[comparisons[kind]]}"
+    if kind in _LIMITS:
+        words, limit = _LIMITS[kind]
+        value = limits[limit]
+        expected = f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
     elif kind == "literal_error":
         expected = str(limits["expected"])
         if key == "dma.queues":

@@ -41,7 +41,7 @@ class Unrolling(Part):
     def _pixels_exclude_rows_and_columns(self) -> Unrolling:
         if self.out_pixels > 1 and max(self.out_rows, self.out_columns) > 1:
             raise ValueError(
-                "out_pixels merges rows and columns, expected no out_rows and out_columns beside it"
+                f"out_pixels is {self.out_pixels}, expected none beside out_rows and out_columns"
             )
         return self
 
@@ -113,7 +113,7 @@ class Memories(Part):
     @model_validator(mode="after")
     def _llb_holds_an_l1(self) -> Memories:
         if self.llb.bytes < self.l1.bytes:
-            raise ValueError(f"llb.bytes: {self.llb.bytes}, expected at least l1.bytes = {self.l1.bytes}")
+            raise ValueError(f"llb.bytes is {self.llb.bytes}, expected at least l1.bytes = {self.l1.bytes}")
         return self
 
 
