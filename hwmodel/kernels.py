@@ -65,8 +65,8 @@ def save_kernels(
 ) -> None:
     """Write a program, its machine and the values of its weights and parameters as a folder.
 
+    A kernel folder that is already there is replaced when the new one is complete. Saving the same again gives
     the same bytes. Raises KernelError where a kernel could not be read back, a name is not fit for a file, a
-    weight is missing or misshapen, or the directory holds other files or cannot be written.
     weight is missing or misshapen, or the directory holds other files or cannot be written.
     """
     directory = Path(directory).resolve()

@@ -1,0 +1,218 @@
+"""A naive checker of programs: accesses stay in their memory, and none that conflict may overlap in time.
+
+Two instructions conflict where they touch the same byte of a memory and one of them writes it. They must be
+ordered by waits, through others or not, or by a queue that both go through: a DMA queue, a vector engine or
+the system DMA holds an instruction until it has finished. A matrix engine lets the next one start while the
+last results drain, so it orders what two CONVs do to the accumulator, and that they finish in order, no more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hwmodel.isa import Op, Program, Ref
+from hwmodel.machine import Machine
+from tests.hwmodel.accesses import Access, Place, instruction_accesses, merged
+
+
+class Checker:
+    """The flattened program, and the accesses of each instruction, numbered in program order."""
+
+    def __init__(self, program: Program, machine: Machine) -> None:
+        self.machine = machine
+        self.program = program
+        self.names: list[str] = []
+        self.ops: list[Op | None] = []
+        self.cores: list[tuple[int, ...]] = []
+        self.refs: list[list[Ref]] = []
+        self.accesses: list[list[Access]] = []
+        self.numbers: dict[Ref, int] = {}
+        self.findings: list[str] = []
+        for step in range(len(program.steps)):
+            self._flatten(step)
+
+    def _flatten(self, step: int) -> None:
+        launch = self.program.steps[step]
+        kernel = self.program.kernels[launch.kernel]
+        for index in range(len(kernel.instructions) + 1):
+            for number, copy in enumerate(launch.copies):
+                if copy.position == index:
+                    self.numbers[Ref(step, len(kernel.instructions) + number)] = len(self.names)
+                    self.names.append(f"step {step} copy {number}")
+                    self.ops.append(None)
+                    self.cores.append(())
+                    self.refs.append(list(copy.waits))
+                    read, write = copy.dram_address, copy.llb_address
+                    self.accesses.append(
+                        [
+                            Access(("dram", -1), read, read + copy.size_bytes, False, 0),
+                            Access(("llb", -1), write, write + copy.size_bytes, True, 0),
+                        ]
+                        if copy.size_bytes
+                        else []
+                    )
+            if index < len(kernel.instructions):
+                instruction = kernel.instructions[index]
+                self.numbers[Ref(step, index)] = len(self.names)
+                self.names.append(f"step {step} {kernel.name} {index} {instruction.op.name}")
+                self.ops.append(instruction.op)
+                self.cores.append(instruction.cores)
+                refs = [Ref(step, wait) for wait in instruction.waits]
+                for event in instruction.events:
+                    refs += launch.events[event]
+                self.refs.append(refs)
+                self.accesses.append(instruction_accesses(self.machine, kernel, instruction, launch.bindings))
+
+    def check(self) -> list[str]:
+        """What is wrong with the program, a line for each finding."""
+        self._bounds()
+        self._inside_instructions()
+        before = self._finished_before()
+        by_place: dict[Place, list[tuple[int, int, int, bool]]] = defaultdict(list)
+        for number, accesses in enumerate(self.accesses):
+            groups: dict[tuple[Place, bool], list[tuple[int, int]]] = defaultdict(list)
+            for access in accesses:
+                groups[access.place, access.write].append((access.low, access.high))
+            for (place, write), intervals in groups.items():
+                by_place[place] += [(low, high, number, write) for low, high in merged(iter(intervals))]
+        for place, items in sorted(by_place.items()):
+            self._conflicts(place, items, before)
+        return self.findings
+
+    def _bounds(self) -> None:
+        memories = self.machine.memories
+        sizes = {
+            "l1": memories.l1.bytes,
+            "weights": memories.weights.bytes,
+            "accumulator": memories.accumulator.bytes,
+            "llb": memories.llb.bytes,
+            "dram": 0,
+        }
+        constant: list[tuple[int, int]] = []
+        for buffer in self.program.buffers:
+            size = self.machine.element_bytes
+            for extent in buffer.shape:
+                size *= extent
+            sizes["dram"] = max(sizes["dram"], buffer.address + size)
+            if buffer.role in ("input", "weight", "parameter"):
+                constant.append((buffer.address, buffer.address + size))
+        for name, accesses in zip(self.names, self.accesses, strict=True):
+            for access in accesses:
+                memory, core = access.place
+                where = f"{name}: bytes {access.low} to {access.high} of {memory} {core if core >= 0 else ''}"
+                if access.low < 0 or access.high > sizes[memory] or core >= self.machine.cores:
+                    self.findings.append(f"{where} are not in its {sizes[memory]}")
+                if memory == "dram" and access.write:
+                    for low, high in constant:
+                        if access.low < high and low < access.high:
+                            self.findings.append(f"{where} are written and hold an input or a weight")
+
+    def _inside_instructions(self) -> None:
+        """Cores run one instruction at the same time: what one writes no other may touch."""
+        for name, accesses in zip(self.names, self.accesses, strict=True):
+            by_place: dict[Place, list[Access]] = defaultdict(list)
+            for access in accesses:
+                by_place[access.place].append(access)
+            for place, items in by_place.items():
+                if len({access.position for access in items}) == 1 or not any(a.write for a in items):
+                    continue
+                writes = [access for access in items if access.write]
+                for write in writes:
+                    for other in items:
+                        if other.position != write.position and _overlap(write, other):
+                            self.findings.append(
+                                f"{name}: two of its cores touch byte {max(write.low, other.low)} of {place}"
+                            )
+                            break
+
+    def _finished_before(self) -> list[int]:
+        """For each instruction the bit set of those that have finished when it starts."""
+        started: list[int] = []  # finished when i starts
+        finished: list[int] = []  # finished when i finishes
+        last: dict[tuple[str, int], int] = {}
+        for number, (op, cores) in enumerate(zip(self.ops, self.cores, strict=True)):
+            start, finish = 0, 1 << number
+            for ref in self.refs[number]:
+                other = self.numbers.get(ref, number)
+                if other >= number:
+                    self.findings.append(f"{self.names[number]} waits for {ref}, which is not before it")
+                else:
+                    start |= finished[other]
+            for queue in _queues(op, cores):
+                if queue in last:
+                    other = last[queue]
+                    if queue[0] == "matrix" and self.ops[other] is Op.CONV:
+                        start |= started[other]
+                        if op is Op.CONV:
+                            finish |= finished[other]
+                    else:
+                        start |= finished[other]
+                last[queue] = number
+            started.append(start)
+            finished.append(start | finish)
+        return started
+
+    def _conflicts(self, place: Place, items: list[tuple[int, int, int, bool]], before: list[int]) -> None:
+        """Sweep over the addresses, with the sets of readers and writers between every two borders."""
+        borders: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+        for low, high, number, write in items:
+            borders[low].append((number, write))
+            borders[high].append((number, write))
+        active = {True: 0, False: 0}
+        seen: set[tuple[int, int]] = set()
+        reported: set[tuple[int, int]] = set()
+        for low in sorted(borders):
+            for number, write in borders[low]:
+                active[write] ^= 1 << number
+            key = (active[True], active[False])
+            if active[True] == 0 or key in seen:
+                continue
+            seen.add(key)
+            for first, second in self._unordered(*key, before):
+                if (first, second) in reported or self._drains_in_order(place, first, second):
+                    continue
+                reported.add((first, second))
+                self.findings.append(
+                    f"{self.names[first]} and {self.names[second]} may overlap in time, and touch byte {low} "
+                    f"of {place[0]} {place[1] if place[1] >= 0 else ''}"
+                )
+
+    def _unordered(self, writers: int, readers: int, before: list[int]) -> list[tuple[int, int]]:
+        everyone = writers | readers
+        pairs = []
+        for second in _bits(everyone):
+            others = everyone if writers >> second & 1 else writers
+            missing = others & ((1 << second) - 1) & ~before[second]
+            pairs += [(first, second) for first in _bits(missing)]
+        return pairs
+
+    def _drains_in_order(self, place: Place, first: int, second: int) -> bool:
+        convs = self.ops[first] is Op.CONV and self.ops[second] is Op.CONV
+        return convs and place[0] == "accumulator" and place[1] in self.cores[first]
+
+
+def _overlap(one: Access, other: Access) -> bool:
+    return one.low < other.high and other.low < one.high
+
+
+def _bits(number: int) -> list[int]:
+    found = []
+    while number:
+        lowest = number & -number
+        found.append(lowest.bit_length() - 1)
+        number ^= lowest
+    return found
+
+
+def _queues(op: Op | None, cores: tuple[int, ...]) -> list[tuple[str, int]]:
+    if op is None:
+        return [("system", -1)]
+    if op is Op.LAUNCH:
+        return [(engine, core) for core in cores for engine in ("matrix", "vector")]
+    engine = {Op.CONV: "matrix", Op.VECTOR: "vector"}.get(op, "dma")
+    return [(engine, core) for core in cores]
+
+
+def find_races(program: Program, machine: Machine) -> list[str]:
+    """What is wrong with a program on a machine: accesses out of place, and conflicts without an order."""
+    return Checker(program, machine).check()

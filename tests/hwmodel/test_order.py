@@ -1,0 +1,83 @@
+"""Orders of execution: all that waits and queues allow give the same bytes, and others do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hwmodel.errors import KernelError
+from hwmodel.functional import FunctionalSimulator
+from hwmodel.isa import Program, Ref, SystemCopy
+from hwmodel.order import latest_first, positions, predecessors, program_order, random_order
+from tests.hwmodel import pipelines
+from tests.hwmodel.pipelines import pipeline, without_a_wait
+
+
+def outputs(program: Program, order: list[int] | None) -> bytes:
+    simulator = FunctionalSimulator(program, pipelines.machine(), "native", pipelines.weights())
+    simulator.write_input("x", pipelines.inputs())
+    simulator.run(order)
+    return simulator.read_output("half").tobytes() + simulator.read_output("out").tobytes()
+
+
+def test_program_order_computes_what_is_meant() -> None:
+    simulator = FunctionalSimulator(pipeline(), pipelines.machine(), "native", pipelines.weights())
+    simulator.write_input("x", pipelines.inputs())
+    simulator.run()
+    assert np.allclose(simulator.read_output("out"), pipelines.expected(), rtol=1e-5)
+
+
+def test_every_order_gives_the_same_bytes() -> None:
+    program = pipeline()
+    expected = outputs(program, None)
+    assert outputs(program, program_order(program)) == expected
+    assert outputs(program, latest_first(program)) == expected
+    rng = np.random.default_rng(0)
+    orders = [random_order(program, rng) for _ in range(30)]
+    assert len({tuple(order) for order in orders}) > 20
+    assert all(outputs(program, order) == expected for order in orders)
+
+
+def test_orders_respect_waits_and_queues() -> None:
+    program = pipeline()
+    before = predecessors(program)
+    rng = np.random.default_rng(1)
+    for order in (latest_first(program), random_order(program, rng)):
+        assert sorted(order) == list(range(len(before)))
+        place = {position: index for index, position in enumerate(order)}
+        assert all(place[other] < place[at] for at, others in enumerate(before) for other in others)
+    assert latest_first(program) != program_order(program)
+
+
+def test_orders_show_missing_waits() -> None:
+    expected = outputs(pipeline(), None)
+    rng = np.random.default_rng(2)
+    shown = 0
+    for _, program in without_a_wait(pipeline()):
+        orders = [latest_first(program), *(random_order(program, rng) for _ in range(20))]
+        shown += any(outputs(program, order) != expected for order in orders)
+    assert shown >= 17  # of 19; that a read is too early for its overwriting needs luck
+
+
+def test_copies_stand_where_they_are_placed() -> None:
+    program = pipeline()
+    count = len(program.kernels["first"].instructions)
+    at = [(position.step, position.index) for position in positions(program)]
+    assert at[:3] == [(0, 0), (0, count), (0, 1)]
+    assert at[count + 1 : count + 3] == [(1, 4), (1, 0)]
+
+
+def test_what_cannot_run_is_refused() -> None:
+    program = pipeline()
+    step = program.steps[0]
+    for changed, message in (
+        (replace(step, kernel="third"), "which is not in the program"),
+        (replace(step, events={}), "event 'weights' is not bound"),
+        (replace(step, events={"weights": (Ref(1, 0),)}), "which is not before it"),
+        (replace(step, events={"weights": (Ref(0, 99),)}), "which is not before it"),
+        (replace(step, copies=(SystemCopy(99, 0, 0, 4),)), "is placed after 99"),
+    ):
+        with pytest.raises(KernelError, match=message):
+            predecessors(replace(program, steps=(changed, program.steps[1])))
