@@ -1,0 +1,178 @@
+"""Command line of the hardware model: run exported kernels on one's own data, and describe a machine.
+
+python -m hwmodel run KERNELS --input x.npz --output y.npz [--arithmetic native|fp32]
+python -m hwmodel describe MACHINE
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodel.errors import KernelError, MachineError
+from hwmodel.functional import Arithmetic, FunctionalSimulator
+from hwmodel.kernels import load_kernels
+from hwmodel.machine import Machine, load_machine
+
+# What reading an .npz file that is none, or is damaged, raises.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class DataError(ValueError):
+    """The user's data is wrong; the message names the file and the array."""
+
+
+def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> None:
+    """Run a kernel folder on the arrays of an .npz file and write its outputs to another.
+
+    Arrays are (images, channels, rows, columns), by the name of the input or output. Raises KernelError or
+    DataError where the folder or the data is wrong.
+    """
+    program, machine, weights, _ = load_kernels(kernels)
+    names = {buffer.name for buffer in program.buffers if buffer.role == "input"}
+    inputs = read_arrays(source)
+    if inputs.keys() != names:
+        found = ", ".join(sorted(inputs)) or "no arrays"
+        raise DataError(f"{source}: holds {found}; the kernels take {', '.join(sorted(names))}")
+    simulator = FunctionalSimulator(program, machine, arithmetic, weights)
+    for name, array in inputs.items():
+        simulator.write_input(name, array)
+    simulator.run()
+    outputs = [buffer.name for buffer in program.buffers if buffer.role == "output"]
+    write_arrays(target, {name: simulator.read_output(name) for name in outputs})
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The arrays of an .npz file as float32. Raises DataError where it is none, or one is not of numbers."""
+    arrays: dict[str, NDArray[np.float32]] = {}
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: is not an .npz file")
+            for name in loaded.files:
+                array: NDArray[Any] = loaded[name]
+                if array.dtype.kind not in "fiub":
+                    raise DataError(f"{path}: array {name!r} has type {array.dtype}, expected numbers")
+                with np.errstate(over="ignore"):
+                    arrays[name] = array.astype(np.float32)
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or "is not an .npz file, or damaged"
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write an .npz file: under another name first, so that none is there before it is complete.
+
+    The same arrays give the same bytes. Raises DataError where it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            with zipfile.ZipFile(temporary, "w") as archive:
+                for name in sorted(arrays):
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, arrays[name], allow_pickle=False)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def describe(machine: Machine) -> str:
+    """A short table of a machine: peak rates of the chip, and capacities and bandwidth of a cluster."""
+    m = machine
+    cores = m.clusters * m.cores
+    tera = m.clock_ghz / 1000
+
+    def rate(bytes_per_cycle: int) -> str:
+        return f"{bytes_per_cycle} bytes a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
+
+    memories = {"L1": m.memories.l1, "weights": m.memories.weights, "accumulator": m.memories.accumulator}
+    system = "none" if m.system_dma is None else rate(m.system_dma.bytes_per_cycle)
+    rows = {
+        "machine": m.name,
+        "": " ".join(m.description.split()),
+        "cores": f"{m.clusters} clusters of {m.cores}" if m.clusters > 1 else f"{m.cores}",
+        "clock": f"{m.clock_ghz:g} GHz, {m.element}",
+        "matrix": f"{m.peak_macs_per_cycle} MACs a cycle and core, {cores * m.peak_macs_per_cycle * tera:.4g} "
+        "TMAC/s in all",
+        "vector": f"{m.vector.lanes} lanes a core, {cores * m.vector.lanes * tera:.4g} Tlane/s in all",
+        **{name: f"{_size(memory.bytes)} a core" for name, memory in memories.items()},
+        "LLB": f"{_size(m.memories.llb.bytes)} a cluster",
+        "DRAM read": f"{rate(m.links.dram.read_bytes_per_cycle)} a cluster",
+        "DRAM write": f"{rate(m.links.dram.write_bytes_per_cycle)} a cluster" + _shared(m.links.dram.shared),
+        "LLB read": f"{rate(m.links.llb.read_bytes_per_cycle)} a cluster",
+        "LLB write": f"{rate(m.links.llb.write_bytes_per_cycle)} a cluster" + _shared(m.links.llb.shared),
+        "exchange": f"{rate(m.links.exchange.bytes_per_cycle)} a port",
+        "DMA": f"{rate(m.dma.bytes_per_cycle)} a core",
+        "system DMA": system,
+        "launch": f"{m.launch_cycles} cycles, {m.launch_cycles / m.clock_ghz / 1000:.4g} microseconds",
+    }
+    lines = [f"{name:<12}{text}" for name, text in rows.items()]
+    return "\n".join([*lines, *(f"{'assumed':<12}{text}" for text in m.assumed)])
+
+
+def _shared(shared: bool) -> str:
+    return ", shared with reads" if shared else ""
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit and count % (unit >> 2) == 0:
+            return f"{count / unit:g} {name}"
+    return f"{count} bytes"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 2 with one line on standard error where it fails."""
+    parser = argparse.ArgumentParser(prog="python -m hwmodel", description="Run kernels, describe machines.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="run exported kernels on arrays")
+    running.add_argument("kernels", type=Path, help="kernel folder")
+    running.add_argument("--input", type=Path, required=True, help=".npz file with an array for each input")
+    running.add_argument("--output", type=Path, required=True, help=".npz file to write the outputs to")
+    running.add_argument(
+        "--arithmetic",
+        choices=["native", "fp32"],
+        default="native",
+        help="store numbers in the machine's element type, or as float32",
+    )
+    describing = commands.add_parser("describe", help="print a machine's figures")
+    describing.add_argument("machine", help="name of a machine, or a .yaml file")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "run":
+            run(options.kernels, options.input, options.output, options.arithmetic)
+        else:
+            print(describe(load_machine(options.machine)))
+    except (KernelError, MachineError, DataError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
