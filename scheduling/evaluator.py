@@ -6,8 +6,10 @@ result is judged by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from scheduling.lowering import LEGAL, N_DRAM_READ, N_LLB_WRITE, Lowered, check_
 from scheduling.reasons import explain
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
 from scheduling.tables import Ints, network_table
+
+COUNTS = len(Counts._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,66 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A lowered instance in the arena, and its local tensors."""
+    """A lowered instance; `index` is its place in the store."""
 
     lowered: Lowered
-    offset: int
-    length: int
+    index: int
+
+
+class TemplateStore:
+    """Templates side by side in arrays that grow, so that compiled code gets a schedule as an array of indices."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.arena = np.empty((4096, ARENA_COLUMNS), np.int64)
+        self.local = np.empty(1024, np.int64)
+        self.counts = np.empty((256, COUNTS), np.int64)
+        # Per template: first row in the arena, rows, first local tensor, entries.
+        self.places = np.empty((256, 4), np.int64)
+        self._rows = 0
+        self._locals = 0
+
+    def add(self, lowered: Lowered) -> Template:
+        """Keep a lowered instance."""
+        rows, local, index = lowered.rows, lowered.geometry.tensor, self.count
+        self.arena = _grown(self.arena, self._rows + len(rows))
+        self.local = _grown(self.local, self._locals + len(local))
+        self.counts = _grown(self.counts, index + 1)
+        self.places = _grown(self.places, index + 1)
+        timing_rows(rows, self.arena[self._rows : self._rows + len(rows)])
+        self.local[self._locals : self._locals + len(local)] = local
+        self.counts[index] = lowered.counts
+        self.places[index] = (self._rows, len(rows), self._locals, lowered.geometry.entries)
+        self.count += 1
+        self._rows += len(rows)
+        self._locals += len(local)
+        return Template(lowered, index)
+
+
+def _grown(array: Ints, need: int) -> Ints:
+    if need <= len(array):
+        return array
+    larger = np.empty((2 * need, *array.shape[1:]), np.int64)
+    larger[: len(array)] = array
+    return larger
+
+
+class Border(NamedTuple):
+    """Tensors that enter and leave a run of layers, and functions that pick their values from a sequence."""
+
+    entries: Ints
+    exits: Ints
+    pick_entries: Callable[[Sequence[int]], tuple[int, ...]]
+    pick_all: Callable[[Sequence[int]], tuple[int, ...]]
+
+
+class PlanLists(NamedTuple):
+    """What lowering depends on of an arrangement, as sequences that are quick to slice."""
+
+    in_llb: bytes
+    staged: bytes
+    source_batch: list[int]
+    source_rows: list[int]
 
 
 class Evaluator:
@@ -74,10 +133,9 @@ class Evaluator:
         self.table = network_table(network, machine)
         self.machine_table = machine.table()
         self.evaluations = 0
-        self._templates: dict[bytes, Template] = {}
-        self._arena = np.empty((4096, ARENA_COLUMNS), np.int64)
-        self._used = 0
-        self._borders: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+        self._templates: dict[tuple[object, ...], Template] = {}
+        self._store = TemplateStore()
+        self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
 
     def arrange(self, choices: Sequence[Choice], rules: Rules) -> Arrangement:
@@ -116,25 +174,23 @@ class Evaluator:
     ) -> tuple[Times, Evaluation]:
         """Time the steps of an arrangement; with `record`, every instruction's start and finish."""
         templates = self.templates(choices, plan)
-        offset = np.array([t.offset for t in templates], np.int64)
-        length = np.array([t.length for t in templates], np.int64)
-        local = [t.lowered.geometry.tensor for t in templates]
-        local_start = np.zeros(len(local), np.int64)
-        np.cumsum([len(a) for a in local[:-1]], out=local_start[1:])
+        store = self._store
+        index = np.array([t.index for t in templates], np.int64)
+        row, rows, local, entries = np.ascontiguousarray(store.places[index].T)
         times = simulate_steps(
             self.table,
             self.machine_table,
             np.array(choices, np.int64),
             plan,
-            self._arena,
-            offset,
-            length,
-            local_start,
-            np.concatenate(local),
-            np.array([t.lowered.geometry.entries for t in templates], np.int64),
+            store.arena,
+            row,
+            rows,
+            local,
+            store.local,
+            entries,
             record,
         )
-        sums = np.sum([t.lowered.counts for t in templates], axis=0)
+        sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
         evaluation = Evaluation(int(times.makespan), energy_pj(counts, self.machine), counts, len(templates))
@@ -142,47 +198,42 @@ class Evaluator:
 
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every step."""
+        lists = _lists(plan)
         found: dict[tuple[int, int, int], Template] = {}
         result = []
-        uniform = [self._uniform(choice, plan) for choice in choices]
+        uniform = [self._uniform(choice, lists) for choice in choices]
         for s, number in zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True):
             choice = choices[s]
             ib, ir = divmod(number, choice.split_rows)
             place = (s, 0 if uniform[s] else ib, ir)
             template = found.get(place)
             if template is None:
-                template = found[place] = self.template(choice, place[1], ir, plan)
+                template = found[place] = self._template(choice, place[1], ir, plan, lists)
             result.append(template)
         return result
 
     def template(self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement) -> Template:
         """Lower an instance, or find it. Raises IllegalSchedule with the reason."""
-        entries, exits = self.borders(choice.first, choice.stop)
-        key = np.concatenate(
-            (
-                np.array(choice, np.int64),
-                np.array((batch_part, row_part), np.int64),
-                plan.in_llb[entries],
-                plan.source_batch[entries],
-                plan.source_rows[entries],
-                plan.in_llb[exits],
-                plan.staged[choice.first : choice.stop],
-            )
-        ).tobytes()
+        return self._template(choice, batch_part, row_part, plan, _lists(plan))
+
+    def _template(
+        self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement, lists: PlanLists
+    ) -> Template:
+        border = self._border(choice.first, choice.stop)
+        key = (
+            choice,
+            batch_part,
+            row_part,
+            border.pick_all(lists.in_llb),
+            self._sources(choice, border.pick_entries(lists.source_batch)),
+            border.pick_entries(lists.source_rows),
+            lists.staged[choice.first : choice.stop],
+        )
         known = self._templates.get(key)
-        if known is not None:
-            return known
-        lowered = self.lower(choice, batch_part, row_part, plan)
-        length = lowered.rows.shape[0]
-        if self._used + length > self._arena.shape[0]:
-            grown = np.empty((2 * (self._used + length), ARENA_COLUMNS), np.int64)
-            grown[: self._used] = self._arena[: self._used]
-            self._arena = grown
-        self._arena[self._used : self._used + length] = timing_rows(lowered.rows)
-        template = Template(lowered, self._used, length)
-        self._used += length
-        self._templates[key] = template
-        return template
+        if known is None:
+            lowered = self.lower(choice, batch_part, row_part, plan)
+            known = self._templates[key] = self._store.add(lowered)
+        return known
 
     def lower(self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement) -> Lowered:
         """Lower an instance without keeping it. Raises IllegalSchedule with the reason."""
@@ -208,6 +259,10 @@ class Evaluator:
 
     def borders(self, first: int, stop: int) -> tuple[Ints, Ints]:
         """(entry tensors, tensors that leave) of layers [first, stop)."""
+        border = self._border(first, stop)
+        return border.entries, border.exits
+
+    def _border(self, first: int, stop: int) -> Border:
         known = self._borders.get((first, stop))
         if known is None:
             table = self.table
@@ -215,20 +270,47 @@ class Evaluator:
             made = table.producer[reads]
             entries = np.unique(reads[(made < first) | (made >= stop)])
             outputs = np.arange(first, stop) + table.input_count
-            known = self._borders[first, stop] = (entries, outputs[table.last_use[outputs] >= stop])
+            exits = outputs[table.last_use[outputs] >= stop]
+            known = Border(entries, exits, _picker(entries.tolist()), _picker([*entries, *exits]))
+            self._borders[first, stop] = known
         return known
 
-    def _uniform(self, choice: Choice, plan: Arrangement) -> bool:
+    def _sources(self, choice: Choice, parts: tuple[int, ...]) -> tuple[int, ...]:
+        """Slices of the entries as lowering sees them: 1 where each core reads from one slice only."""
+        batch = self.network.batch
+        cut = choice.split_batch * choice.ways_batch
+        if batch % cut:
+            return parts
+        return tuple(1 if batch % p == 0 and cut % p == 0 else p for p in parts)
+
+    def _uniform(self, choice: Choice, lists: PlanLists) -> bool:
         """Whether all batch slices of a sub-graph look alike to lowering: same size, same sources."""
         batch = self.network.batch
         if batch % choice.split_batch:
             return False
         mine = batch // choice.split_batch
-        for parts in plan.source_batch[self.borders(choice.first, choice.stop)[0]].tolist():
+        for parts in self._border(choice.first, choice.stop).pick_entries(lists.source_batch):
             other = batch // parts
             if batch % parts or (mine % other and other % mine):
                 return False
         return True
+
+
+def _picker(indices: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]]:
+    """A function that picks these places of a sequence as a tuple."""
+    if len(indices) > 1:
+        return cast(Callable[[Sequence[int]], tuple[int, ...]], itemgetter(*map(int, indices)))
+    places = [int(i) for i in indices]
+    return lambda values: tuple(values[i] for i in places)
+
+
+def _lists(plan: Arrangement) -> PlanLists:
+    return PlanLists(
+        plan.in_llb.astype(np.uint8).tobytes(),
+        plan.staged.astype(np.uint8).tobytes(),
+        plan.source_batch.tolist(),
+        plan.source_rows.tolist(),
+    )
 
 
 def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> int:

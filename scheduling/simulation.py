@@ -57,16 +57,24 @@ LAUNCHES = -2
 """In A_STORES: the row is a LAUNCH."""
 
 
-def timing_rows(rows: Ints) -> Ints:
-    """The columns of lowered rows that timing reads, (I, ARENA_COLUMNS)."""
-    kept = np.empty((rows.shape[0], ARENA_COLUMNS), np.int64)
-    columns = (C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD, C_EXTERNAL0, C_EXTERNAL1)
-    for to, column in enumerate(columns):
-        kept[:, to] = rows[:, column]
-    kept[:, A_WAIT0 : A_WAIT0 + 3] = rows[:, C_WAIT0 : C_WAIT0 + 3]
-    kept[:, A_STORES] = np.where(rows[:, C_OP] == OP_STORE, rows[:, C_TENSOR], -1)
-    kept[rows[:, C_OP] == OP_LAUNCH, A_STORES] = LAUNCHES
-    return kept
+@compiled
+def timing_rows(rows: Ints, kept: Ints) -> None:
+    """Copy the columns of lowered rows that timing reads into `kept`, (I, ARENA_COLUMNS)."""
+    for i in range(rows.shape[0]):
+        kept[i, A_ENGINE] = rows[i, C_ENGINE]
+        kept[i, A_HOLD] = rows[i, C_HOLD]
+        kept[i, A_LATENCY] = rows[i, C_LATENCY]
+        kept[i, A_LINK] = rows[i, C_LINK]
+        kept[i, A_LINK_HOLD] = rows[i, C_LINK_HOLD]
+        kept[i, A_EXTERNAL0] = rows[i, C_EXTERNAL0]
+        kept[i, A_EXTERNAL1] = rows[i, C_EXTERNAL1]
+        for wait in range(3):
+            kept[i, A_WAIT0 + wait] = rows[i, C_WAIT0 + wait]
+        kept[i, A_STORES] = -1
+        if rows[i, C_OP] == OP_STORE:
+            kept[i, A_STORES] = rows[i, C_TENSOR]
+        elif rows[i, C_OP] == OP_LAUNCH:
+            kept[i, A_STORES] = LAUNCHES
 
 
 class Times(NamedTuple):
@@ -137,7 +145,7 @@ def simulate_steps(
     queue_layer = np.empty(copies + 1, np.int64)
     copied = 0
     before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
-    external = np.zeros(2 + local_tensor.shape[0] + layers, np.int64)
+    external = np.zeros(2 + net.tensor_rows.shape[0] + layers, np.int64)
     done = 0
     cursor = 0
     for k in range(steps):
