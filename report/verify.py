@@ -60,8 +60,8 @@ def verify(
 
 
 def _compared(program: Program) -> list[str]:
-    """Tensors to compare: traced ones and outputs."""
-    outputs = [buffer.name for buffer in program.buffers if buffer.role == "output"]
+    """Tensors to compare: traced ones, those that cross a boundary through DRAM, and outputs."""
+    outputs = [buffer.name for buffer in program.buffers if buffer.role in ("boundary", "output")]
     return list(dict.fromkeys([*(trace.tensor for trace in program.traces), *outputs]))
 
 
@@ -88,7 +88,7 @@ def _check(
     comparison = Comparison(expected)
     simulator.run(on_trace=comparison.add_trace)
     for buffer in program.buffers:
-        if buffer.role == "output":
+        if buffer.role == "output" or (buffer.role == "boundary" and not comparison.saw_whole(buffer.name)):
             comparison.add_whole(buffer.name, simulator.read_output(buffer.name))
     worst, error = comparison.result()
     label = machine.element if arithmetic == "native" else arithmetic
@@ -137,11 +137,15 @@ class Comparison:
         """A whole tensor (B, C, H, W)."""
         self._add(name, slice(None), slice(None), values)
 
+    def saw_whole(self, name: str) -> bool:
+        """Whether every image row of a tensor has arrived."""
+        return bool(self._seen[name].all())
+
     def result(self) -> tuple[str, float]:
         """The tensor with the largest error, and that error; raises KernelError for one not seen whole."""
         errors = {}
         for name, value in self._expected.items():
-            if not self._seen[name].all():
+            if not self.saw_whole(name):
                 missing = int(self._seen[name].size - self._seen[name].sum())
                 raise KernelError(f"the program gives no trace of {missing} image rows of tensor {name!r}")
             scale = float(np.abs(value).max())
