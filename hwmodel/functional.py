@@ -19,6 +19,7 @@ from hwmodel.execute import Action, Core, Decoder
 from hwmodel.isa import Buffer, Program, Trace
 from hwmodel.order import Position, positions
 from hwmodel.storage import FloatArray, Memory
+from hwmodel.threads import single_threaded
 
 if TYPE_CHECKING:
     from hwmodel.machine import Machine
@@ -182,7 +183,7 @@ class FunctionalSimulator:
             raise KernelError("an order names every position once, and is run without traces")
         bases = [self._bases(step) for step in range(len(self._program.steps))]
         last = {at.step: number for number, at in enumerate(sequence)}
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), single_threaded():
             for number in range(len(sequence)) if order is None else order:
                 at = sequence[number]
                 self._execute(at, bases[at.step])
