@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.network import Network
-from graph.primitives import Contraction, Window
+from graph.primitives import Concat, Contraction, Window
 from hwmodel.costs import vector_ops, vector_passes
 from hwmodel.machine import Machine
 
@@ -63,7 +63,8 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
         for tensor, region in zip(layer.inputs, layer.maps, strict=True):
             last_use[tensor] = index
             rows, channels = region.rows, region.channels
-            same = not channels.whole and channels.offset == 0 and channels.stride == 1
+            # A Concat moves even its first input to other cores: an even share of the output is not one of it.
+            same = not (channels.whole or channels.offset or isinstance(layer.anchor, Concat))
             edges.append((tensor, rows.stride, rows.offset, rows.extent, int(rows.whole), int(not same)))
         starts.append(len(edges))
     for tensor in network.outputs:
