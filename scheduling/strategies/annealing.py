@@ -1,0 +1,102 @@
+"""`annealing`: simulated annealing over cuts, splits, pieces and rules, from the default completion.
+
+Every step simulates one schedule; the budget counts them. A change is accepted by Metropolis' rule on the logarithm
+of the cost, so temperatures mean the same for every network and objective.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST
+from scheduling.choice import Choice
+from scheduling.defaults import Defaults
+from scheduling.evaluator import Rules
+from scheduling.problem import Problem
+from scheduling.strategies.options import Options, simulated_cost
+
+HOT, COLD = 0.04, 0.002
+"""First and last temperature, in differences of log cost."""
+
+State = tuple[tuple[Choice, ...], Rules]
+
+
+def annealing(problem: Problem) -> State:
+    """The best schedule met within the budget."""
+    random = np.random.default_rng(problem.seed)
+    options = Options(problem)
+    state: State = (Defaults(problem.space).complete(()), Rules())
+    cost = math.log(simulated_cost(problem, *state))
+    best, least = state, cost
+    for step in range(1, problem.budget):
+        temperature = HOT * (COLD / HOT) ** (step / problem.budget)
+        changed = _neighbour(problem, options, random, state)
+        new = simulated_cost(problem, *changed)
+        if new == math.inf:
+            continue
+        new = math.log(new)
+        if new <= cost or random.random() < math.exp((cost - new) / temperature):
+            state, cost = changed, new
+            if cost < least:
+                best, least = state, cost
+    return best
+
+
+def _neighbour(problem: Problem, options: Options, random: np.random.Generator, state: State) -> State:
+    """A legal schedule that differs in one decision."""
+    for _ in range(64):
+        choices, rules = state
+        kind = random.choice(5, p=[0.30, 0.15, 0.15, 0.35, 0.05])
+        at = int(random.integers(len(choices)))
+        parts: list[tuple[int, int]]
+        if kind == 4:
+            if random.random() < 0.5:
+                flipped = BREADTH_FIRST if rules.order == DEPTH_FIRST else DEPTH_FIRST
+                return choices, Rules(flipped, rules.scopes, rules.weights, rules.prefetch)
+            other = [0, 1, 2]
+            other.remove(rules.prefetch)
+            return choices, Rules(rules.order, rules.scopes, rules.weights, int(random.choice(other)))
+        one = choices[at]
+        if kind == 3:
+            new = _pick(options, random, one.first, one.stop)
+            if new is not None and new != one:
+                return (*choices[:at], new, *choices[at + 1 :]), rules
+            continue
+        if kind == 2:
+            if one.stop - one.first < 2:
+                continue
+            cut = _cut(problem, random, one.first, one.stop)
+            parts, rest = [(one.first, cut), (cut, one.stop)], at + 1
+        else:
+            if at + 1 == len(choices):
+                continue
+            two = choices[at + 1]
+            rest = at + 2
+            if kind == 1:
+                parts = [(one.first, two.stop)]
+            else:
+                cut = _cut(problem, random, one.first, two.stop)
+                if cut == one.stop:
+                    continue
+                parts = [(one.first, cut), (cut, two.stop)]
+        picked = [_pick(options, random, a, b) for a, b in parts]
+        found = [choice for choice in picked if choice is not None]
+        if len(found) == len(picked):
+            return (*choices[:at], *found, *choices[rest:]), rules
+    return state
+
+
+def _cut(problem: Problem, random: np.random.Generator, first: int, stop: int) -> int:
+    """A layer strictly between two, the likelier the fewer bytes cross there."""
+    weight = 1.0 / (1.0 + problem.space.border_bytes[first + 1 : stop].astype(np.float64))
+    return first + 1 + int(random.choice(stop - first - 1, p=weight / weight.sum()))
+
+
+def _pick(options: Options, random: np.random.Generator, first: int, stop: int) -> Choice | None:
+    """An option for a run of layers, the likelier the less its additive cost."""
+    found = options.of(first, stop)
+    if not found:
+        return None
+    return found[min(len(found) - 1, int(random.geometric(0.4)) - 1)].choice

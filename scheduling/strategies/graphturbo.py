@@ -1,0 +1,59 @@
+"""`graphturbo` and its variants: the published heuristic (OSDI'23), which is the default heuristic here.
+
+Grouping and splits are those of `scheduling.defaults`. `dfs` emits instances by a ready stack, `bfs` sub-graph by
+sub-graph. The plain variants lack the cross-layer instruction scheduling that is the paper's last step. Inferred, what
+that means: plain runs an instance layer by layer, each layer's weights loaded when the layer before has ended, and
+loads them anew for every instance; scheduled, pieces of successive layers interleave where that is faster in
+isolation, and weights are loaded ahead, across kernels too, and stay.
+"""
+
+from __future__ import annotations
+
+from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
+from scheduling.choice import ROWS, RULE_SCALE, Choice
+from scheduling.defaults import Defaults
+from scheduling.evaluator import Rules
+from scheduling.problem import Problem
+from scheduling.strategies.options import Options, additive_cost
+
+STREAMED_PIECES = 4
+
+
+def graphturbo(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    """Depth-first order, with instruction scheduling."""
+    return _scheduled(problem), Rules(order=DEPTH_FIRST)
+
+
+def graphturbo_bfs(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    """Breadth-first order, with instruction scheduling."""
+    return _scheduled(problem), Rules(order=BREADTH_FIRST)
+
+
+def graphturbo_dfs_plain(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    """Depth-first order, without instruction scheduling."""
+    return _plain(problem), Rules(order=DEPTH_FIRST, weights=WEIGHTS_RELOADED, prefetch=0)
+
+
+def graphturbo_bfs_plain(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    """Breadth-first order, without instruction scheduling."""
+    return _plain(problem), Rules(order=BREADTH_FIRST, weights=WEIGHTS_RELOADED, prefetch=0)
+
+
+def _plain(problem: Problem) -> tuple[Choice, ...]:
+    return tuple(choice._replace(overlap=0) for choice in Defaults(problem.space).complete(()))
+
+
+def _scheduled(problem: Problem) -> tuple[Choice, ...]:
+    options = Options(problem)
+    return tuple(streamed(problem, options, choice) for choice in Defaults(problem.space).complete(()))
+
+
+def streamed(problem: Problem, options: Options, choice: Choice) -> Choice:
+    """The choice in row pieces that interleave, where these are legal and faster in isolation."""
+    if choice.pieces > 1:
+        return choice
+    pieces = choice._replace(pieces=STREAMED_PIECES, axis=ROWS, rule=RULE_SCALE)
+    whole, parts = options.known(choice), options.known(pieces)
+    if whole is None or parts is None or additive_cost(problem, parts) >= additive_cost(problem, whole):
+        return choice
+    return pieces

@@ -1,0 +1,105 @@
+"""What the strategies share: ways to run one run of layers, their additive cost, and the simulated cost.
+
+The additive cost guides (it ranks, and dynamic programming sums it); only the simulated cost decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduling.candidates import PIECES, survey
+from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.estimate import estimate
+from scheduling.evaluator import Rules
+from scheduling.isolated import isolated
+from scheduling.objective import Objective
+from scheduling.problem import Problem
+from scheduling.tables import Ints
+from scheduling.tiling import LEGAL
+
+CHOICE_FIELDS = len(Choice._fields)
+CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
+"""Columns of figures: of the estimate."""
+ISOLATED, DRAM = 11, 12
+"""Columns of figures: of the isolated template."""
+
+
+class Option(NamedTuple):
+    """A legal way to run a run of layers, and its figures (13,): Estimate fields, isolated and DRAM cycles."""
+
+    choice: Choice
+    figures: tuple[int, ...]
+
+
+class Options:
+    """Legal choices for runs of layers, found once each; unlike CandidateSpace.at, for one end at a time."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._known: dict[tuple[int, int], tuple[Option, ...]] = {}
+
+    def of(self, first: int, stop: int) -> tuple[Option, ...]:
+        """Options for layers [first, stop), least additive cost first; none where nothing fits."""
+        known = self._known.get((first, stop))
+        if known is None:
+            space, evaluator = self._problem.space, self._problem.evaluator
+            rows = survey(
+                evaluator.table,
+                evaluator.machine_table,
+                first,
+                np.array([stop], np.int64),
+                space.splits,
+                PIECES,
+            )
+            if not len(rows) and stop == first + 1:
+                rows = space.all(first)
+                rows = rows[rows[:, 1] == stop]
+            options = self._with_figures(rows)
+            options.sort(key=lambda option: additive_cost(self._problem, option))
+            known = self._known[first, stop] = tuple(options)
+        return known
+
+    def known(self, choice: Choice) -> Option | None:
+        """A given choice with its figures; None where it is not legal."""
+        evaluator = self._problem.evaluator
+        figures = estimate(evaluator.table, evaluator.machine_table, choice)
+        if figures.status != LEGAL:
+            return None
+        return self._with_figures(np.array([[*choice, *figures]], np.int64))[0]
+
+    def _with_figures(self, rows: Ints) -> list[Option]:
+        if not len(rows):
+            return []
+        evaluator = self._problem.evaluator
+        times = isolated(evaluator.table, evaluator.machine_table, rows[:, :CHOICE_FIELDS])
+        figures = np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1).tolist()
+        choices = rows[:, :CHOICE_FIELDS].tolist()
+        return [Option(Choice(*c), tuple(f)) for c, f in zip(choices, figures, strict=True)]
+
+
+def additive_cost(problem: Problem, option: Option) -> float:
+    """A sub-graph's share of the objective, as if its neighbours were in the LLB."""
+    figures = option.figures
+    machine = problem.evaluator.machine_table
+    cycles = float(max(figures[ISOLATED], figures[DRAM]))
+    if problem.objective is Objective.LATENCY:
+        return cycles
+    traffic = figures[DRAM] * machine.dram_read + figures[BORDER_BYTES]
+    if problem.objective is Objective.OFF_CORE:
+        return float(traffic)
+    if problem.objective is Objective.ENERGY:
+        return float(traffic)
+    return cycles * math.sqrt(traffic + 1.0)
+
+
+def simulated_cost(problem: Problem, choices: Sequence[Choice], rules: Rules) -> float:
+    """Cost of a whole schedule; infinite where the simulator finds that it does not fit."""
+    try:
+        return problem.cost(tuple(choices), rules)
+    except IllegalSchedule:
+        return math.inf
