@@ -1,1 +1,109 @@
-"""Schedules neural networks on multi-core accelerators so that data stays on core."""
+"""Schedules neural networks on multi-core accelerators so that data stays on core.
+
+The names that a user needs, each imported when it is first asked for:
+
+    model = oncore.load_model("resnet50", batch=16)
+    evaluator = oncore.Evaluator(model.network, oncore.load_machine("stcp920"))
+    problem = oncore.Problem(evaluator, oncore.CandidateSpace(evaluator))
+    solution = oncore.solve("graphturbo", problem)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graph.importer import load_model
+    from graph.model import Model
+    from graph.zoo import zoo_names
+    from hwmodel.flatten import time_program
+    from hwmodel.functional import FunctionalSimulator
+    from hwmodel.kernels import load_kernels, save_kernels
+    from hwmodel.machine import Machine, load_machine, machine_names
+    from report.verify import verify
+    from scheduling.bound import latency_bound
+    from scheduling.candidates import CandidateSpace
+    from scheduling.choice import Choice
+    from scheduling.evaluator import Evaluator, Rules
+    from scheduling.objective import Objective
+    from scheduling.problem import Problem, Solution
+    from scheduling.program import program_weights
+    from scheduling.schedule import (
+        Schedule,
+        load_schedule,
+        make_schedule,
+        save_schedule,
+        schedule_to_program,
+    )
+    from scheduling.strategies import STRATEGIES, solve
+
+__all__ = [
+    "STRATEGIES",
+    "CandidateSpace",
+    "Choice",
+    "Evaluator",
+    "FunctionalSimulator",
+    "Machine",
+    "Model",
+    "Objective",
+    "Problem",
+    "Rules",
+    "Schedule",
+    "Solution",
+    "latency_bound",
+    "load_kernels",
+    "load_machine",
+    "load_model",
+    "load_schedule",
+    "machine_names",
+    "make_schedule",
+    "program_weights",
+    "save_kernels",
+    "save_schedule",
+    "schedule_to_program",
+    "solve",
+    "time_program",
+    "verify",
+    "zoo_names",
+]
+
+_HOMES = {
+    "STRATEGIES": "scheduling.strategies",
+    "CandidateSpace": "scheduling.candidates",
+    "Choice": "scheduling.choice",
+    "Evaluator": "scheduling.evaluator",
+    "FunctionalSimulator": "hwmodel.functional",
+    "Machine": "hwmodel.machine",
+    "Model": "graph.model",
+    "Objective": "scheduling.objective",
+    "Problem": "scheduling.problem",
+    "Rules": "scheduling.evaluator",
+    "Schedule": "scheduling.schedule",
+    "Solution": "scheduling.problem",
+    "latency_bound": "scheduling.bound",
+    "load_kernels": "hwmodel.kernels",
+    "load_machine": "hwmodel.machine",
+    "load_model": "graph.importer",
+    "load_schedule": "scheduling.schedule",
+    "machine_names": "hwmodel.machine",
+    "make_schedule": "scheduling.schedule",
+    "program_weights": "scheduling.program",
+    "save_kernels": "hwmodel.kernels",
+    "save_schedule": "scheduling.schedule",
+    "schedule_to_program": "scheduling.schedule",
+    "solve": "scheduling.strategies",
+    "time_program": "hwmodel.flatten",
+    "verify": "report.verify",
+    "zoo_names": "graph.zoo",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'oncore' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

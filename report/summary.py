@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from graph.model import Model
+from graph.network import Network
 from hwmodel.machine import Machine
 from report.output import TOOL
 from report.results import Result
@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 
 
 def summary(
-    model: Model,
+    network: Network,
     machine: Machine,
     objective: Objective,
     bound: Bound,
@@ -31,8 +31,8 @@ def summary(
     return {
         "tool": TOOL,
         "format_version": FORMAT_VERSION,
-        "model": model.network.name,
-        "model_hash": model.network.model_hash,
+        "model": network.name,
+        "model_hash": network.model_hash,
         "machine": machine.name,
         "batch": chosen.batch,
         "objective": objective.value,

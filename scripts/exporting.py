@@ -1,0 +1,53 @@
+"""Writes what a schedule became, and checks it as it lies on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph.model import Model
+from hwmodel.flatten import Timing, time_program
+from hwmodel.isa import Program
+from hwmodel.kernels import Weights, load_kernels, save_kernels
+from hwmodel.machine import Machine
+from report.output import KERNELS
+from scheduling.evaluator import Evaluation, Evaluator
+from scheduling.program import program_weights
+from scheduling.schedule import Schedule, schedule_to_program
+from scripts.errors import VerificationError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exported:
+    """Kernels read back from their folder, and their timing."""
+
+    program: Program
+    machine: Machine
+    weights: Weights
+    timing: Timing
+
+
+def export_kernels(
+    folder: Path, model: Model, evaluator: Evaluator, schedule: Schedule, expected: Evaluation
+) -> Exported:
+    """Write the kernels of a schedule below `folder` and read them back.
+
+    Raises VerificationError where the kernels' own timing and counts are not the expected ones.
+    """
+    program = schedule_to_program(evaluator, schedule)
+    save_kernels(
+        folder / KERNELS,
+        program,
+        evaluator.machine,
+        program_weights(model.network),
+        model.network.model_hash,
+    )
+    program, machine, weights, _ = load_kernels(folder / KERNELS)
+    timing = time_program(program, machine)
+    if timing.makespan_cycles != expected.cycles:
+        raise VerificationError(
+            f"the kernels take {timing.makespan_cycles} cycles and the schedule {expected.cycles}"
+        )
+    if timing.counts != expected.counts:
+        raise VerificationError(f"the kernels count {timing.counts} and the schedule {expected.counts}")
+    return Exported(program, machine, weights, timing)

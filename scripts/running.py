@@ -1,0 +1,203 @@
+"""The command's work, from options to tables and files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph.importer import load_model
+from hwmodel.machine import load_machine
+from report.decisions import compare, rules_text
+from report.labels import labels
+from report.occupancy import llb_bytes_in_use
+from report.output import SCHEDULE, SUMMARY, TRACE, check_output, output_directory
+from report.results import Result
+from report.strategies import footnotes, strategy_table
+from report.subgraphs import subgraph_table, subgraphs
+from report.summary import summary, write_summary
+from report.table import number
+from report.trace import write_trace
+from report.verify_result import Verification
+from scheduling.evaluator import Evaluator
+from scheduling.objective import Objective
+from scheduling.schedule import Schedule, load_schedule, make_schedule, save_schedule
+from scripts.errors import InputError, VerificationError
+from scripts.exporting import Exported, export_kernels
+from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
+from scripts.solving import Task, check_names, make_task, replayed, run_baseline, run_strategies
+
+Say = Callable[[str], None]
+
+_LEAST = {
+    Objective.LATENCY: "the fewest cycles",
+    Objective.OFF_CORE: "the fewest off-core bytes",
+    Objective.ENERGY: "the least energy",
+    Objective.EDP: "the least energy-delay product",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """All rows, layer by layer at the same batch for comparison, and the schedule that is kept and why."""
+
+    task: Task
+    rows: list[Result]
+    baseline: Result
+    chosen: Result
+    reason: str
+    schedule: Schedule
+
+
+def run(options: Options, show: Say, progress: Say) -> None:
+    """Compare strategies or replay a schedule; show tables, verify, write files.
+
+    Raises InputError and the errors of the packages for bad input, VerificationError where kernels are wrong.
+    """
+    if options.out is not None:
+        check_output(options.out, options.force)
+    if options.strategies is not None:
+        check_names(options.strategies)
+    given = None if options.replay is None else load_schedule(options.replay)
+    machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
+    batch = options.batch or (1 if given is None else given.batch)
+    objective = Objective(options.objective)
+    network = load_model(options.model, batch, weights=False).network
+    task = make_task(network, machine, objective, options.budget, options.seed)
+    progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
+    outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
+    _show(outcome, show)
+    if options.verify or options.out is not None:
+        _deliver(options, outcome, show, progress)
+
+
+def _compare(options: Options, task: Task, progress: Say) -> Outcome:
+    # Run first, since the first strategy also loads compiled code.
+    baseline = run_baseline(task, BASELINE)
+    rows = run_strategies(task, options.strategies, options.policy, progress)
+    if not rows:
+        raise InputError("none of the strategies could be run")
+    chosen = min(rows, key=lambda row: row.cost)
+    reason = f"{_LEAST[task.objective]} of {len(rows)} at batch {task.network.batch}"
+    evaluator = Evaluator(task.network, task.machine)
+    schedule = make_schedule(
+        evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy
+    )
+    return Outcome(task, [_published(options, task), *rows], baseline, chosen, reason, schedule)
+
+
+def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
+    chosen = replayed(task, schedule)
+    return Outcome(
+        task,
+        [_published(options, task), chosen],
+        run_baseline(task, BASELINE),
+        chosen,
+        f"given by {options.replay}",
+        schedule,
+    )
+
+
+def _published(options: Options, task: Task) -> Result:
+    """The published baseline: layer by layer, two images at a time."""
+    network = load_model(options.model, BASELINE_BATCH, weights=False).network
+    two = make_task(network, task.machine, task.objective, task.budget, task.seed)
+    return run_baseline(two, f"{BASELINE}_b{BASELINE_BATCH}")
+
+
+def _show(outcome: Outcome, show: Say) -> None:
+    task, chosen = outcome.task, outcome.chosen
+    machine, network = task.machine, task.network
+    show(
+        f"{network.name} on {machine.name}, {machine.clusters} clusters of {machine.cores} cores, "
+        f"{machine.element}: {network.batch} images a cluster, objective {task.objective}, "
+        f"bound {number(task.bound.cycles)} cycles\n"
+    )
+    show(strategy_table(outcome.rows, outcome.baseline, machine, chosen.strategy))
+    for note in footnotes(outcome.rows, machine, network.batch):
+        show(note)
+    published = outcome.rows[0]
+    show(
+        f"\n* chosen: {chosen.strategy}, {outcome.reason}; "
+        f"{chosen.times_faster(published):.2f} times the images per second of {published.strategy}.\n"
+    )
+    evaluator = Evaluator(network, machine)
+    plan = evaluator.arrange(chosen.choices, chosen.rules)
+    show(f"Sub-graphs of {chosen.strategy}: {rules_text(chosen.rules)}\n")
+    show(subgraph_table(subgraphs(evaluator, chosen.choices, plan)))
+    compared = [row for row in outcome.rows[1:] if row.strategy != LEARNED]
+    learned = [row for row in outcome.rows[1:] if row.strategy == LEARNED]
+    if learned and compared:
+        show(compare(network, learned[0], compared, task.objective.value))
+
+
+def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> None:
+    task, chosen = outcome.task, outcome.chosen
+    progress("writing kernels")
+    model = load_model(options.model, task.network.batch)
+    evaluator = Evaluator(model.network, task.machine)
+    with _folder(options) as folder:
+        exported = export_kernels(folder, model, evaluator, outcome.schedule, chosen.evaluation)
+        verification = None
+        if options.verify:
+            from report.verify import verify
+
+            verification = verify(
+                model,
+                exported.program,
+                exported.machine,
+                exported.weights,
+                seed=options.seed,
+                progress=progress,
+            )
+            show(verification.sentence)
+            if not verification.passed:
+                raise VerificationError("the outputs differ from onnxruntime's")
+        if options.out is not None:
+            _write(folder, outcome, evaluator, exported, verification)
+    if options.out is not None:
+        show(f"Wrote {options.out}.")
+
+
+def _write(
+    folder: Path,
+    outcome: Outcome,
+    evaluator: Evaluator,
+    exported: Exported,
+    verification: Verification | None,
+) -> None:
+    task, chosen = outcome.task, outcome.chosen
+    save_schedule(folder / SCHEDULE, outcome.schedule)
+    plan = evaluator.arrange(chosen.choices, chosen.rules)
+    write_trace(
+        folder / TRACE,
+        exported.program,
+        exported.machine,
+        exported.timing,
+        labels(evaluator, chosen.choices, plan, exported.program),
+        llb_bytes_in_use(evaluator, chosen.choices, plan).tolist(),
+    )
+    content = summary(
+        task.network,
+        task.machine,
+        task.objective,
+        task.bound,
+        outcome.rows,
+        chosen,
+        outcome.reason,
+        verification,
+    )
+    write_summary(folder / SUMMARY, content)
+
+
+@contextmanager
+def _folder(options: Options) -> Iterator[Path]:
+    """Where kernels are written: beside the output directory, or a temporary folder."""
+    if options.out is not None:
+        with output_directory(options.out, options.force) as folder:
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="oncore-") as name:
+            yield Path(name)
