@@ -1,0 +1,156 @@
+"""Legality of an arrangement: order, scopes and places in the LLB, checked the plain way, with reasons.
+
+Shares nothing with the rules that make arrangements, so that it can judge them and schedules that were read from
+files alike. What a sub-graph needs inside a core is judged when it is lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from scheduling.arrangement import Arrangement, weight_bytes
+from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.evaluator import Evaluator
+from scheduling.tables import NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    name: str
+    begin: int
+    end: int
+    address: int
+    size_bytes: int
+
+
+def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> None:
+    """Raise IllegalSchedule unless the steps are a topological order of all instances, and everything in the LLB
+    has a place of its own while it is needed."""
+    _check_cover(evaluator, choices)
+    step_of = _check_order(evaluator, choices, plan)
+    items = [*_tensors(evaluator, choices, plan, step_of), *_weights(evaluator, choices, plan, step_of)]
+    capacity = evaluator.machine.memories.llb.bytes
+    for item in items:
+        short = item.address + item.size_bytes - capacity
+        if item.address < 0 or short > 0:
+            raise IllegalSchedule(
+                f"{item.name} at byte {item.address} of the LLB ({capacity} bytes) is short by {max(short, 0)} bytes"
+            )
+    items.sort(key=lambda item: item.address)
+    for i, one in enumerate(items):
+        for other in items[i + 1 :]:
+            if other.address >= one.address + one.size_bytes:
+                break
+            if one.begin <= other.end and other.begin <= one.end:
+                first = max(one.begin, other.begin)
+                raise IllegalSchedule(f"{one.name} and {other.name} share bytes of the LLB in step {first}")
+
+
+def _check_cover(evaluator: Evaluator, choices: Sequence[Choice]) -> None:
+    frontier = 0
+    for number, choice in enumerate(choices):
+        if choice.first != frontier or choice.stop <= choice.first:
+            raise IllegalSchedule(
+                f"sub-graph {number} has layers {choice.first} to {choice.stop - 1}, expected to begin at {frontier}"
+            )
+        frontier = choice.stop
+    layers = len(evaluator.network.layers)
+    if frontier != layers:
+        raise IllegalSchedule(f"the sub-graphs end at layer {frontier}, the network has {layers}")
+
+
+def _touched(part: int, parts: int, others: int, batch: int) -> list[int]:
+    """Which of `others` slices of the batch share an image with slice `part` of `parts`."""
+    mine = range(batch * part // parts, batch * (part + 1) // parts)
+    return [
+        i
+        for i in range(others)
+        if any(batch * i // others <= image < batch * (i + 1) // others for image in mine)
+    ]
+
+
+def _producers(evaluator: Evaluator, choices: Sequence[Choice], subgraph: int) -> Iterator[tuple[int, int]]:
+    """(tensor, sub-graph that makes it) of the entries of a sub-graph, graph inputs left out."""
+    choice = choices[subgraph]
+    for tensor in evaluator.borders(choice.first, choice.stop)[0].tolist():
+        made_by = int(evaluator.table.producer[tensor])
+        if made_by >= 0:
+            yield tensor, next(q for q, c in enumerate(choices) if c.first <= made_by < c.stop)
+
+
+def _check_order(
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
+) -> dict[tuple[int, int], int]:
+    steps = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
+    wanted = {(s, i) for s, choice in enumerate(choices) for i in range(choice.instances)}
+    if set(steps) != wanted or len(steps) != len(wanted):
+        raise IllegalSchedule(
+            f"the order has {len(steps)} steps, expected each of {len(wanted)} instances once"
+        )
+    step_of = {step: k for k, step in enumerate(steps)}
+    batch = evaluator.network.batch
+    for s, choice in enumerate(choices):
+        for _, q in _producers(evaluator, choices, s):
+            for part in range(choice.split_batch):
+                for source in _touched(part, choice.split_batch, choices[q].split_batch, batch):
+                    for row in range(choice.split_rows):
+                        for other in range(choices[q].split_rows):
+                            mine = step_of[s, part * choice.split_rows + row]
+                            before = step_of[q, source * choices[q].split_rows + other]
+                            if before > mine:
+                                raise IllegalSchedule(
+                                    f"step {mine} (sub-graph {s}) runs before step {before} (sub-graph {q}), "
+                                    "whose result it reads"
+                                )
+    return step_of
+
+
+def _tensors(
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, step_of: dict[tuple[int, int], int]
+) -> Iterator[_Item]:
+    batch = evaluator.network.batch
+    for q, source in enumerate(choices):
+        for tensor in evaluator.borders(source.first, source.stop)[1].tolist():
+            if not plan.in_llb[tensor]:
+                continue
+            shape = evaluator.network.tensors[tensor]
+            if evaluator.table.last_use[tensor] == NEVER:
+                raise IllegalSchedule(f"tensor {shape.name} is a network output and must be in DRAM")
+            readers = [s for s in range(len(choices)) if (tensor, q) in _producers(evaluator, choices, s)]
+            for instance in range(source.instances):
+                part, row = divmod(instance, source.split_rows)
+                begin = step_of[q, instance]
+                end = begin
+                for s in readers:
+                    choice = choices[s]
+                    for mine in _touched(part, source.split_batch, choice.split_batch, batch):
+                        for other in range(choice.split_rows):
+                            end = max(end, step_of[s, mine * choice.split_rows + other])
+                images = batch * (part + 1) // source.split_batch - batch * part // source.split_batch
+                rows = shape.rows * (row + 1) // source.split_rows - shape.rows * row // source.split_rows
+                size = images * rows * shape.columns * shape.channels * evaluator.machine.element_bytes
+                address = int(plan.slice_address[plan.slice_start[tensor] + instance])
+                yield _Item(f"slice {instance} of tensor {shape.name}", begin, end, address, size)
+
+
+def _weights(
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, step_of: dict[tuple[int, int], int]
+) -> Iterator[_Item]:
+    for s, choice in enumerate(choices):
+        uses = sorted(step_of[s, i] for i in range(choice.instances))
+        for layer in range(choice.first, choice.stop):
+            if not plan.staged[layer]:
+                continue
+            name = f"weights of layer {evaluator.network.layers[layer].name}"
+            copies = sorted(plan.copy_step[plan.copy_layer == layer].tolist())
+            if not copies or copies[0] > uses[0]:
+                raise IllegalSchedule(
+                    f"{name} are read from the LLB in step {uses[0]}, before they are copied there"
+                )
+            size = int(weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes))
+            for k, begin in enumerate(copies):
+                stop = copies[k + 1] if k + 1 < len(copies) else len(step_of)
+                served = [use for use in uses if begin <= use < stop]
+                yield _Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)

@@ -1,0 +1,311 @@
+"""Schedule: all decisions as data, in a versioned JSON file, and its exact replay.
+
+What solvers and rules found (order, scopes, places in the LLB, copies of weights) is stored, so a replay depends on
+no rule but two that are named in the file: the order of operations inside a kernel (layer + a x piece) and the L1
+layout (larger rings first, lowest free place).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hwmodel.isa import Program
+from scheduling.arrangement import Arrangement
+from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
+from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.legality import check_arrangement
+from scheduling.program import build_program
+
+VERSION = 1
+L1_RULE = "larger rings first, lowest free place"
+ORDER_RULE = "layer + a x piece"
+_AXES = ("rows", "channels")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(_Record):
+    """Slices of a sub-graph's output per axis; one instance each."""
+
+    batch: int = Field(ge=1)
+    rows: int = Field(ge=1)
+
+
+class Binding(_Record):
+    """Ways over the cores of a cluster per axis; cores are numbered batch, then rows, then output channels."""
+
+    batch: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    channels: int = Field(ge=1)
+
+
+class Subgraph(_Record):
+    """A run of layers, first and last included, that is compiled into one kernel shape.
+
+    `order_a` is a x 20 of the operation order; `overlap` lets weight loads run ahead.
+    """
+
+    first_layer: str
+    last_layer: str
+    split: Split
+    halo: str = "recompute"
+    binding: Binding
+    pieces: int = Field(ge=1)
+    piece_axis: str
+    order_a: int = Field(ge=0)
+    overlap: bool
+
+
+class TensorPlace(_Record):
+    """Scope of a tensor that crosses an instance boundary; `addresses` are its slices' in the LLB."""
+
+    scope: str
+    addresses: tuple[int, ...] = ()
+
+
+class WeightPlace(_Record):
+    """Weights in the LLB: their address, and the steps in which they are copied from DRAM."""
+
+    address: int = Field(ge=0)
+    copied_in_steps: tuple[int, ...]
+
+
+class Schedule(_Record):
+    """A whole schedule; nothing else is needed to rebuild the kernels byte for byte."""
+
+    version: int
+    model: str
+    model_hash: str
+    machine: str
+    batch: int = Field(ge=1)
+    strategy: str
+    l1_rule: str
+    order_rule: str
+    subgraphs: tuple[Subgraph, ...]
+    steps: tuple[tuple[int, int], ...]
+    tensors: dict[str, TensorPlace]
+    weights: dict[str, WeightPlace]
+
+
+def make_schedule(
+    evaluator: Evaluator, choices: Sequence[Choice], rules: Rules, model_hash: str, strategy: str
+) -> Schedule:
+    """The schedule of decisions, what rules leave open resolved. Raises IllegalSchedule."""
+    network = evaluator.network
+    plan = evaluator.arrange(choices, rules)
+    check_arrangement(evaluator, choices, plan)
+    evaluator.templates(choices, plan)
+    tensors = {}
+    for choice in choices:
+        for tensor in evaluator.borders(choice.first, choice.stop)[1].tolist():
+            slices = plan.slice_address[plan.slice_start[tensor] : plan.slice_start[tensor + 1]].tolist()
+            in_llb = bool(plan.in_llb[tensor])
+            place = TensorPlace(scope="llb" if in_llb else "dram", addresses=tuple(slices) if in_llb else ())
+            tensors[network.tensors[tensor].name] = place
+    weights = {
+        network.layers[layer].name: WeightPlace(
+            address=int(plan.staged_address[layer]),
+            copied_in_steps=tuple(sorted(plan.copy_step[plan.copy_layer == layer].tolist())),
+        )
+        for layer in np.flatnonzero(plan.staged).tolist()
+    }
+    return Schedule(
+        version=VERSION,
+        model=network.name,
+        model_hash=model_hash,
+        machine=evaluator.machine.name,
+        batch=network.batch,
+        strategy=strategy,
+        l1_rule=L1_RULE,
+        order_rule=ORDER_RULE,
+        subgraphs=tuple(_subgraph(evaluator, choice) for choice in choices),
+        steps=tuple(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)),
+        tensors=tensors,
+        weights=weights,
+    )
+
+
+def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[Choice, ...], Arrangement]:
+    """Choices and arrangement of a schedule for this network and machine.
+
+    Raises ScheduleError where it is for another network, batch or machine, UnsupportedDecision for what this
+    version cannot lower, and IllegalSchedule where it does not fit.
+    """
+    network, table = evaluator.network, evaluator.table
+    _check_header(evaluator, schedule)
+    numbers = {layer.name: number for number, layer in enumerate(network.layers)}
+    choices = tuple(_choice(evaluator, numbers, subgraph) for subgraph in schedule.subgraphs)
+    instances = np.array([choice.instances for choice in choices], np.int64)
+    starts = np.concatenate(([0], np.cumsum(instances)))
+    steps = np.array(schedule.steps, np.int64).reshape(-1, 2)
+    home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
+    if len(home) != len(network.layers):
+        raise IllegalSchedule(
+            f"the sub-graphs hold {len(home)} layers, the network has {len(network.layers)}"
+        )
+    step_of = np.zeros(int(starts[-1]), np.int64)
+    for k, (s, i) in enumerate(steps.tolist()):
+        if not (0 <= s < len(choices) and 0 <= i < instances[s]):
+            raise IllegalSchedule(f"step {k} names instance {i} of sub-graph {s}, which there is not")
+        step_of[starts[s] + i] = k
+    count = len(network.tensors)
+    slices = [instances[home[int(made)]] if made >= 0 else 1 for made in table.producer.tolist()]
+    slice_start = np.concatenate(([0], np.cumsum(slices))).astype(np.int64)
+    in_llb, source_batch, source_rows = (
+        np.zeros(count, np.int64),
+        np.ones(count, np.int64),
+        np.ones(count, np.int64),
+    )
+    slice_address = np.full(int(slice_start[-1]), -1, np.int64)
+    leaving = [t for choice in choices for t in evaluator.borders(choice.first, choice.stop)[1].tolist()]
+    by_name = {network.tensors[t].name: t for t in leaving}
+    if by_name.keys() != schedule.tensors.keys():
+        odd = sorted(by_name.keys() ^ schedule.tensors.keys())
+        raise IllegalSchedule(
+            f"tensor {odd[0]!r}: the schedule must place just the tensors that leave a sub-graph"
+        )
+    for name, place in schedule.tensors.items():
+        tensor = by_name[name]
+        if place.scope not in ("llb", "dram"):
+            raise UnsupportedDecision(
+                f"tensor {name}: scope {place.scope!r} is not supported, expected llb or dram"
+            )
+        expected = slices[tensor] if place.scope == "llb" else 0
+        if len(place.addresses) != expected:
+            raise IllegalSchedule(f"tensor {name}: {len(place.addresses)} addresses, expected {expected}")
+        if place.scope == "llb":
+            in_llb[tensor] = 1
+            source = choices[home[int(table.producer[tensor])]]
+            source_batch[tensor], source_rows[tensor] = source.split_batch, source.split_rows
+            slice_address[slice_start[tensor] : slice_start[tensor + 1]] = place.addresses
+    layers = len(network.layers)
+    staged, staged_address = np.zeros(layers, np.int64), np.full(layers, -1, np.int64)
+    copies: list[tuple[int, int]] = []
+    for name, weights in schedule.weights.items():
+        if name not in numbers:
+            raise IllegalSchedule(f"weights of layer {name!r}, which the network has not")
+        staged[numbers[name]], staged_address[numbers[name]] = 1, weights.address
+        copies += [(step, numbers[name]) for step in weights.copied_in_steps]
+        if any(not 0 <= step < len(steps) for step in weights.copied_in_steps):
+            raise IllegalSchedule(f"weights of layer {name!r} are copied in a step that there is not")
+    copies.sort()
+    copied = np.array(copies, np.int64).reshape(-1, 2)
+    plan = Arrangement(
+        np.ascontiguousarray(steps[:, 0]),
+        np.ascontiguousarray(steps[:, 1]),
+        in_llb,
+        source_batch,
+        source_rows,
+        slice_start,
+        slice_address,
+        staged,
+        staged_address,
+        np.ascontiguousarray(copied[:, 0]),
+        np.ascontiguousarray(copied[:, 1]),
+        step_of,
+        starts.astype(np.int64),
+    )
+    check_arrangement(evaluator, choices, plan)
+    return choices, plan
+
+
+def schedule_to_program(evaluator: Evaluator, schedule: Schedule) -> Program:
+    """The program of a schedule, byte for byte as when it was made. Raises ScheduleError."""
+    return build_program(evaluator, *schedule_decisions(evaluator, schedule))
+
+
+def replay(evaluator: Evaluator, schedule: Schedule) -> Evaluation:
+    """The simulated cost of a schedule, by its stored order and places, not by rules. Raises ScheduleError."""
+    return evaluator.simulate(*schedule_decisions(evaluator, schedule))[1]
+
+
+def save_schedule(path: str | Path, schedule: Schedule) -> None:
+    """Write a schedule as JSON, in a form that depends on nothing but its content."""
+    Path(path).write_text(schedule.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def load_schedule(path: str | Path) -> Schedule:
+    """Read a schedule file; ScheduleError names the file, the key and what was expected."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScheduleError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ScheduleError(f"{path} is not a schedule file: {error}") from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != VERSION:
+        raise ScheduleError(f"{path}: version is {version!r}, expected {VERSION}")
+    try:
+        return Schedule.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ScheduleError(f"{path}: {key}: {first['msg']} (got {first['input']!r:.80})") from None
+
+
+def _subgraph(evaluator: Evaluator, choice: Choice) -> Subgraph:
+    layers = evaluator.network.layers
+    return Subgraph(
+        first_layer=layers[choice.first].name,
+        last_layer=layers[choice.stop - 1].name,
+        split=Split(batch=choice.split_batch, rows=choice.split_rows),
+        binding=Binding(batch=choice.ways_batch, rows=choice.ways_rows, channels=choice.ways_channels),
+        pieces=choice.pieces,
+        piece_axis=_AXES[choice.axis],
+        order_a=choice.rule,
+        overlap=bool(choice.overlap),
+    )
+
+
+def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -> Choice:
+    for name in (subgraph.first_layer, subgraph.last_layer):
+        if name not in numbers:
+            raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
+    if subgraph.halo != "recompute":
+        raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected recompute")
+    if subgraph.piece_axis not in _AXES:
+        raise UnsupportedDecision(
+            f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {_AXES}"
+        )
+    binding = subgraph.binding
+    ways = binding.batch * binding.rows * binding.channels
+    if ways > evaluator.machine.cores:
+        raise IllegalSchedule(
+            f"a binding of {ways} cores, {evaluator.machine.name} has {evaluator.machine.cores}"
+        )
+    return Choice(
+        numbers[subgraph.first_layer],
+        numbers[subgraph.last_layer] + 1,
+        subgraph.split.batch,
+        subgraph.split.rows,
+        binding.batch,
+        binding.rows,
+        binding.channels,
+        subgraph.pieces,
+        _AXES.index(subgraph.piece_axis),
+        subgraph.order_a,
+        int(subgraph.overlap),
+    )
+
+
+def _check_header(evaluator: Evaluator, schedule: Schedule) -> None:
+    expected = {
+        "machine": (schedule.machine, evaluator.machine.name),
+        "model": (schedule.model, evaluator.network.name),
+        "batch": (schedule.batch, evaluator.network.batch),
+        "l1_rule": (schedule.l1_rule, L1_RULE),
+        "order_rule": (schedule.order_rule, ORDER_RULE),
+    }
+    if evaluator.network.model_hash:
+        expected["model_hash"] = (schedule.model_hash, evaluator.network.model_hash)
+    for key, (found, wanted) in expected.items():
+        if found != wanted:
+            raise ScheduleError(f"{key} is {found!r}, expected {wanted!r}")
