@@ -10,13 +10,10 @@ isolation, and weights are loaded ahead, across kernels too, and stay.
 from __future__ import annotations
 
 from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
-from scheduling.choice import ROWS, RULE_SCALE, Choice
+from scheduling.choice import Choice
 from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
-from scheduling.strategies.options import Options, additive_cost
-
-STREAMED_PIECES = 4
 
 
 def graphturbo(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
@@ -40,20 +37,9 @@ def graphturbo_bfs_plain(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
 
 
 def _plain(problem: Problem) -> tuple[Choice, ...]:
-    return tuple(choice._replace(overlap=0) for choice in Defaults(problem.space).complete(()))
+    choices = Defaults(problem.space).complete((), interleave=False)
+    return tuple(choice._replace(overlap=0) for choice in choices)
 
 
 def _scheduled(problem: Problem) -> tuple[Choice, ...]:
-    options = Options(problem)
-    return tuple(streamed(problem, options, choice) for choice in Defaults(problem.space).complete(()))
-
-
-def streamed(problem: Problem, options: Options, choice: Choice) -> Choice:
-    """The choice in row pieces that interleave, where these are legal and faster in isolation."""
-    if choice.pieces > 1:
-        return choice
-    pieces = choice._replace(pieces=STREAMED_PIECES, axis=ROWS, rule=RULE_SCALE)
-    whole, parts = options.known(choice), options.known(pieces)
-    if whole is None or parts is None or additive_cost(problem, parts) >= additive_cost(problem, whole):
-        return choice
-    return pieces
+    return Defaults(problem.space).complete(())
