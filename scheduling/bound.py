@@ -1,0 +1,147 @@
+"""The bound: what no schedule of a network on a machine can beat. Computed, not searched.
+
+Latency: the largest of three times of one cluster. Matrix engine: a cycle of a core covers at most the unrolled
+pixels (of all images) times the unrolled output channels, so a layer needs at least so many core-cycles that every
+pixel meets every channel; all layers' core-cycles are divided over the cores, without fill. Vector engine: every
+output element passes through it once. DRAM: each input and weight is read once and each output written once, one
+after the other where both directions share the link. Rows that no output depends on are left out.
+
+Off-core bytes: those compulsory DRAM bytes. Energy: multiply-accumulates and those bytes. Energy-delay: the product
+of the two bounds. What is left out (launches, fill, L1 traffic, the last-level buffer) only adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graph.network import Layer, Network
+from graph.primitives import Contraction
+from hwmodel.costs import vector_passes
+from hwmodel.machine import Machine
+from scheduling.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Least costs of one cluster for its batch, and the parts that they come from."""
+
+    matrix_cycles: int
+    vector_cycles: int
+    dram_cycles: int
+    dram_read_bytes: int
+    dram_write_bytes: int
+    macs: int
+    energy_pj: float
+
+    @property
+    def cycles(self) -> int:
+        """Least latency."""
+        return max(self.matrix_cycles, self.vector_cycles, self.dram_cycles)
+
+    @property
+    def off_core_bytes(self) -> int:
+        """Least bytes to and from the cores."""
+        return self.dram_read_bytes + self.dram_write_bytes
+
+    @property
+    def limit(self) -> str:
+        """What the latency bound is the time of: `matrix`, `vector` or `dram`."""
+        parts = {"matrix": self.matrix_cycles, "vector": self.vector_cycles, "dram": self.dram_cycles}
+        return max(parts, key=lambda name: parts[name])
+
+    def of(self, objective: Objective) -> float:
+        """Least cost by an objective."""
+        if objective is Objective.LATENCY:
+            return float(self.cycles)
+        if objective is Objective.OFF_CORE:
+            return float(self.off_core_bytes)
+        if objective is Objective.ENERGY:
+            return self.energy_pj
+        return self.energy_pj * self.cycles
+
+
+def bound(network: Network, machine: Machine) -> Bound:
+    """The bound of a network on one cluster of a machine, for the network's batch."""
+    rows = _needed_rows(network)
+    matrix, vector, macs, weights = 0, 0, 0, 0
+    unrolling = machine.matrix.unrolling
+    for layer in network.layers:
+        output = network.tensors[layer.output]
+        pixels = network.batch * rows[layer.output] * output.columns
+        if pixels:
+            vector += pixels * output.channels * vector_passes(machine, layer.anchor, layer.steps)
+            matrix += _matrix_work(network, machine, layer, rows[layer.output])
+            macs += pixels * _weight_count(layer)
+            weights += _weight_count(layer) + len(layer.parameters) * output.channels
+    at_once = machine.cores * unrolling.out_pixels * unrolling.out_rows * unrolling.out_channels
+    read = weights * machine.element_bytes + _bytes(network, machine, network.inputs, rows)
+    written = _bytes(network, machine, tuple(set(network.outputs) - set(network.inputs)), rows)
+    link = machine.links.dram
+    reading, writing = -(-read // link.read_bytes_per_cycle), -(-written // link.write_bytes_per_cycle)
+    energy = (
+        macs * machine.energy.mac_pj
+        + read * machine.energy.dram_read_pj_per_byte
+        + written * machine.energy.dram_write_pj_per_byte
+    )
+    return Bound(
+        matrix_cycles=-(-matrix // at_once),
+        vector_cycles=-(-vector // (machine.cores * machine.vector.lanes)),
+        dram_cycles=reading + writing if link.shared else max(reading, writing),
+        dram_read_bytes=read,
+        dram_write_bytes=written,
+        macs=macs,
+        energy_pj=float(energy),
+    )
+
+
+latency_bound = bound
+"""The name under which the public API exports it."""
+
+
+def _needed_rows(network: Network) -> list[int]:
+    """Of each tensor, how many rows the outputs depend on (the first and last such row, and all between)."""
+    needed: list[tuple[int, int] | None] = [None] * len(network.tensors)
+    for tensor in network.outputs:
+        needed[tensor] = (0, network.tensors[tensor].rows)
+    for layer in reversed(network.layers):
+        wanted = needed[layer.output]
+        if wanted is None:
+            continue
+        for tensor, region in zip(layer.inputs, layer.maps, strict=True):
+            low, high = region.rows.needed(*wanted, network.tensors[tensor].rows)
+            before = needed[tensor]
+            needed[tensor] = (low, high) if before is None else (min(low, before[0]), max(high, before[1]))
+    return [0 if span is None else span[1] - span[0] for span in needed]
+
+
+def _weight_count(layer: Layer) -> int:
+    anchor = layer.anchor
+    if not isinstance(anchor, Contraction):
+        return 0
+    return anchor.out_channels * (anchor.in_channels // anchor.groups) * anchor.taps
+
+
+def _matrix_work(network: Network, machine: Machine, layer: Layer, rows: int) -> int:
+    """Core-cycles of a contraction, times out_pixels x out_rows x out_channels of the engine."""
+    anchor = layer.anchor
+    if not isinstance(anchor, Contraction):
+        return 0
+    by = machine.matrix.unrolling
+    columns = network.tensors[layer.output].columns
+    spans = -(-columns // by.out_columns)
+    if by.out_pixels > 1:
+        high, pixels = by.out_pixels, network.batch * rows * columns
+        full_pixels = -(-pixels // high) * high
+    else:
+        high, pixels = by.out_rows, network.batch * rows * spans
+        full_pixels = network.batch * spans * -(-rows // high) * high
+    channels = anchor.out_channels // anchor.groups
+    full_channels = -(-channels // by.out_channels) * by.out_channels
+    reduction = -(-(anchor.in_channels // anchor.groups) // by.in_channels) * anchor.taps
+    return anchor.groups * reduction * max(pixels * full_channels, channels * full_pixels)
+
+
+def _bytes(network: Network, machine: Machine, tensors: tuple[int, ...], rows: list[int]) -> int:
+    """Bytes of the needed rows of some tensors, whole batch."""
+    per_image = sum(network.tensors[t].channels * rows[t] * network.tensors[t].columns for t in tensors)
+    return per_image * network.batch * machine.element_bytes
