@@ -11,7 +11,7 @@ from report.trace import Labels
 from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
-from scheduling.lowering import C_OP, C_TENSOR
+from scheduling.rows import C_OP, C_TENSOR
 
 
 def labels(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, program: Program) -> Labels:

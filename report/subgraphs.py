@@ -13,7 +13,7 @@ from report.table import Column, number, render
 from scheduling.arrangement import Arrangement, weight_bytes
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
-from scheduling.lowering import (
+from scheduling.rows import (
     C_ENGINE,
     C_HOLD,
     C_LINK,

@@ -132,8 +132,10 @@ def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, 
 
 @compiled
 def _first_fit(items: Ints, sorted_items: Ints, count: int, windows: Ints, size: int, capacity: int) -> int:
-    """Lowest offset free in all `windows` (first, last step); -1 if there is none. `items`: (begin, end, address, size) rows;
-    `sorted_items`: the first `count` of them by address."""
+    """Lowest offset free in all `windows` (first, last step); -1 if there is none.
+
+    `items`: (begin, end, address, size) rows; `sorted_items`: the first `count` of them by address.
+    """
     offset = 0
     for k in range(count):
         i = sorted_items[k]
@@ -167,11 +169,8 @@ def _insert(
 def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
     """Weights and per-channel parameters of a layer."""
     channels = net.tensor_channels[net.input_count + layer]
-    return (
-        channels
-        * (net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer])
-        * element_bytes
-    )
+    per_channel = net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer]
+    return int(channels * per_channel * element_bytes)
 
 
 @compiled

@@ -14,7 +14,8 @@ from graph.primitives import ChannelNorm, Concat, Contraction, Softmax, Step, Wi
 from hwmodel.costs import STEP_CODES
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, VectorKind
 from scheduling.choice import Choice
-from scheduling.lowering import (
+from scheduling.lowering import Lowered
+from scheduling.rows import (
     C_A,
     C_ACC,
     C_B,
@@ -36,11 +37,8 @@ from scheduling.lowering import (
     SLOT_COMPUTE,
     SLOT_DMA,
     SLOT_ENTRIES,
-    Lowered,
-    overlap,
-    part_of,
-    piece_rows,
 )
+from scheduling.shares import overlap, part_of, piece_rows
 
 Fields = dict[str, int]
 _VIEW = ("addr", "image_stride", "row_stride", "col_stride", "row", "ring")

@@ -12,8 +12,8 @@ from hwmodel.compiled import compiled
 from hwmodel.costs import matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
-from scheduling.lowering import check_axes, plan_instance
 from scheduling.operations import batch_part_max
+from scheduling.planning import check_axes, plan_instance
 from scheduling.tables import NetworkTable
 from scheduling.tiling import LEGAL
 

@@ -27,10 +27,13 @@ from scheduling.arrangement import (
 )
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.lowering import LEGAL, N_DRAM_READ, N_LLB_WRITE, Lowered, check_axes, lower
+from scheduling.lowering import Lowered, lower
+from scheduling.planning import check_axes
 from scheduling.reasons import explain
+from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
 from scheduling.tables import Ints, network_table
+from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
 

@@ -12,7 +12,8 @@ from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
 from scheduling.choice import Choice
-from scheduling.lowering import (
+from scheduling.lowering import lower
+from scheduling.rows import (
     C_ENGINE,
     C_HOLD,
     C_LATENCY,
@@ -24,7 +25,6 @@ from scheduling.lowering import (
     N_DRAM_WRITE,
     OP_LAUNCH,
     VECTOR,
-    lower,
 )
 from scheduling.tables import NEVER, Ints, NetworkTable
 

@@ -11,64 +11,71 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled
-from hwmodel.costs import dma_hold, matrix_cycles, vector_cycles
-from hwmodel.isa import Op
+from hwmodel.costs import ceil_div, dma_hold, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CHANNELS, Choice
-from scheduling.geometry import Geometry, geometry, needed_start, needed_stop
-from scheduling.operations import COMPUTE, GATHER, LOAD, Plan, batch_part_max, order_operations, place
-from scheduling.tables import Ints, NetworkTable
-from scheduling.tiling import ACCUMULATOR_BYTES, LEGAL, SHORT_L1, SHORT_WEIGHTS, tile_contraction
-
-OP_LAUNCH, OP_LOAD, OP_LOADW = int(Op.LAUNCH), int(Op.LOAD), int(Op.LOADW)
-OP_STORE, OP_BROADCAST, OP_CONV, OP_VECTOR = int(Op.STORE), int(Op.BROADCAST), int(Op.CONV), int(Op.VECTOR)
-
-# Columns of a row: what the instruction does.
-C_OP, C_TENSOR, C_PIECE = 0, 1, 2
-C_K0, C_K1 = 3, 4  # output channels, from the start of the core's share
-C_R0, C_R1 = 5, 6  # input channels of a group; of VECTOR: C_R0 is 1 where it reads the accumulator
-C_I0, C_I1 = 7, 8  # images, from the core's first
-C_H0, C_H1 = 9, 10  # rows, from the start of the piece
-C_WEIGHT, C_ACC = 11, 12  # addresses; of VECTOR, C_WEIGHT is where its parameters are
-C_A, C_B = (
-    13,
-    14,
-)  # LOAD: image and row part of the source; LOADW: C_A 1 for parameters; CONV: C_A accumulate,
-# C_B group; VECTOR: C_A input of a Concat
-# Columns of a row: what it costs. Engines: MATRIX, VECTOR, DMA; links as in LINK_*.
-C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD = 15, 16, 17, 18, 19
-C_EXTERNAL0, C_EXTERNAL1 = 20, 21  # slots of what it waits for outside the instance, or -1
-C_WAIT0 = 22  # three waits, indices or -1
-COLUMNS = 25
-
-MATRIX, VECTOR, DMA, SYSTEM = 0, 1, 2, 3
-LINK_NONE, LINK_DRAM_READ, LINK_DRAM_WRITE, LINK_LLB_READ, LINK_LLB_WRITE = -1, 0, 1, 2, 3
-
-SLOT_COMPUTE, SLOT_DMA, SLOT_ENTRIES = 0, 1, 2
-"""External slots: the previous step's compute, its DMA, then each entry tensor, then each layer's staged weights."""
-
-# Order of the counts: hwmodel.counts.Counts.
-(
-    N_DRAM_READ,
-    N_DRAM_WRITE,
-    N_LLB_READ,
-    N_LLB_WRITE,
-    N_EXCHANGE,
-    N_MACS,
-    N_VECTOR,
-    N_L1_READ,
-    N_L1_WRITE,
-    N_WEIGHTS_READ,
-    N_WEIGHTS_WRITE,
+from scheduling.choice import Choice
+from scheduling.geometry import Geometry, needed_start, needed_stop
+from scheduling.operations import COMPUTE, GATHER, LOAD, Plan
+from scheduling.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
+from scheduling.rows import (
+    C_A,
+    C_ACC,
+    C_B,
+    C_ENGINE,
+    C_EXTERNAL0,
+    C_EXTERNAL1,
+    C_H0,
+    C_H1,
+    C_HOLD,
+    C_I0,
+    C_I1,
+    C_K0,
+    C_K1,
+    C_LATENCY,
+    C_LINK,
+    C_LINK_HOLD,
+    C_OP,
+    C_PIECE,
+    C_R0,
+    C_R1,
+    C_TENSOR,
+    C_WEIGHT,
+    COLUMNS,
+    DMA,
+    LINK_DRAM_READ,
+    LINK_DRAM_WRITE,
+    LINK_LLB_READ,
+    LINK_LLB_WRITE,
+    LINK_NONE,
+    MATRIX,
     N_ACC_READ,
     N_ACC_WRITE,
-) = range(13)
-
-ROWS_NOT_CARRIED = 4
-GROUPS_NOT_DIVISIBLE = 5
-TOO_MANY_WAYS = 6
-TOO_MANY_INSTRUCTIONS = 7
-MOST_INSTRUCTIONS = 60_000
+    N_DRAM_READ,
+    N_DRAM_WRITE,
+    N_EXCHANGE,
+    N_L1_READ,
+    N_L1_WRITE,
+    N_LLB_READ,
+    N_LLB_WRITE,
+    N_MACS,
+    N_VECTOR,
+    N_WEIGHTS_READ,
+    N_WEIGHTS_WRITE,
+    OP_BROADCAST,
+    OP_CONV,
+    OP_LAUNCH,
+    OP_LOAD,
+    OP_STORE,
+    OP_VECTOR,
+    SLOT_DMA,
+    SLOT_ENTRIES,
+    VECTOR,
+)
+from scheduling.shares import active, active_rows, input_rows, most_rows, overlap, part_of, piece_rows
+from scheduling.tables import Ints, NetworkTable
+from scheduling.tiling import ACCUMULATOR_BYTES, LEGAL
+from scheduling.waits import arrange_rows, later, log_read, log_write
+from scheduling.weight_ring import claim, weight_load
 
 
 class Lowered(NamedTuple):
@@ -85,114 +92,6 @@ class Lowered(NamedTuple):
     plan: Plan
     geometry: Geometry
     tiles: Ints  # (layers, 4): channels, reduction, images, rows of a contraction's tiling
-
-
-@compiled
-def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
-    """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
-    if choice.split_batch * choice.ways_batch > net.batch:
-        return TOO_MANY_WAYS, choice.first, 0
-    parts = choice.split_rows * choice.ways_rows
-    for layer in range(choice.first, choice.stop):
-        out = net.input_count + layer
-        if choice.ways_channels > net.tensor_channels[out]:
-            return TOO_MANY_WAYS, layer, 0
-        if choice.ways_channels > 1 and net.groups[layer] > 1 and net.groups[layer] % choice.ways_channels:
-            return GROUPS_NOT_DIVISIBLE, layer, 0
-        if parts > 1:
-            if net.last_use[out] >= choice.stop and net.tensor_rows[out] < parts:
-                return ROWS_NOT_CARRIED, layer, 0
-            for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
-                if net.edge_whole[e]:
-                    return ROWS_NOT_CARRIED, layer, 0
-    return LEGAL, choice.first, 0
-
-
-@compiled
-def plan_instance(
-    net: NetworkTable, m: MachineTable, choice: Choice, row_part: int
-) -> tuple[int, int, int, Geometry, Plan, Ints]:
-    """Geometry, layout and tilings of an instance, and whether they fit: (status, layer, short bytes, ...)."""
-    geo = geometry(net, choice, row_part)
-    kinds, tensors, pieces = order_operations(net, choice, geo)
-    plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes)
-    count = choice.stop - choice.first
-    tiles = np.zeros((count, 4), np.int64)
-    status, where, short = LEGAL, choice.first, 0
-    if plan.peak_bytes > m.l1_bytes:
-        status, short = SHORT_L1, plan.peak_bytes - m.l1_bytes
-        largest = 0
-        for t in range(geo.tensor.shape[0]):
-            if plan.size_bytes[t] > largest:
-                largest = plan.size_bytes[t]
-                where = choice.first + max(0, t - geo.entries)
-    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
-    for j in range(count):
-        layer = choice.first + j
-        t = geo.entries + j
-        share = -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
-        parameter_bytes = net.parameters[layer] * share * m.element_bytes
-        if parameter_bytes > m.weights_bytes:
-            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, geo, plan, tiles
-        if not net.is_matrix[layer]:
-            continue
-        rows = 0
-        for way in range(geo.start.shape[0]):
-            for p in range(geo.ends.shape[2]):
-                low = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
-                rows = max(rows, geo.ends[way, t, p] - low)
-        if rows == 0:
-            continue
-        groups = max(1, net.groups[layer] // choice.ways_channels)
-        tiling = tile_contraction(
-            m,
-            images,
-            rows,
-            net.tensor_columns[geo.tensor[t]],
-            -(-share // groups),
-            net.reduction[layer],
-            net.taps[layer],
-            parameter_bytes,
-            choice.pieces if choice.axis == CHANNELS else 1,
-        )
-        if tiling.status != LEGAL:
-            return tiling.status, layer, tiling.short_bytes, geo, plan, tiles
-        tiles[j, 0] = tiling.channels
-        tiles[j, 1] = tiling.reduction
-        tiles[j, 2] = tiling.images
-        tiles[j, 3] = tiling.rows
-    return status, where, short, geo, plan, tiles
-
-
-@compiled
-def part_of(position: int, size: int, parts: int) -> int:
-    """Which of `parts` even slices of `size` holds `position`."""
-    return ((position + 1) * parts - 1) // size
-
-
-@compiled
-def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int, int]:
-    """The part of [low, high) in the index-th slice that it touches, of `parts` even slices of `size`."""
-    if high <= low:
-        return low, low
-    part = part_of(low, size, parts) + index
-    if part >= parts:
-        return high, high
-    a = max(low, size * part // parts)
-    b = min(high, size * (part + 1) // parts)
-    return (a, b) if b > a else (high, high)
-
-
-@compiled
-def piece_rows(geo: Geometry, way: int, tensor: int, piece: int) -> tuple[int, int]:
-    """New rows of a tensor in a piece, on the cores of row way `way`."""
-    low = geo.start[way, tensor] if piece == 0 else geo.ends[way, tensor, piece - 1]
-    return low, geo.ends[way, tensor, piece]
-
-
-@compiled
-def _later(latest: Ints, engine: int, index: int) -> None:
-    latest[engine] = max(latest[engine], index)
 
 
 @compiled
@@ -241,7 +140,7 @@ def lower(
                 chunks = -(-share // tiles[j, 0]) + net.groups[first + j]
                 parts = -(-net.reduction[first + j] // tiles[j, 1])
                 spots = -(-images_most // tiles[j, 2]) * -(
-                    -_most_rows(geo, entries + j, plan.piece[position]) // tiles[j, 3]
+                    -most_rows(geo, entries + j, plan.piece[position]) // tiles[j, 3]
                 )
                 bound += chunks * spots * (2 * parts + 2)
             else:
@@ -261,7 +160,7 @@ def lower(
             share = -(-net.tensor_channels[geo.tensor[entries + j]] // channel_ways)
             chunks += (
                 groups
-                * -(-(-(-share // groups)) // tiles[j, 0])
+                * ceil_div(ceil_div(share, groups), tiles[j, 0])
                 * -(-net.reduction[first + j] // tiles[j, 1])
             )
         chunk_start[j + 1] = chunk_start[j] + chunks
@@ -271,7 +170,7 @@ def lower(
     chunk_row = np.zeros(total_chunks, np.int64)
     chunk_reader = np.full(total_chunks, -1, np.int64)
     fifo = np.empty(bound, np.int64)
-    fifo_head, fifo_tail, ring_head = 0, 0, 0
+    ring_state = np.zeros(3, np.int64)
     anchor = np.full(2, -1, np.int64)  # latest matrix and vector rows whose weights were given up
 
     last_access = np.full((n, 3), -1, np.int64)
@@ -333,7 +232,7 @@ def lower(
                         )
                         ra = needed_start(ra, net.edge_stride[e], net.edge_offset[e], net.edge_whole[e])
                     if ra < b - ring and rb > a - ring:
-                        _later(latest, logs[entry, 4], logs[entry, 5])
+                        later(latest, logs[entry, 4], logs[entry, 5])
                 entry = logs[entry, 0]
             if plan.born[t] == position and plan.size_bytes[t] > 0:
                 for other in range(n):
@@ -344,8 +243,7 @@ def lower(
                         and plan.address[t] < plan.address[other] + plan.size_bytes[other]
                     ):
                         for engine in range(3):
-                            _later(latest, engine, last_access[other, engine])
-        begin = i
+                            later(latest, engine, last_access[other, engine])
 
         if kind == LOAD:
             part_images, part_rows = source_batch[tensor], source_rows[tensor]
@@ -389,30 +287,30 @@ def lower(
                     rows[i, C_LINK_HOLD] = -(-link_bytes // rate)
                     rows[i, C_EXTERNAL0] = SLOT_ENTRIES + t
                     rows[i, C_EXTERNAL1] = -1
-                    _later(latest, MATRIX, 0)
+                    later(latest, MATRIX, 0)
                     counts[N_LLB_READ if in_llb[tensor] else N_DRAM_READ] += link_bytes
                     counts[N_L1_WRITE] += link_bytes * (channel_ways if geo.full[t] else 1)
-                    i = _finish_dma(rows, raw, latest, i, t, p)
-            _log_write(written, last_access, t, p, pieces, DMA, i - 1)
+                    i = finish_transfer(rows, raw, latest, i, t, p)
+            log_write(written, last_access, t, p, pieces, DMA, i - 1)
 
         elif kind == COMPUTE:
             j = t - entries
             layer = first + j
             matrix = net.is_matrix[layer] == 1
-            rows_most = _most_rows(geo, t, p)
+            rows_most = most_rows(geo, t, p)
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
                 source = geo.edge_local[e - edge0]
                 anchor_reads = e - net.edge_start[layer] < net.anchor_inputs[layer]
                 if not (matrix and anchor_reads):
                     for engine in range(3):
-                        _later(latest, engine, written[source, p, engine])
+                        later(latest, engine, written[source, p, engine])
             vector_waits = latest.copy()
             matrix_waits = np.full(4, -1, np.int64)
             if matrix:
                 for k in range(net.anchor_inputs[layer]):
                     source = geo.edge_local[net.edge_start[layer] + k - edge0]
                     for engine in range(3):
-                        _later(matrix_waits, engine, written[source, p, engine])
+                        later(matrix_waits, engine, written[source, p, engine])
             parameter_chunk = chunk_start[j]
             weight_link = LINK_LLB_READ if staged[layer] else LINK_DRAM_READ
             weight_rate = m.llb_read if staged[layer] else m.dram_read
@@ -464,27 +362,11 @@ def lower(
                                     if chunk_address[chunk] < 0:
                                         size = max_k * (r1 - r0) * net.taps[layer] * eb
                                         link_bytes = sum_k * (r1 - r0) * net.taps[layer] * eb
-                                        if ring_head + size > m.weights_bytes:
-                                            while (
-                                                fifo_head < fifo_tail
-                                                and chunk_address[fifo[fifo_head]] >= ring_head
-                                            ):
-                                                _evict(
-                                                    chunk_address, chunk_reader, fifo[fifo_head], anchor, rows
-                                                )
-                                                fifo_head += 1
-                                            ring_head = 0
-                                        while fifo_head < fifo_tail and _clash(
-                                            chunk_address, chunk_size, fifo[fifo_head], ring_head, size
-                                        ):
-                                            _evict(chunk_address, chunk_reader, fifo[fifo_head], anchor, rows)
-                                            fifo_head += 1
-                                        chunk_address[chunk] = ring_head
-                                        chunk_size[chunk] = size
-                                        chunk_row[chunk] = i
-                                        fifo[fifo_tail] = chunk
-                                        fifo_tail += 1
-                                        ring_head += size
+                                        claim(
+                                            chunk, size, i, ring_state, fifo,
+                                            chunk_address, chunk_size, chunk_row, chunk_reader,
+                                            anchor, rows, m.weights_bytes,
+                                        )  # fmt: skip
                                         rows[i, C_K0], rows[i, C_K1] = k0, k1
                                         rows[i, C_R0], rows[i, C_R1] = r0, r1
                                         rows[i, C_WEIGHT] = chunk_address[chunk]
@@ -492,7 +374,7 @@ def lower(
                                         rows[i, C_B] = g
                                         counts[weight_count] += link_bytes
                                         counts[N_WEIGHTS_WRITE] += link_bytes * batch_ways * row_ways
-                                        i = _weight_load(
+                                        i = weight_load(
                                             rows, raw, anchor_of, i, m, t, p, size, link_bytes, weight_link,
                                             weight_rate, weight_slot, anchor, barrier, choice.overlap,
                                         )  # fmt: skip
@@ -526,44 +408,31 @@ def lower(
                                     counts[N_MACS] += work * net.taps[layer]
                                     counts[N_WEIGHTS_READ] += (
                                         sum_k * (r1 - r0) * net.taps[layer] * eb
-                                        * _active(images, batch_ways, i0, i1)
-                                        * _active_rows(geo, t, p, h0, h1)
+                                        * active(images, batch_ways, i0, i1)
+                                        * active_rows(geo, t, p, h0, h1)
                                     )  # fmt: skip
                                     counts[N_ACC_WRITE] += elements * ACCUMULATOR_BYTES
                                     if rc > 0:
                                         counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
                                     counts[N_L1_READ] += (
-                                        sum_i * _input_rows(net, geo, net.edge_start[layer], edge0, t, p, h0, h1)
+                                        sum_i * input_rows(net, geo, net.edge_start[layer], edge0, t, p, h0, h1)
                                         * net.tensor_columns[geo.tensor[geo.edge_local[net.edge_start[layer] - edge0]]]
-                                        * (r1 - r0) * eb * _active_channels(channels, channel_ways, k0, k1)
+                                        * (r1 - r0) * eb * active(channels, channel_ways, k0, k1)
                                     )  # fmt: skip
                                     i += 1
                             if net.parameters[layer] and chunk_address[parameter_chunk] < 0:
                                 size = net.parameters[layer] * share_most * eb
                                 link_bytes = net.parameters[layer] * channels * eb
-                                if ring_head + size > m.weights_bytes:
-                                    while (
-                                        fifo_head < fifo_tail and chunk_address[fifo[fifo_head]] >= ring_head
-                                    ):
-                                        _evict(chunk_address, chunk_reader, fifo[fifo_head], anchor, rows)
-                                        fifo_head += 1
-                                    ring_head = 0
-                                while fifo_head < fifo_tail and _clash(
-                                    chunk_address, chunk_size, fifo[fifo_head], ring_head, size
-                                ):
-                                    _evict(chunk_address, chunk_reader, fifo[fifo_head], anchor, rows)
-                                    fifo_head += 1
-                                chunk_address[parameter_chunk] = ring_head
-                                chunk_size[parameter_chunk] = size
-                                chunk_row[parameter_chunk] = i
-                                fifo[fifo_tail] = parameter_chunk
-                                fifo_tail += 1
-                                ring_head += size
+                                claim(
+                                    parameter_chunk, size, i, ring_state, fifo,
+                                    chunk_address, chunk_size, chunk_row, chunk_reader,
+                                    anchor, rows, m.weights_bytes,
+                                )  # fmt: skip
                                 rows[i, C_WEIGHT] = chunk_address[parameter_chunk]
                                 rows[i, C_A] = 1
                                 counts[weight_count] += link_bytes
                                 counts[N_WEIGHTS_WRITE] += link_bytes * batch_ways * row_ways
-                                i = _weight_load(
+                                i = weight_load(
                                     rows, raw, anchor_of, i, m, t, p, size, link_bytes, weight_link, weight_rate,
                                     weight_slot, anchor, barrier, choice.overlap,
                                 )  # fmt: skip
@@ -617,7 +486,7 @@ def lower(
                                 counts[N_L1_READ] += elements * eb * net.tensor_steps[layer]
                                 counts[N_WEIGHTS_READ] += (
                                     net.parameter_reads[layer] * sum_k * eb
-                                    * _active(images, batch_ways, i0, i1) * _active_rows(geo, t, p, h0, h1)
+                                    * active(images, batch_ways, i0, i1) * active_rows(geo, t, p, h0, h1)
                                 )  # fmt: skip
                                 if matrix:
                                     counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
@@ -626,11 +495,11 @@ def lower(
                                     source = geo.edge_local[e - edge0]
                                     wide = sum_k
                                     if net.edge_all_channels[e] and not concat:
-                                        wide = net.tensor_channels[geo.tensor[source]] * _active_channels(
+                                        wide = net.tensor_channels[geo.tensor[source]] * active(
                                             channels, channel_ways, k0, k1
                                         )
                                     counts[N_L1_READ] += (
-                                        sum_i * _input_rows(net, geo, e, edge0, t, p, h0, h1)
+                                        sum_i * input_rows(net, geo, e, edge0, t, p, h0, h1)
                                         * net.tensor_columns[geo.tensor[source]] * wide * eb
                                     )  # fmt: skip
                                 last_vector = i
@@ -642,8 +511,8 @@ def lower(
                 anchor_reads = e - net.edge_start[layer] < net.anchor_inputs[layer]
                 engine = MATRIX if matrix and anchor_reads else VECTOR
                 row = wrote_matrix if engine == MATRIX else last_vector
-                log_count = _log_read(logs, log_head, log_count, last_access, source, t, e, p, engine, row)
-            _log_write(written, last_access, t, p, pieces, VECTOR, i - 1)
+                log_count = log_read(logs, log_head, log_count, last_access, source, t, e, p, engine, row)
+            log_write(written, last_access, t, p, pieces, VECTOR, i - 1)
 
         elif kind == GATHER:
             sum_r, max_r = 0, 0
@@ -662,12 +531,12 @@ def lower(
             rows[i, C_EXTERNAL0] = -1
             rows[i, C_EXTERNAL1] = -1
             for engine in range(3):
-                _later(latest, engine, written[t, p, engine])
+                later(latest, engine, written[t, p, engine])
             counts[N_EXCHANGE] += images * sum_r * columns * channels * (channel_ways - 1) * eb
             counts[N_L1_READ] += images * sum_r * columns * channels * eb
             counts[N_L1_WRITE] += images * sum_r * columns * channels * (channel_ways - 1) * eb
-            i = _finish_dma(rows, raw, latest, i, t, p)
-            log_count = _log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
+            i = finish_transfer(rows, raw, latest, i, t, p)
+            log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
             for q in range(p, pieces):
                 written[t, q, DMA] = i - 1
 
@@ -687,217 +556,21 @@ def lower(
             rows[i, C_LINK_HOLD] = -(-link_bytes // rate)
             rows[i, C_EXTERNAL0] = -1
             rows[i, C_EXTERNAL1] = -1
-            _later(latest, VECTOR, written[t, p, VECTOR])
+            later(latest, VECTOR, written[t, p, VECTOR])
             counts[N_LLB_WRITE if in_llb[tensor] else N_DRAM_WRITE] += link_bytes
             counts[N_L1_READ] += link_bytes
-            i = _finish_dma(rows, raw, latest, i, t, p)
-            log_count = _log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
+            i = finish_transfer(rows, raw, latest, i, t, p)
+            log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
 
-    final = _arrange(rows, raw, anchor_of, i, choice.overlap)
+    final = arrange_rows(rows, raw, anchor_of, i, choice.overlap)
     return Lowered(LEGAL, first, 0, final, counts, plan, geo, tiles)
 
 
 @compiled
-def _most_rows(geo: Geometry, tensor: int, piece: int) -> int:
-    most = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
-        most = max(most, b - a)
-    return most
-
-
-@compiled
-def _active(size: int, ways: int, low: int, high: int) -> int:
-    """Ways whose even share of `size` reaches into [low, high)."""
-    active = 0
-    for way in range(ways):
-        have = size * (way + 1) // ways - size * way // ways
-        if min(have, high) > min(have, low):
-            active += 1
-    return active
-
-
-@compiled
-def _active_rows(geo: Geometry, tensor: int, piece: int, low: int, high: int) -> int:
-    active = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
-        if min(b - a, high) > min(b - a, low):
-            active += 1
-    return active
-
-
-@compiled
-def _active_channels(channels: int, ways: int, low: int, high: int) -> int:
-    return _active(channels, ways, low, high)
-
-
-@compiled
-def _input_rows(
-    net: NetworkTable, geo: Geometry, edge: int, edge0: int, tensor: int, piece: int, low: int, high: int
-) -> int:
-    """Input rows that tile rows [low, high) of a piece read, summed over row ways."""
-    size = net.tensor_rows[geo.tensor[geo.edge_local[edge - edge0]]]
-    total = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
-        first, stop = a + min(b - a, low), a + min(b - a, high)
-        if stop > first:
-            total += needed_stop(
-                stop,
-                net.edge_stride[edge],
-                net.edge_offset[edge],
-                net.edge_extent[edge],
-                net.edge_whole[edge],
-                size,
-            ) - needed_start(first, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
-    return total
-
-
-@compiled
-def _finish_dma(rows: Ints, raw: Ints, latest: Ints, i: int, tensor: int, piece: int) -> int:
+def finish_transfer(rows: Ints, raw: Ints, latest: Ints, i: int, tensor: int, piece: int) -> int:
     rows[i, C_TENSOR] = tensor
     rows[i, C_PIECE] = piece
     rows[i, C_ENGINE] = DMA
     rows[i, C_LATENCY] = rows[i, C_HOLD]
     raw[i, :] = latest
     return i + 1
-
-
-@compiled
-def _clash(address: Ints, size: Ints, chunk: int, low: int, length: int) -> bool:
-    return address[chunk] < low + length and low < address[chunk] + size[chunk]
-
-
-@compiled
-def _evict(address: Ints, reader: Ints, chunk: int, anchor: Ints, rows: Ints) -> None:
-    address[chunk] = -1
-    row = reader[chunk]
-    if row >= 0:
-        _later(anchor, rows[row, C_ENGINE], row)
-
-
-@compiled
-def _weight_load(
-    rows: Ints,
-    raw: Ints,
-    anchor_of: Ints,
-    i: int,
-    m: MachineTable,
-    tensor: int,
-    piece: int,
-    core_bytes: int,
-    link_bytes: int,
-    link: int,
-    rate: int,
-    slot: int,
-    anchor: Ints,
-    barrier: int,
-    overlap_allowed: int,
-) -> int:
-    rows[i, C_OP] = OP_LOADW
-    rows[i, C_TENSOR] = tensor
-    rows[i, C_PIECE] = piece
-    rows[i, C_ENGINE] = DMA
-    rows[i, C_HOLD] = dma_hold(m, core_bytes, link_bytes, rate)
-    rows[i, C_LATENCY] = rows[i, C_HOLD]
-    rows[i, C_LINK] = link
-    rows[i, C_LINK_HOLD] = -(-link_bytes // rate)
-    rows[i, C_EXTERNAL0] = -1
-    rows[i, C_EXTERNAL1] = slot
-    anchor_of[i] = max(anchor[0], anchor[1])
-    raw[i, 0] = anchor[0]
-    raw[i, 1] = anchor[1]
-    if not overlap_allowed:
-        raw[i, 0] = max(anchor[0], 0)
-        raw[i, 1] = max(anchor[1], barrier)
-    elif anchor_of[i] < 0:
-        rows[i, C_EXTERNAL0] = SLOT_COMPUTE
-    return i + 1
-
-
-@compiled
-def _log_write(
-    written: Ints, last_access: Ints, tensor: int, piece: int, pieces: int, engine: int, row: int
-) -> None:
-    last_access[tensor, engine] = row
-    for q in range(piece, pieces):
-        written[tensor, q, engine] = row
-
-
-@compiled
-def _log_read(
-    logs: Ints,
-    heads: Ints,
-    count: int,
-    last_access: Ints,
-    tensor: int,
-    reader: int,
-    edge: int,
-    piece: int,
-    engine: int,
-    row: int,
-) -> int:
-    logs[count, 0] = heads[tensor]
-    logs[count, 1] = reader
-    logs[count, 2] = edge
-    logs[count, 3] = piece
-    logs[count, 4] = engine
-    logs[count, 5] = row
-    heads[tensor] = count
-    last_access[tensor, engine] = max(last_access[tensor, engine], row)
-    return count + 1
-
-
-@compiled
-def _arrange(rows: Ints, raw: Ints, anchor_of: Ints, total: int, overlap_allowed: int) -> Ints:
-    """Final program order, with waits reduced to those that no engine queue and no other wait implies.
-
-    With overlap, a weight load moves forward to just behind the row that frees its place (to the very front when
-    its place is free); the rest keeps its order.
-    """
-    key = np.empty(total, np.int64)
-    for i in range(total):
-        if overlap_allowed and rows[i, C_OP] == OP_LOADW:
-            key[i] = 2 * anchor_of[i] + 1
-        else:
-            key[i] = 2 * i
-    order = np.argsort(key, kind="mergesort")
-    place_of = np.empty(total, np.int64)
-    for k in range(total):
-        place_of[order[k]] = k
-    final = np.empty((total, COLUMNS), np.int64)
-    known = np.full(
-        (3, 3), -1, np.int64
-    )  # per engine: latest row of each engine surely finished at its next start
-    after = np.full((total, 3), -1, np.int64)  # the same once a row has finished
-    wait = np.empty(3, np.int64)
-    for k in range(total):
-        i = order[k]
-        final[k, :] = rows[i, :]
-        engine = rows[i, C_ENGINE]
-        wait[:] = -1
-        for source in range(4):
-            if raw[i, source] >= 0:
-                slot = min(source, 2)
-                wait[slot] = max(wait[slot], place_of[raw[i, source]])
-        for other in range(3):
-            if other == engine or wait[other] <= known[engine, other]:
-                wait[other] = -1
-        for other in range(3):  # a wait that another wait implies
-            if wait[other] >= 0:
-                for third in range(3):
-                    if third != other and wait[third] >= 0 and after[wait[third], other] >= wait[other]:
-                        wait[other] = -1
-                        break
-        for other in range(3):
-            if wait[other] >= 0:
-                for third in range(3):
-                    known[engine, third] = max(known[engine, third], after[wait[other], third])
-        final[k, C_WAIT0 : C_WAIT0 + 3] = wait
-        after[k, :] = known[engine, :]
-        after[k, engine] = k
-        known[engine, engine] = k
-        if rows[i, C_OP] == OP_LAUNCH:
-            known[1, 0] = k  # it holds the vector engine too
-    return final

@@ -110,7 +110,7 @@ def _rows_read(
         low = geo.start[way, reader] if p == 0 else geo.ends[way, reader, p - 1]
         if geo.ends[way, reader, p] > low:
             if edge < 0:
-                return low
+                return int(low)
             return needed_start(low, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
     return 1 << 40
 

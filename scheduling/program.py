@@ -15,7 +15,8 @@ from scheduling.arrangement import Arrangement, touching
 from scheduling.choice import Choice
 from scheduling.emission import EVENT_COMPUTE, EVENT_DMA, Emitter
 from scheduling.evaluator import Evaluator, Template
-from scheduling.lowering import C_OP, C_TENSOR, part_of
+from scheduling.rows import C_OP, C_TENSOR
+from scheduling.shares import part_of
 from scheduling.simulation import COPY_CHUNK_BYTES, Times
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graph.network import Network
 from hwmodel.machine import Machine
 from scheduling.choice import Choice
-from scheduling.lowering import GROUPS_NOT_DIVISIBLE, ROWS_NOT_CARRIED, TOO_MANY_INSTRUCTIONS, TOO_MANY_WAYS
+from scheduling.planning import GROUPS_NOT_DIVISIBLE, ROWS_NOT_CARRIED, TOO_MANY_INSTRUCTIONS, TOO_MANY_WAYS
 from scheduling.tiling import SHORT_ACCUMULATOR, SHORT_L1, SHORT_WEIGHTS
 
 _MEMORY = {SHORT_L1: "l1", SHORT_WEIGHTS: "weights", SHORT_ACCUMULATOR: "accumulator"}

@@ -15,7 +15,7 @@ import numpy as np
 from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, SPLIT_ROWS, Arrangement, touching, weight_bytes
-from scheduling.lowering import (
+from scheduling.rows import (
     C_ENGINE,
     C_EXTERNAL0,
     C_EXTERNAL1,
@@ -151,7 +151,7 @@ def simulate_steps(
     for k in range(steps):
         s = plan.subgraph[k]
         first, stop = choices[s, 0], choices[s, 1]
-        ib, ir = plan.instance[k] // choices[s, SPLIT_ROWS], plan.instance[k] % choices[s, SPLIT_ROWS]
+        ib = plan.instance[k] // choices[s, SPLIT_ROWS]
         entries = entry_count[k]
         external[0] = before_compute
         external[1] = before_dma
@@ -207,10 +207,8 @@ def simulate_steps(
                 slot = arena[row, A_EXTERNAL1]
                 if slot >= 0:
                     layer = first + slot - SLOT_ENTRIES - entries
-                    if pending[layer] == 1:
-                        body_start = 1 << 60  # its copy comes first
-                    else:
-                        body_start = max(body_start, external[slot])
+                    # Where this very step still has to copy the weights, the copy comes first.
+                    body_start = 1 << 60 if pending[layer] == 1 else max(body_start, external[slot])
                 if arena[row, A_STORES] == LAUNCHES:  # a launch holds the vector engine too
                     body_start = max(body_start, free[VECTOR])
             if next_copy < waiting:

@@ -72,7 +72,7 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     edge = np.array(edges, np.int64).reshape(-1, 6)
     columns = [_layer_columns(network, index, machine) for index in range(len(layers))]
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
-    return NetworkTable(
+    fields = (
         network.batch,
         len(network.inputs),
         np.array([t.channels for t in tensors], np.int64),
@@ -84,6 +84,7 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
         np.array(starts, np.int64),
         *(np.ascontiguousarray(edge[:, i]) for i in range(6)),
     )
+    return NetworkTable._make(fields)
 
 
 def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int, ...]:

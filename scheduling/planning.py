@@ -1,0 +1,96 @@
+"""Plan of an instance: geometry, L1 layout and tilings, and whether all of it fits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from hwmodel.machine_table import MachineTable
+from scheduling.choice import CHANNELS, Choice
+from scheduling.geometry import Geometry, geometry
+from scheduling.operations import Plan, batch_part_max, order_operations, place
+from scheduling.tables import Ints, NetworkTable
+from scheduling.tiling import LEGAL, SHORT_L1, SHORT_WEIGHTS, tile_contraction
+
+ROWS_NOT_CARRIED = 4
+GROUPS_NOT_DIVISIBLE = 5
+TOO_MANY_WAYS = 6
+TOO_MANY_INSTRUCTIONS = 7
+MOST_INSTRUCTIONS = 60_000
+
+
+@compiled
+def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
+    """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
+    if choice.split_batch * choice.ways_batch > net.batch:
+        return TOO_MANY_WAYS, choice.first, 0
+    parts = choice.split_rows * choice.ways_rows
+    for layer in range(choice.first, choice.stop):
+        out = net.input_count + layer
+        if choice.ways_channels > net.tensor_channels[out]:
+            return TOO_MANY_WAYS, layer, 0
+        if choice.ways_channels > 1 and net.groups[layer] > 1 and net.groups[layer] % choice.ways_channels:
+            return GROUPS_NOT_DIVISIBLE, layer, 0
+        if parts > 1:
+            if net.last_use[out] >= choice.stop and net.tensor_rows[out] < parts:
+                return ROWS_NOT_CARRIED, layer, 0
+            for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+                if net.edge_whole[e]:
+                    return ROWS_NOT_CARRIED, layer, 0
+    return LEGAL, choice.first, 0
+
+
+@compiled
+def plan_instance(
+    net: NetworkTable, m: MachineTable, choice: Choice, row_part: int
+) -> tuple[int, int, int, Geometry, Plan, Ints]:
+    """Geometry, layout and tilings of an instance, and whether they fit: (status, layer, short bytes, ...)."""
+    geo = geometry(net, choice, row_part)
+    kinds, tensors, pieces = order_operations(net, choice, geo)
+    plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes)
+    count = choice.stop - choice.first
+    tiles = np.zeros((count, 4), np.int64)
+    status, where, short = LEGAL, choice.first, 0
+    if plan.peak_bytes > m.l1_bytes:
+        status, short = SHORT_L1, plan.peak_bytes - m.l1_bytes
+        largest = 0
+        for t in range(geo.tensor.shape[0]):
+            if plan.size_bytes[t] > largest:
+                largest = plan.size_bytes[t]
+                where = choice.first + max(0, t - geo.entries)
+    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
+    for j in range(count):
+        layer = choice.first + j
+        t = geo.entries + j
+        share = -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
+        parameter_bytes = net.parameters[layer] * share * m.element_bytes
+        if parameter_bytes > m.weights_bytes:
+            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, geo, plan, tiles
+        if not net.is_matrix[layer]:
+            continue
+        rows = 0
+        for way in range(geo.start.shape[0]):
+            for p in range(geo.ends.shape[2]):
+                low = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
+                rows = max(rows, geo.ends[way, t, p] - low)
+        if rows == 0:
+            continue
+        groups = max(1, net.groups[layer] // choice.ways_channels)
+        tiling = tile_contraction(
+            m,
+            images,
+            rows,
+            net.tensor_columns[geo.tensor[t]],
+            -(-share // groups),
+            net.reduction[layer],
+            net.taps[layer],
+            parameter_bytes,
+            choice.pieces if choice.axis == CHANNELS else 1,
+        )
+        if tiling.status != LEGAL:
+            return tiling.status, layer, tiling.short_bytes, geo, plan, tiles
+        tiles[j, 0] = tiling.channels
+        tiles[j, 1] = tiling.reduction
+        tiles[j, 2] = tiling.images
+        tiles[j, 3] = tiling.rows
+    return status, where, short, geo, plan, tiles
