@@ -268,12 +268,19 @@ def lower(
                     sum_b += b - a
                     max_b = max(max_b, b - a)
                 for ri in range(most_r):
-                    sum_r, max_r = 0, 0
+                    sum_r, max_r, copies_r = 0, 0, 0
                     for way in range(row_ways):
                         a, b = piece_rows(geo, way, t, p)
                         a, b = overlap(a, b, net.tensor_rows[tensor], part_rows, ri)
-                        sum_r += b - a
+                        copies_r += b - a
                         max_r = max(max_r, b - a)
+                        for other in range(way):  # the same rows on several cores are one broadcast
+                            c, d = piece_rows(geo, other, t, p)
+                            c, d = overlap(c, d, net.tensor_rows[tensor], part_rows, ri)
+                            if c == a and d == b:
+                                b = a
+                                break
+                        sum_r += b - a
                     if sum_b * sum_r == 0:
                         continue
                     link_bytes = sum_b * sum_r * columns * channels * eb
@@ -289,7 +296,8 @@ def lower(
                     rows[i, C_EXTERNAL1] = -1
                     later(latest, MATRIX, 0)
                     counts[N_LLB_READ if in_llb[tensor] else N_DRAM_READ] += link_bytes
-                    counts[N_L1_WRITE] += link_bytes * (channel_ways if geo.full[t] else 1)
+                    held = channel_ways if geo.full[t] else 1
+                    counts[N_L1_WRITE] += sum_b * copies_r * columns * channels * eb * held
                     i = finish_transfer(rows, raw, latest, i, t, p)
             log_write(written, last_access, t, p, pieces, DMA, i - 1)
 

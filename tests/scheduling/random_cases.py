@@ -1,0 +1,103 @@
+"""Random small networks and random legal schedules of them, for tests that compare whole chains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scheduling.choice import CHANNELS, ROWS, Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.estimate import estimate
+from scheduling.evaluator import Evaluator, Rules
+from scheduling.tiling import LEGAL
+from tests.graph.onnx_helpers import GraphBuilder
+
+DIVISORS = {1: (1,), 2: (1, 2), 4: (1, 2, 4), 8: (1, 2, 4, 8)}
+
+
+def random_model(folder: Path, rng: np.random.Generator) -> Path:
+    """A chain of blocks (convolution, residual, fork and concat, pool, norm), a classifier at the end."""
+    graph = GraphBuilder()
+    channels, size = int(rng.integers(2, 7)), int(rng.choice([8, 9, 12]))
+    value = graph.input("image", 1, channels, size, size)
+
+    def conv(source: str, inputs: int, outputs: int, kernel: int, **attributes: object) -> str:
+        pad = kernel // 2
+        weight = graph.random(outputs, inputs, kernel, kernel)
+        return graph.node("Conv", source, weight, graph.random(outputs), pads=[pad] * 4, **attributes)
+
+    for _ in range(int(rng.integers(1, 4))):
+        kind = int(rng.integers(5))
+        if kind == 0:
+            outputs = int(rng.integers(3, 12))
+            stride = int(rng.integers(1, 3))
+            value = graph.node("Relu", conv(value, channels, outputs, 3, strides=[stride, stride]))
+            channels = outputs
+        elif kind == 1:
+            inner = graph.node("Relu", conv(value, channels, channels + 1, 3))
+            added = graph.node("Add", conv(inner, channels + 1, channels, 3), value)
+            value = graph.node("Relu", added)
+        elif kind == 2:
+            one, two = int(rng.integers(2, 6)), int(rng.integers(2, 6))
+            left = graph.node("Relu", conv(value, channels, one, 1))
+            right = graph.node("Relu", conv(value, channels, two, 3))
+            value = graph.node("Concat", left, right, axis=1)
+            channels = one + two
+        elif kind == 3:
+            mode = "MaxPool" if rng.integers(2) else "AveragePool"
+            value = graph.node(mode, value, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        else:
+            value = graph.node("LRN", value, size=3, alpha=0.1, beta=0.75, bias=1.0)
+    if rng.integers(2):
+        mean = graph.node("GlobalAveragePool", value)
+        flat = graph.node("Flatten", mean)
+        scores = graph.node("Gemm", flat, graph.random(10, channels), graph.random(10), transB=1)
+        value = graph.node("Softmax", scores, axis=1)
+    return Path(graph.save(folder, value))
+
+
+def random_choices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
+    """Runs of random length with random split, binding, pieces and order; None where luck finds nothing legal."""
+    batch, cores = evaluator.network.batch, evaluator.machine.cores
+    layers = len(evaluator.network.layers)
+    choices: list[Choice] = []
+    first = 0
+    while first < layers:
+        for _ in range(60):
+            stop = min(layers, first + int(rng.integers(1, 6)))
+            ways = [int(rng.choice([w for w in (1, 2, 4, 8) if w <= cores])) for _ in range(3)]
+            if np.prod(ways) > cores:
+                continue
+            choice = Choice(
+                first,
+                stop,
+                int(rng.integers(1, batch + 1)),
+                int(rng.choice([1, 1, 2])),
+                *ways,
+                int(rng.choice([1, 2, 3, 5])),
+                int(rng.choice([ROWS, CHANNELS])),
+                int(rng.choice([1, 10, 20, 40, 100])),
+                int(rng.integers(2)),
+            )
+            if estimate(evaluator.table, evaluator.machine_table, choice).status == LEGAL:
+                choices.append(choice)
+                first = stop
+                break
+        else:
+            return None
+    return tuple(choices)
+
+
+def random_rules(rng: np.random.Generator) -> Rules:
+    """Any of the rules for order, scopes, weights and prefetch."""
+    return Rules(*(int(rng.integers(2)) for _ in range(4)))
+
+
+def legal(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> bool:
+    """Whether every instance can be lowered."""
+    try:
+        evaluator.evaluate(choices, rules)
+    except IllegalSchedule:
+        return False
+    return True
