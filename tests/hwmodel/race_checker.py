@@ -116,14 +116,9 @@ class Checker:
             for place, items in by_place.items():
                 if len({access.position for access in items}) == 1 or not any(a.write for a in items):
                     continue
-                writes = [access for access in items if access.write]
-                for write in writes:
-                    for other in items:
-                        if other.position != write.position and _overlap(write, other):
-                            self.findings.append(
-                                f"{name}: two of its cores touch byte {max(write.low, other.low)} of {place}"
-                            )
-                            break
+                at = _shared_byte(items)
+                if at is not None:
+                    self.findings.append(f"{name}: two of its cores touch byte {at} of {place}")
 
     def _finished_before(self) -> list[int]:
         """For each instruction the bit set of those that have finished when it starts."""
@@ -191,8 +186,16 @@ class Checker:
         return convs and place[0] == "accumulator" and place[1] in self.cores[first]
 
 
-def _overlap(one: Access, other: Access) -> bool:
-    return one.low < other.high and other.low < one.high
+def _shared_byte(items: list[Access]) -> int | None:
+    """The first byte that one core writes and another touches."""
+    active: list[Access] = []
+    for access in sorted(items, key=lambda each: each.low):
+        active = [other for other in active if other.high > access.low]
+        for other in active:
+            if other.position != access.position and (other.write or access.write):
+                return access.low
+        active.append(access)
+    return None
 
 
 def _bits(number: int) -> list[int]:
