@@ -52,12 +52,11 @@ def rules_text(rules: Rules) -> str:
     """The rules of a schedule."""
     order = "breadth first" if rules.order == BREADTH_FIRST else "depth first"
     scopes = "everything through DRAM" if rules.scopes == SCOPE_DRAM else "tensors in the LLB where they fit"
-    weights = (
-        "weights reloaded"
-        if rules.weights == WEIGHTS_RELOADED
-        else f"weights resident, prefetched {rules.prefetch} kernels ahead"
-    )
-    return f"{order}, {scopes}, {weights}"
+    if rules.weights == WEIGHTS_RELOADED:
+        return f"{order}, {scopes}, weights reloaded"
+    ahead = {0: "not prefetched", 1: "prefetched one kernel ahead"}
+    when = ahead.get(rules.prefetch, f"prefetched {rules.prefetch} kernels ahead")
+    return f"{order}, {scopes}, weights resident, {when}"
 
 
 def first_difference(network: Network, ours: Result, theirs: Result) -> str:

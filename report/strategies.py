@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hwmodel.machine import Machine
 from report.results import Result
-from report.table import Column, number, render, significant
+from report.table import Column, decimals_for, number, render
 
 _COLUMNS = (
     Column("strategy", left=True),
@@ -29,7 +29,9 @@ _COLUMNS = (
 def strategy_table(results: Sequence[Result], baseline: Result, machine: Machine, chosen: str) -> str:
     """Rows in the given order, the chosen strategy marked with a star; `baseline` is layer by layer."""
     rows = []
-    for result in results:
+    energies_mj = [result.evaluation.energy_pj * 1e-9 for result in results]
+    decimals = decimals_for(min(energies_mj))
+    for result, energy_mj in zip(results, energies_mj, strict=True):
         counts = result.evaluation.counts
         rows.append(
             [
@@ -40,7 +42,7 @@ def strategy_table(results: Sequence[Result], baseline: Result, machine: Machine
                 number(counts.dram_bytes / 1e6, 1),
                 number(counts.llb_bytes / 1e6, 1),
                 number(counts.exchange_bytes / 1e6, 1),
-                significant(result.evaluation.energy_pj * 1e-9),
+                number(energy_mj, decimals),
                 number(result.evaluation.kernels),
                 number(100 * result.matrix_utilisation(machine), 1),
                 number(result.times_faster(baseline), 2),

@@ -46,11 +46,9 @@ def number(value: float, digits: int = 0) -> str:
     return f"{value:,.{digits}f}"
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """A number of at least 0 with `digits` significant digits or more, such as 1,234 or 0.0456."""
-    if value <= 0:
-        return "0"
+def decimals_for(smallest: float, digits: int = 3) -> int:
+    """Decimals with which a column's smallest number has `digits` significant digits, at most 6."""
     decimals = 0
-    while value * 10**decimals < 10 ** (digits - 1) and decimals < 6:
+    while 0 < smallest * 10**decimals < 10 ** (digits - 1) and decimals < 6:
         decimals += 1
-    return f"{value:,.{decimals}f}"
+    return decimals

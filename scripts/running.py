@@ -23,7 +23,7 @@ from report.trace import write_trace
 from report.verify_result import Verification
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
-from scheduling.schedule import Schedule, load_schedule, make_schedule, save_schedule
+from scheduling.schedule import Schedule, load_schedule, make_schedule, save_schedule, schedule_decisions
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
 from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
@@ -41,13 +41,17 @@ _LEAST = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """All rows, layer by layer at the same batch for comparison, and the schedule that is kept and why."""
+    """All rows, layer by layer at the same batch for comparison, and the schedule that is kept.
+
+    `reason` says why it is, `rules` by which rules it was made.
+    """
 
     task: Task
     rows: list[Result]
     baseline: Result
     chosen: Result
     reason: str
+    rules: str
     schedule: Schedule
 
 
@@ -85,7 +89,8 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
     schedule = make_schedule(
         evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy
     )
-    return Outcome(task, [_published(options, task), *rows], baseline, chosen, reason, schedule)
+    rows = [_published(options, task), *rows]
+    return Outcome(task, rows, baseline, chosen, reason, rules_text(chosen.rules), schedule)
 
 
 def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
@@ -96,6 +101,7 @@ def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
         run_baseline(task, BASELINE),
         chosen,
         f"given by {options.replay}",
+        "order and places as stored",
         schedule,
     )
 
@@ -124,9 +130,8 @@ def _show(outcome: Outcome, show: Say) -> None:
         f"{chosen.times_faster(published):.2f} times the images per second of {published.strategy}.\n"
     )
     evaluator = Evaluator(network, machine)
-    plan = evaluator.arrange(chosen.choices, chosen.rules)
-    show(f"Sub-graphs of {chosen.strategy}: {rules_text(chosen.rules)}\n")
-    show(subgraph_table(subgraphs(evaluator, chosen.choices, plan)))
+    show(f"Sub-graphs of {chosen.strategy}: {outcome.rules}\n")
+    show(subgraph_table(subgraphs(evaluator, *schedule_decisions(evaluator, outcome.schedule))))
     compared = [row for row in outcome.rows[1:] if row.strategy != LEARNED]
     learned = [row for row in outcome.rows[1:] if row.strategy == LEARNED]
     if learned and compared:
@@ -168,16 +173,16 @@ def _write(
     exported: Exported,
     verification: Verification | None,
 ) -> None:
-    task, chosen = outcome.task, outcome.chosen
+    task = outcome.task
     save_schedule(folder / SCHEDULE, outcome.schedule)
-    plan = evaluator.arrange(chosen.choices, chosen.rules)
+    choices, plan = schedule_decisions(evaluator, outcome.schedule)
     write_trace(
         folder / TRACE,
         exported.program,
         exported.machine,
         exported.timing,
-        labels(evaluator, chosen.choices, plan, exported.program),
-        llb_bytes_in_use(evaluator, chosen.choices, plan).tolist(),
+        labels(evaluator, choices, plan, exported.program),
+        llb_bytes_in_use(evaluator, choices, plan).tolist(),
     )
     content = summary(
         task.network,
@@ -185,7 +190,7 @@ def _write(
         task.objective,
         task.bound,
         outcome.rows,
-        chosen,
+        outcome.chosen,
         outcome.reason,
         verification,
     )

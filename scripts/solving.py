@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 
-from graph.counts import macs_per_image
 from graph.network import Network
 from hwmodel.machine import Machine
 from report.results import Result
-from scheduling.bound import Bound, latency_bound
+from scheduling.bound import Bound, bound
 from scheduling.candidates import CandidateSpace
-from scheduling.evaluator import Evaluator
+from scheduling.evaluator import Evaluator, Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
+from scheduling.schedule import Schedule, schedule_decisions
 from scheduling.strategies import STRATEGIES, solve
 from scripts.errors import InputError
 from scripts.options import BASELINE, LEARNED
@@ -48,8 +50,8 @@ class Task:
             rules=solution.rules,
             evaluation=solution.evaluation,
             cost=self.objective.cost(solution.evaluation),
-            bound=bound_cost(self.objective, self.bound),
-            macs=macs_per_image(self.network) * self.network.batch,
+            bound=self.bound.of(self.objective),
+            macs=self.bound.macs,
             seconds=solution.seconds,
             evaluations=solution.evaluations,
         )
@@ -57,17 +59,7 @@ class Task:
 
 def make_task(network: Network, machine: Machine, objective: Objective, budget: int, seed: int) -> Task:
     """A task with its bound."""
-    return Task(network, machine, objective, budget, seed, latency_bound(network, machine))
-
-
-def bound_cost(objective: Objective, bound: Bound) -> float:
-    """The least that a cost can be."""
-    return {
-        Objective.LATENCY: float(bound.cycles),
-        Objective.OFF_CORE: float(bound.off_core_bytes),
-        Objective.ENERGY: float(bound.energy_pj),
-        Objective.EDP: float(bound.energy_pj) * bound.cycles,
-    }[objective]
+    return Task(network, machine, objective, budget, seed, bound(network, machine))
 
 
 def check_names(names: tuple[str, ...]) -> None:
@@ -84,13 +76,14 @@ def run_strategies(
     """Results in the order of `names`; None means all, `learned` only where its policy is there."""
     results = []
     for name in names if names is not None else (*STRATEGIES, LEARNED):
-        progress(f"{name} ...")
-        if name != LEARNED:
-            results.append(task.result(name, solve(name, task.problem())))
+        if name == LEARNED and policy is None and not _policy_ships():
+            if names is not None:
+                raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
+            progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
             continue
-        found = _learned(task, policy, needed=names is not None or policy is not None, progress=progress)
-        if found is not None:
-            results.append(task.result(name, found))
+        progress(f"{name} ...")
+        solution = _learned(task, policy) if name == LEARNED else solve(name, task.problem())
+        results.append(task.result(name, solution))
     return results
 
 
@@ -99,15 +92,30 @@ def run_baseline(task: Task, name: str) -> Result:
     return task.result(name, solve(BASELINE, task.problem()))
 
 
-def _learned(task: Task, policy: Path | None, needed: bool, progress: Progress) -> Solution | None:
-    # torch takes seconds to import, and only this strategy needs it.
-    from agents.inference import decode, load_policy
+def replayed(task: Task, schedule: Schedule) -> Result:
+    """The schedule of a file, by its stored order and places. Raises ScheduleError where it does not fit."""
+    begin = time.perf_counter()
+    evaluator = Evaluator(task.network, task.machine)
+    choices, plan = schedule_decisions(evaluator, schedule)
+    evaluation = evaluator.simulate(choices, plan)[1]
+    seconds = time.perf_counter() - begin
+    # The stored order and places stand for the rules, which the file does not have.
+    return task.result(
+        schedule.strategy, Solution(schedule.strategy, choices, Rules(), evaluation, 1, seconds)
+    )
 
-    loaded = load_policy(policy)
+
+def _policy_ships() -> bool:
+    return any(entry.name.endswith(".safetensors") for entry in files("configs.policies").iterdir())
+
+
+def _learned(task: Task, policy: Path | None) -> Solution:
+    # torch takes seconds to import, and only this strategy needs it.
+    inference = import_module("agents.inference")
+    loaded = inference.load_policy(policy)
     problem = task.problem()
     begin = time.perf_counter()
-    choices, rules = decode(loaded, problem)
+    choices, rules = inference.decode(loaded, problem)
     seconds = time.perf_counter() - begin
-    evaluations = problem.evaluator.evaluations
-    evaluation = problem.evaluator.evaluate(choices, rules)
-    return Solution(LEARNED, choices, rules, evaluation, evaluations, seconds)
+    spent = problem.evaluator.evaluations
+    return Solution(LEARNED, choices, rules, problem.evaluator.evaluate(choices, rules), spent, seconds)

@@ -37,8 +37,10 @@ def test_choices_in_words() -> None:
 
 def test_rules_in_words() -> None:
     assert rules_text(Rules()) == (
-        "depth first, tensors in the LLB where they fit, weights resident, prefetched 1 kernels ahead"
+        "depth first, tensors in the LLB where they fit, weights resident, prefetched one kernel ahead"
     )
+    assert rules_text(Rules(prefetch=0)).endswith("weights resident, not prefetched")
+    assert rules_text(Rules(prefetch=3)).endswith("weights resident, prefetched 3 kernels ahead")
     assert rules_text(Rules(BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED)) == (
         "breadth first, everything through DRAM, weights reloaded"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from report.table import Column, number, render, significant
+from report.table import Column, decimals_for, number, render
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -27,18 +27,10 @@ def test_a_row_of_another_length_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text",
-    [
-        (0, "0"),
-        (1234567, "1,234,567"),
-        (12.34, "12.3"),
-        (1.2345, "1.23"),
-        (0.01234, "0.0123"),
-        (999.6, "1,000"),
-    ],
+    "smallest, decimals", [(0, 0), (1234.5, 0), (100, 0), (12.34, 1), (1.2345, 2), (0.01234, 4), (1e-12, 6)]
 )
-def test_significant_digits(value: float, text: str) -> None:
-    assert significant(value) == text
+def test_decimals_show_three_digits_of_the_smallest_number(smallest: float, decimals: int) -> None:
+    assert decimals_for(smallest) == decimals
 
 
 def test_thousands_are_separated() -> None:

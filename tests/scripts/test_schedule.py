@@ -1,0 +1,193 @@
+"""The command from end to end on a small network, and bad input: one clear line, status 2, nothing written."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwmodel.__main__ import main as run_kernels
+from report import verify_result
+from scripts.schedule import main
+from tests.graph.onnx_helpers import GraphBuilder
+from tests.report.models import small_model
+
+FEW = ["--strategies", "layerwise,graphturbo,greedy"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return small_model(folder)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_prints_tables_and_writes_files(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", "tiny", "--batch", "4", *FEW, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    rows = [line.split()[0] for line in printed.out.splitlines() if line]
+    for name in ("layerwise_b2", "layerwise", "graphturbo", "greedy"):
+        assert name in rows
+    assert "Largest difference to onnxruntime:" in printed.out
+    assert "greedy ..." in printed.err
+    assert {path.name for path in out.iterdir()} == {"schedule.json", "kernels", "trace.json", "summary.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["batch"] == 4
+    assert summary["objective"] == "latency"
+    assert set(summary["strategies"]) == {"layerwise_b2", "layerwise", "graphturbo", "greedy"}
+    assert summary["strategies"]["layerwise_b2"]["batch"] == 2
+    costs = {name: row["cycles"] for name, row in summary["strategies"].items() if row["batch"] == 4}
+    assert costs[summary["chosen"]] == min(costs.values())
+    assert summary["bound_cycles"] <= min(costs.values())
+    assert summary["max_relative_error"] < 1e-4
+    assert json.loads((out / "trace.json").read_text())["otherData"]["cycles"] == min(costs.values())
+
+
+def test_without_out_nothing_is_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    assert main([str(model), "--machine", "tiny", *FEW]) == 0
+    assert contents(work) == {}
+
+
+def test_a_replayed_schedule_gives_the_same_kernels(model: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    line = [str(model), "--machine", "tiny", "--batch", "3"]
+    assert main([*line, *FEW, "--no-verify", "--out", str(first)]) == 0
+    replay = ["--replay", str(first / "schedule.json")]
+    assert main([str(model), *replay, "--no-verify", "--out", str(second)]) == 0
+    assert contents(first / "kernels") == contents(second / "kernels")
+    assert contents(first)["schedule.json"] == contents(second)["schedule.json"]
+    found = [json.loads((path / "summary.json").read_text()) for path in (first, second)]
+    assert found[0]["chosen"] == found[1]["chosen"]
+    assert found[0]["max_relative_error"] is None
+    assert (
+        found[0]["strategies"][found[0]["chosen"]]["cycles"]
+        == (found[1]["strategies"][found[1]["chosen"]]["cycles"])
+    )
+
+
+def test_exported_kernels_run_on_the_users_own_data(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
+    image = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", image=image)
+    line = [
+        "run",
+        str(out / "kernels"),
+        "--input",
+        str(tmp_path / "x.npz"),
+        "--output",
+        str(tmp_path / "y.npz"),
+    ]
+    assert run_kernels(line) == 0
+    with np.load(tmp_path / "y.npz") as found:
+        (scores,) = found.values()
+    assert scores.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_failed_verification_is_status_1_and_writes_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify_result.Check, "passed", property(lambda self: False))
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", "tiny", *FEW, "--out", str(out)]) == 1
+    assert "verification failed: the outputs differ from onnxruntime's" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+
+
+def test_the_list_names_models_machines_and_strategies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("resnet50", "stcp920", "tiny", "graphturbo_bfs_plain", "learned", "edp"):
+        assert re.search(rf"^{name}\b", printed, re.MULTILINE)
+
+
+def refused(line: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends with status 2 and one line that matches, and leaves no output directory."""
+    capsys.readouterr()
+    assert main([*line, "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    last = printed.err.splitlines()[-1]
+    assert re.match("oncore: error: ", last), printed.err
+    assert re.search(message, last), printed.err
+    assert "Traceback" not in printed.err
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("nosuch", "nosuch: does not exist; expected an ONNX file or one of the zoo names"),
+        ("squeezenet --machine nosuch", "no machine is called 'nosuch', expected .*tiny"),
+        ("squeezenet --machine no/such.yaml", r"no/such.yaml: cannot be read \(No such file or directory\)"),
+        ("squeezenet --strategies magic", "no strategy is called 'magic', expected some of .*dp"),
+        ("squeezenet --replay nosuch.json", r"nosuch\.json"),
+        ("shufflenet", "unsupported operators: .*Transpose"),
+    ],
+)
+def test_bad_names(line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(line.split(), message, tmp_path, capsys)
+
+
+def test_a_file_that_is_not_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("not an ONNX file")
+    refused([str(path)], "text.onnx: not an ONNX file", tmp_path, capsys)
+
+
+def test_a_dynamic_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = GraphBuilder()
+    graph.node("Relu", graph.input("image", "N", 3, "height", 8))
+    path = graph.save(tmp_path, "t0")
+    refused([path], r"input 'image': dimension 2 is dynamic \('height'\).*--batch", tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("clusters: 1\n", "clusters: 1\ncolour: red\n", "colour is 'red', but no such key is known"),
+        ("l1: {bytes: 4096}", "l1: {bytes: -1}", "memories.l1.bytes is -1, expected at least 1"),
+    ],
+)
+def test_a_wrong_machine_file(
+    old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "configs/machines/tiny.yaml").read_text()
+    assert old in text
+    path = tmp_path / "machine.yaml"
+    path.write_text(text.replace(old, new))
+    refused(["squeezenet", "--machine", str(path)], message, tmp_path, capsys)
+
+
+def test_a_model_that_cannot_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(["vgg19", "--machine", "tiny", *FEW], r"short by \d+ bytes at layer", tmp_path, capsys)
+
+
+def test_a_schedule_of_another_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "first"
+    assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
+    replay = ["--replay", str(out / "schedule.json")]
+    refused(["squeezenet", *replay], "schedule.json|model", tmp_path, capsys)
+    refused([str(model), *replay, "--batch", "2"], "batch", tmp_path, capsys)
+    refused([str(model), *replay, "--machine", "stcp920"], "machine", tmp_path, capsys)
+
+
+def test_an_output_directory_with_other_files(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([str(model), "--machine", "tiny", "--out", str(tmp_path), "--force"]) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "notes.txt"}
