@@ -1,0 +1,109 @@
+"""Schedule files: what is refused, and with which words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph.importer import load_model
+from hwmodel.machine import load_machine
+from scheduling.candidates import CandidateSpace
+from scheduling.defaults import Defaults
+from scheduling.errors import ScheduleError
+from scheduling.evaluator import Evaluator, Rules
+from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule
+from tests.report.models import small_model
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    """A small network at batch 4 on stcp920."""
+    model = load_model(str(small_model(tmp_path_factory.mktemp("model"))), 4, weights=False)
+    return Evaluator(model.network, load_machine("stcp920"))
+
+
+@pytest.fixture
+def data(evaluator: Evaluator, tmp_path: Path) -> dict[str, Any]:
+    """The default schedule, cut in two so that a tensor crosses a border, as JSON data."""
+    space = CandidateSpace(evaluator)
+    layers = space.layers
+    defaults = Defaults(space)
+    halves = [defaults.choice(0, 2), defaults.choice(2, layers)]
+    choices = tuple(choice for choice in halves if choice is not None)
+    schedule = make_schedule(evaluator, choices, Rules(), evaluator.network.model_hash, "test")
+    save_schedule(tmp_path / "s.json", schedule)
+    loaded: dict[str, Any] = json.loads((tmp_path / "s.json").read_text())
+    return loaded
+
+
+def first_place(data: dict[str, Any]) -> dict[str, Any]:
+    """The place of the tensor that is in the LLB."""
+    found: dict[str, Any] = next(place for place in data["tensors"].values() if place["scope"] == "llb")
+    return found
+
+
+REFUSED: list[tuple[Edit, str]] = [
+    (lambda d: d.update(version=99), "version is 99, expected 1"),
+    (lambda d: d.update(batch=8), "batch is 8, expected 4"),
+    (lambda d: d.update(machine="tiny"), "machine is 'tiny', expected 'stcp920'"),
+    (lambda d: d.update(model_hash="0"), "model_hash is '0'"),
+    (lambda d: d.update(colour="red"), "colour: Extra inputs are not permitted"),
+    (lambda d: d["subgraphs"][0].update(halo="cache"), "halo 'cache' is not supported"),
+    (lambda d: d["subgraphs"][0].update(piece_axis="images"), "piece_axis 'images' is not supported"),
+    (
+        lambda d: d["subgraphs"][0].update(pieces=0),
+        "subgraphs.0.pieces: Input should be greater than or equal to 1",
+    ),
+    (lambda d: d["subgraphs"][0].update(last_layer="nowhere"), "has no such layer"),
+    (lambda d: d["subgraphs"][0]["binding"].update(batch=16), "cores, stcp920 has 8"),
+    (lambda d: d["subgraphs"].pop(), "the sub-graphs hold 2 layers"),
+    (lambda d: d["steps"].reverse(), "whose result it reads"),
+    (lambda d: d["steps"].pop(), "the order has"),
+    (lambda d: d["steps"].append([7, 0]), "instance 0 of sub-graph 7, which there is not"),
+    (lambda d: first_place(d).update(scope="l1", addresses=[]), "scope 'l1' is not supported"),
+    (lambda d: first_place(d).update(addresses=[]), "0 addresses, expected"),
+    (lambda d: first_place(d)["addresses"].__setitem__(0, 8 * 1024 * 1024), "is short by"),
+    (
+        lambda d: d["weights"].update(ghost={"address": 0, "copied_in_steps": [0]}),
+        "which the network has not",
+    ),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), REFUSED)
+def test_a_schedule_that_cannot_be_used_is_refused_with_a_reason(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path, edit: Edit, message: str
+) -> None:
+    """Every faulty file gives a ScheduleError that says what is wrong."""
+    edit(data)
+    path = tmp_path / "faulty.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ScheduleError) as caught:
+        replay(evaluator, load_schedule(path))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": 1}'])
+def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str) -> None:
+    """Not JSON, not an object, too deep, or empty of keys."""
+    path = tmp_path / "faulty.json"
+    path.write_text(text)
+    with pytest.raises(ScheduleError, match=r"faulty\.json"):
+        load_schedule(path)
+
+
+def test_overlapping_places_in_the_llb_are_found(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path
+) -> None:
+    """Weights put where a tensor lives at the same time are refused with both names and the step."""
+    place = first_place(data)
+    layer = data["subgraphs"][0]["last_layer"]
+    data["weights"][layer] = {"address": place["addresses"][0], "copied_in_steps": [0]}
+    path = tmp_path / "faulty.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ScheduleError, match="share bytes of the LLB in step"):
+        replay(evaluator, load_schedule(path))
