@@ -128,11 +128,12 @@ def _transfer(
     if 0 in shape:
         return
     near, far = ("dst", "src") if op is Op.LOAD else ("src", "dst")
-    add(("l1", core), op is Op.LOAD, view_bytes(f, near, shape, size))
+    near_bytes = merged(view_bytes(f, near, shape, size))
+    add(("l1", core), op is Op.LOAD, iter(near_bytes))
     if op is Op.BROADCAST:
         for other in range(f["targets"].bit_length()):
             if f["targets"] >> other & 1 and other != core:
-                add(("l1", other), True, view_bytes(f, near, shape, size))
+                add(("l1", other), True, iter(near_bytes))
         return
     symbol = kernel.symbols[f[f"{far}_symbol"]]
     add((symbol.memory, -1), op is Op.STORE, window_bytes(f, far, bindings[symbol.name], shape, size))
