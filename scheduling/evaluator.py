@@ -81,22 +81,22 @@ class TemplateStore:
         self.counts = np.empty((256, COUNTS), np.int64)
         # Per template: first row in the arena, rows, first local tensor, entries.
         self.places = np.empty((256, 4), np.int64)
-        self._rows = 0
+        self.rows = 0
         self._locals = 0
 
     def add(self, lowered: Lowered) -> Template:
         """Keep a lowered instance."""
         rows, local, index = lowered.rows, lowered.geometry.tensor, self.count
-        self.arena = _grown(self.arena, self._rows + len(rows))
+        self.arena = _grown(self.arena, self.rows + len(rows))
         self.local = _grown(self.local, self._locals + len(local))
         self.counts = _grown(self.counts, index + 1)
         self.places = _grown(self.places, index + 1)
-        timing_rows(rows, self.arena[self._rows : self._rows + len(rows)])
+        timing_rows(rows, self.arena[self.rows : self.rows + len(rows)])
         self.local[self._locals : self._locals + len(local)] = local
         self.counts[index] = lowered.counts
-        self.places[index] = (self._rows, len(rows), self._locals, lowered.geometry.entries)
+        self.places[index] = (self.rows, len(rows), self._locals, lowered.geometry.entries)
         self.count += 1
-        self._rows += len(rows)
+        self.rows += len(rows)
         self._locals += len(local)
         return Template(lowered, index)
 
@@ -140,6 +140,13 @@ class Evaluator:
         self._store = TemplateStore()
         self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
+
+    def trim(self, most_rows: int) -> None:
+        """Forget all templates and costs if the templates have more than this many instructions, to save memory."""
+        if self._store.rows > most_rows:
+            self._templates.clear()
+            self._simulated.clear()
+            self._store = TemplateStore()
 
     def arrange(self, choices: Sequence[Choice], rules: Rules) -> Arrangement:
         """Order, scopes and resident weights of these sub-graphs by `rules`."""

@@ -1,0 +1,185 @@
+"""Random networks to train on: chains, residual stages, fork-join modules and dense blocks, of realistic sizes.
+
+Built directly as networks of layers; no ONNX file is involved and there are no weights. The same seed gives the same
+network.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graph.network import AxisMap, Layer, Network, RegionMap, Tensor
+from graph.primitives import Anchor, Concat, Contraction, Move, Step, StepOp, Window
+
+FAMILIES = ("chain", "residual", "fork_join", "dense")
+
+SAME = AxisMap()
+ALL = AxisMap(whole=True)
+
+
+class _Draft:
+    """A network while layers are added to it; tensors are numbered as in Network."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        self.tensors = [Tensor("input", channels, size, size)]
+        self.layers: list[Layer] = []
+
+    def add(
+        self,
+        anchor: Anchor,
+        inputs: tuple[int, ...],
+        maps: tuple[RegionMap, ...],
+        shape: tuple[int, int, int],
+        steps: tuple[Step, ...],
+        parameters: int,
+    ) -> int:
+        output = len(self.tensors)
+        name = f"l{len(self.layers)}"
+        self.tensors.append(Tensor(name, *shape))
+        vectors = tuple(np.broadcast_to(np.float32(0), (shape[0],)) for _ in range(parameters))
+        self.layers.append(Layer(name, (name,), anchor, inputs, maps, output, steps, None, vectors))
+        return output
+
+    def conv(self, x: int, channels: int, kernel: int = 1, stride: int = 1, add: int | None = None) -> int:
+        """A convolution with bias, an optional residual addition, and a ReLU."""
+        source = self.tensors[x]
+        pad = kernel // 2
+        rows = (source.rows + 2 * pad - kernel) // stride + 1
+        anchor = Contraction(
+            channels, source.channels, kernel, kernel, stride, stride,
+            pad_top=pad, pad_left=pad, pad_bottom=pad, pad_right=pad,
+        )  # fmt: skip
+        window = AxisMap(stride, -pad, kernel)
+        inputs, maps = (x,), (RegionMap(window, window, ALL),)
+        steps = [Step(StepOp.ADD, parameter=0)]
+        if add is not None:
+            inputs, maps = (x, add), (*maps, RegionMap(SAME, SAME, SAME))  # type: ignore[assignment]
+            steps.append(Step(StepOp.ADD, tensor=1))
+        steps.append(Step(StepOp.RELU))
+        return self.add(anchor, inputs, maps, (channels, rows, rows), tuple(steps), 1)
+
+    def pool(self, x: int, kernel: int, stride: int, mode: str = "max") -> int:
+        """A pooling window."""
+        source = self.tensors[x]
+        pad = kernel // 2 if kernel % 2 else 0
+        rows = (source.rows + 2 * pad - kernel) // stride + 1
+        window = AxisMap(stride, -pad, kernel)
+        anchor = Window(mode, kernel, kernel, stride, stride, pad, pad, pad, pad)
+        shape = (source.channels, rows, rows)
+        return self.add(anchor, (x,), (RegionMap(window, window, SAME),), shape, (), 0)
+
+    def concat(self, parts: list[int]) -> int:
+        """All parts, along the channels."""
+        maps, below = [], 0
+        for part in parts:
+            maps.append(RegionMap(SAME, SAME, AxisMap(1, -below, 1)))
+            below += self.tensors[part].channels
+        shape = (below, self.tensors[parts[0]].rows, self.tensors[parts[0]].columns)
+        return self.add(Concat(), tuple(parts), tuple(maps), shape, (), 0)
+
+    def activate(self, x: int) -> int:
+        """Scale, shift and ReLU, as a layer of its own."""
+        source = self.tensors[x]
+        steps = (Step(StepOp.MUL, parameter=0), Step(StepOp.ADD, parameter=1), Step(StepOp.RELU))
+        shape = (source.channels, source.rows, source.columns)
+        return self.add(Move(), (x,), (RegionMap(SAME, SAME, SAME),), shape, steps, 2)
+
+    def head(self, x: int, classes: int) -> int:
+        """Global average and a fully connected layer."""
+        source = self.tensors[x]
+        anchor = Window("average", source.rows, source.columns)
+        pooled = self.add(
+            anchor, (x,), (RegionMap(ALL, ALL, SAME),), (source.channels, 1, 1), (), 0
+        )
+        dense = Contraction(classes, source.channels, 1, 1)
+        steps = (Step(StepOp.ADD, parameter=0),)
+        return self.add(dense, (pooled,), (RegionMap(ALL, ALL, ALL),), (classes, 1, 1), steps, 1)
+
+
+def generate(family: str, seed: int, batch: int) -> Network:
+    """A random network of a family."""
+    rng = np.random.default_rng([FAMILIES.index(family), seed])
+    draft = _Draft(3, int(rng.choice([112, 160, 192, 224])))
+    x = draft.conv(0, int(rng.choice([32, 48, 64])), int(rng.choice([3, 7])), 2)
+    if rng.random() < 0.8:
+        x = draft.pool(x, 3, 2)
+    build = {"chain": _chain, "residual": _residual, "fork_join": _fork_join, "dense": _dense}[family]
+    x = build(draft, x, rng)
+    output = draft.head(x, int(rng.choice([100, 1000])))
+    name = f"{family}_{seed}"
+    return Network(name, batch, tuple(draft.tensors), tuple(draft.layers), (0,), (output,))
+
+
+def _stages(rng: np.random.Generator, least: int, most: int) -> range:
+    return range(int(rng.integers(least, most + 1)))
+
+
+def _chain(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    width = draft.tensors[x].channels
+    for stage in _stages(rng, 2, 4):
+        width = min(512, int(width * rng.choice([1.5, 2])) // 16 * 16)
+        for _ in range(int(rng.integers(1, 5))):
+            x = draft.conv(x, width, int(rng.choice([1, 3, 3, 3])))
+        if stage < 3 and draft.tensors[x].rows >= 7:
+            x = draft.pool(x, int(rng.choice([2, 3])), 2)
+    return x
+
+
+def _residual(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    inner = int(rng.choice([32, 48, 64]))
+    expansion = int(rng.choice([1, 2, 4]))
+    for stage in _stages(rng, 2, 4):
+        stride = 1 if stage == 0 or draft.tensors[x].rows < 8 else 2
+        for block in range(int(rng.integers(1, 5))):
+            step = stride if block == 0 else 1
+            wide = inner * expansion
+            same = step == 1 and draft.tensors[x].channels == wide
+            short = x if same else draft.conv(x, wide, 1, step)
+            if expansion == 1:
+                y = draft.conv(x, inner, 3, step)
+                x = draft.conv(y, wide, 3, 1, add=short)
+            else:
+                y = draft.conv(x, inner)
+                y = draft.conv(y, inner, 3, step)
+                x = draft.conv(y, wide, 1, 1, add=short)
+        inner = min(512, inner * 2)
+    return x
+
+
+def _fork_join(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    width = int(rng.choice([64, 128, 192]))
+    x = draft.conv(x, width, 3)
+    for stage in _stages(rng, 2, 3):
+        if stage and draft.tensors[x].rows >= 7:
+            x = draft.pool(x, 3, 2)
+        for _ in range(int(rng.integers(1, 4))):
+            share = max(16, width // 4 // 16 * 16)
+            parts = [draft.conv(x, int(share * rng.choice([1, 2])))]
+            kinds = rng.permutation(["three", "five", "double", "pool"])[: int(rng.integers(1, 4))]
+            for kind in kinds:
+                squeeze = int(share * rng.choice([0.5, 1])) // 8 * 8
+                if kind == "pool":
+                    parts.append(draft.conv(draft.pool(x, 3, 1), share))
+                elif kind == "three":
+                    parts.append(draft.conv(draft.conv(x, squeeze), int(share * rng.choice([1, 2])), 3))
+                elif kind == "five":
+                    parts.append(draft.conv(draft.conv(x, squeeze), share, 5))
+                else:
+                    y = draft.conv(draft.conv(x, squeeze), share, 3)
+                    parts.append(draft.conv(y, share, 3))
+            x = draft.concat(parts)
+        width = min(832, int(width * 1.5))
+    return x
+
+
+def _dense(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    growth = int(rng.choice([16, 24, 32]))
+    for stage in _stages(rng, 2, 3):
+        if stage:
+            x = draft.conv(draft.activate(x), draft.tensors[x].channels // 2 // 8 * 8)
+            if draft.tensors[x].rows >= 4:
+                x = draft.pool(x, 2, 2, "average")
+        for _ in range(int(rng.integers(2, 7))):
+            y = draft.conv(draft.activate(x), 4 * growth)
+            x = draft.concat([x, draft.conv(y, growth, 3)])
+    return x

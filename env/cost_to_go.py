@@ -1,0 +1,112 @@
+"""An additive estimate of the cost of the layers from a given one on: a feature, never a reward.
+
+Dynamic programming over few ends (where locally the fewest bytes cross) and few pieces, with the additive estimate of
+a sub-graph and the split of the sub-graph before it, which decides with its own what must be in the LLB between them.
+It needs no candidate tables, so it is cheap enough to be asked for every end of every candidate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduling.candidates import PIECES, CandidateSpace, survey
+from scheduling.tables import Ints
+
+Doubles = NDArray[np.float64]
+
+FEW_PIECES = PIECES[[0, 2, 4]]
+"""Whole layers, row pieces, channel pieces."""
+
+ENDS_AHEAD = 6
+"""How many of the next local minima of crossing bytes a sub-graph may end at here."""
+
+MOST_LAYERS = 64
+
+LLB_SHARE = 0.75
+"""Of the LLB, what tensors may take; the rest is for weights."""
+
+
+class CostToGo:
+    """Cycles from a layer to the end, for each split that the sub-graph before may have; found when first asked for."""
+
+    def __init__(self, space: CandidateSpace) -> None:
+        self._space = space
+        layers = space.layers
+        crossing = space.border_bytes
+        self._ends = np.array(
+            [
+                stop
+                for stop in range(1, layers + 1)
+                if stop == layers
+                or (crossing[stop] <= crossing[stop - 1] and crossing[stop] <= crossing[stop + 1])
+            ],
+            np.int64,
+        )
+        self._rows: dict[int, Ints] = {}
+        self._known: dict[int, Doubles] = {layers: np.zeros(len(space.splits))}
+
+    def after(self, stops: Ints, splits: Ints) -> Doubles:
+        """Estimated cycles of what follows sub-graphs that end at `stops` with these splits of the batch."""
+        places = np.searchsorted(self._space.splits, splits)
+        known = {stop: self.at(stop) for stop in np.unique(stops).tolist()}
+        return np.array(
+            [known[stop][k] for stop, k in zip(stops.tolist(), places.tolist(), strict=True)], np.float64
+        )
+
+    def at(self, layer: int) -> Doubles:
+        """Estimated cycles of layers [layer, end), per split of the sub-graph before."""
+        todo = [layer]
+        while todo:
+            first = todo[-1]
+            if first in self._known:
+                todo.pop()
+                continue
+            rows = self._segments(first)
+            missing = [stop for stop in np.unique(rows[:, 1]).tolist() if stop not in self._known]
+            if missing:
+                todo += missing
+                continue
+            self._known[first] = self._best(first, rows)
+            todo.pop()
+        return self._known[layer]
+
+    def spill_cycles(self, layer: int, before: int, splits: Ints) -> Doubles:
+        """DRAM cycles to write and read what crosses into `layer`, from a sub-graph of split `before` to ones of
+        `splits`: nothing where one slice of the coarser of the two fits the LLB."""
+        if layer in (0, self._space.layers):
+            return np.zeros(len(splits))
+        machine = self._space.evaluator.machine_table
+        crossing = float(self._space.border_bytes[layer])
+        slices = np.minimum(splits, before)
+        cycles = crossing / machine.dram_write + crossing / machine.dram_read
+        return np.where(crossing > LLB_SHARE * machine.llb_bytes * slices, cycles, 0.0)
+
+    def _best(self, first: int, rows: Ints) -> Doubles:
+        after = self.after(rows[:, 1], rows[:, 2])
+        best = np.empty(len(self._space.splits))
+        for k, before in enumerate(self._space.splits.tolist()):
+            spill = self.spill_cycles(first, before, rows[:, 2])
+            best[k] = (with_spill(rows[:, 12], rows[:, 15], rows[:, 16], spill) + after).min()
+        return best
+
+    def _segments(self, first: int) -> Ints:
+        known = self._rows.get(first)
+        if known is None:
+            table, machine = self._space.evaluator.table, self._space.evaluator.machine_table
+            begin = int(np.searchsorted(self._ends, first, side="right"))
+            stops = self._ends[begin : begin + ENDS_AHEAD]
+            stops = stops[stops <= first + MOST_LAYERS]
+            known = survey(table, machine, first, stops, self._space.splits, FEW_PIECES)
+            if not len(known):
+                near = np.arange(first + 1, min(first + 3, self._space.layers) + 1)
+                known = survey(table, machine, first, near, self._space.splits, PIECES)
+            if not len(known):
+                known = self._space.all(first)
+            self._rows[first] = known
+        return known
+
+
+def with_spill(cycles: Ints | Doubles, dma: Ints | Doubles, dram: Ints | Doubles, spill: Doubles) -> Doubles:
+    """Cycles of sub-graphs whose DMA also moves `spill` cycles of DRAM traffic."""
+    return np.maximum(cycles, np.maximum(dma, dram) + spill)
