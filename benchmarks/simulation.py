@@ -31,7 +31,7 @@ def main() -> None:
         evaluator.arrange(choices, Rules())
     arrange_ms = (time.perf_counter() - started) / REPEATS * 1000
     templates = evaluator.templates(choices, plan)
-    rows = sum(template.length for template in templates)
+    rows = sum(len(template.lowered.rows) for template in templates)
     started = time.perf_counter()
     fresh = Evaluator(network, machine)
     fresh.evaluate(choices)
