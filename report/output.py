@@ -6,6 +6,7 @@ Everything is written to a temporary directory beside the wanted one, which take
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -35,11 +36,13 @@ def check_output(path: Path, force: bool) -> None:
         blocking = next(parent for parent in target.parents if parent.exists())
         if not blocking.is_dir():
             raise OutputError(f"{path}: cannot be made, since {blocking} is not a directory")
+        _check_writable(path, blocking)
         return
     if not target.is_dir():
         raise OutputError(f"{path}: is not a directory")
     if target == Path.cwd().resolve():
         raise OutputError(f"{path}: is the current directory, which cannot be replaced; name another one")
+    _check_writable(path, target.parent)
     if not any(target.iterdir()):
         return
     if not _is_result(target):
@@ -71,6 +74,11 @@ def output_directory(path: Path, force: bool) -> Iterator[Path]:
         for parent in made:
             _remove_empty(parent)
         raise
+
+
+def _check_writable(path: Path, directory: Path) -> None:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be made, since {directory} is not writable")
 
 
 def _replace(partial: Path, target: Path) -> None:

@@ -21,13 +21,22 @@ from report.summary import summary, write_summary
 from report.table import number
 from report.trace import write_trace
 from report.verify_result import Verification
+from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
 from scheduling.schedule import Schedule, load_schedule, make_schedule, save_schedule, schedule_decisions
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
 from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
-from scripts.solving import Task, check_names, make_task, replayed, run_baseline, run_strategies
+from scripts.solving import (
+    Task,
+    check_names,
+    load_compiled_code,
+    make_task,
+    replayed,
+    run_baseline,
+    run_strategies,
+)
 
 Say = Callable[[str], None]
 
@@ -63,7 +72,7 @@ def run(options: Options, show: Say, progress: Say) -> None:
     if options.out is not None:
         check_output(options.out, options.force)
     if options.strategies is not None:
-        check_names(options.strategies)
+        check_names(options.strategies, options.policy)
     given = None if options.replay is None else load_schedule(options.replay)
     machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
     batch = options.batch or (1 if given is None else given.batch)
@@ -78,7 +87,7 @@ def run(options: Options, show: Say, progress: Say) -> None:
 
 
 def _compare(options: Options, task: Task, progress: Say) -> Outcome:
-    # Run first, since the first strategy also loads compiled code.
+    load_compiled_code(task, progress)
     baseline = run_baseline(task, BASELINE)
     rows = run_strategies(task, options.strategies, options.policy, progress)
     if not rows:
@@ -94,7 +103,10 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
 
 
 def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
-    chosen = replayed(task, schedule)
+    try:
+        chosen = replayed(task, schedule)
+    except ScheduleError as error:
+        raise InputError(f"{options.replay}: {error}") from error
     return Outcome(
         task,
         [_published(options, task), chosen],

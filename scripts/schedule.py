@@ -16,6 +16,7 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 verification failed, 2 bad input."""
     options = parse(arguments)
+    from agents.errors import PolicyError
     from graph.errors import ModelError
     from hwmodel.errors import KernelError, MachineError
     from report.output import OutputError
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (VerificationError, KernelError) as error:
         print(f"oncore: verification failed: {error}; nothing was written", file=sys.stderr)
         return FAILED
-    except (InputError, MachineError, ModelError, OutputError, ScheduleError) as error:
+    except (InputError, MachineError, ModelError, OutputError, PolicyError, ScheduleError) as error:
         print(f"oncore: error: {error}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from scripts.errors import InputError
 from scripts.options import BASELINE, LEARNED
 
 Progress = Callable[[str], None]
+
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +64,14 @@ def make_task(network: Network, machine: Machine, objective: Objective, budget: 
     return Task(network, machine, objective, budget, seed, bound(network, machine))
 
 
-def check_names(names: tuple[str, ...]) -> None:
-    """Raise InputError for a strategy that does not exist."""
+def check_names(names: tuple[str, ...], policy: Path | None) -> None:
+    """Raise InputError for a strategy that does not exist, or that has no policy."""
     unknown = [name for name in names if name not in STRATEGIES and name != LEARNED]
     if unknown:
         known = ", ".join((*STRATEGIES, LEARNED))
         raise InputError(f"no strategy is called {', '.join(map(repr, unknown))}, expected some of {known}")
+    if LEARNED in names and policy is None and not _policy_ships():
+        raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
 
 
 def run_strategies(
@@ -77,8 +81,6 @@ def run_strategies(
     results = []
     for name in names if names is not None else (*STRATEGIES, LEARNED):
         if name == LEARNED and policy is None and not _policy_ships():
-            if names is not None:
-                raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
             progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
             continue
         progress(f"{name} ...")
@@ -90,6 +92,19 @@ def run_strategies(
 def run_baseline(task: Task, name: str) -> Result:
     """Layer by layer, as row `name`."""
     return task.result(name, solve(BASELINE, task.problem()))
+
+
+def load_compiled_code(task: Task, progress: Progress) -> None:
+    """Load the code that all strategies use, or compile it, so that no strategy's seconds include that."""
+    timer = threading.Timer(_PATIENCE_SECONDS, progress, ["compiling, which only a first run does ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        problem = task.problem()
+        solve(BASELINE, problem)
+        problem.space.at(0)
+    finally:
+        timer.cancel()
 
 
 def replayed(task: Task, schedule: Schedule) -> Result:
@@ -111,11 +126,12 @@ def _policy_ships() -> bool:
 
 def _learned(task: Task, policy: Path | None) -> Solution:
     # torch takes seconds to import, and only this strategy needs it.
-    inference = import_module("agents.inference")
-    loaded = inference.load_policy(policy)
+    from agents.inference import decode, load_policy
+
+    loaded = load_policy(policy)
     problem = task.problem()
     begin = time.perf_counter()
-    choices, rules = inference.decode(loaded, problem)
+    choices, rules = decode(loaded, problem)
     seconds = time.perf_counter() - begin
     spent = problem.evaluator.evaluations
     return Solution(LEARNED, choices, rules, problem.evaluator.evaluate(choices, rules), spent, seconds)

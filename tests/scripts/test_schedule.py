@@ -150,6 +150,13 @@ def test_a_file_that_is_not_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[s
     refused([str(path)], "text.onnx: not an ONNX file", tmp_path, capsys)
 
 
+def test_a_file_that_is_no_policy(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "policy.safetensors"
+    path.write_text("not a policy")
+    line = [str(model), "--machine", "tiny", "--strategies", "learned", "--policy", str(path)]
+    refused(line, r"policy\.safetensors: ", tmp_path, capsys)
+
+
 def test_a_dynamic_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = GraphBuilder()
     graph.node("Relu", graph.input("image", "N", 3, "height", 8))
@@ -182,9 +189,14 @@ def test_a_schedule_of_another_model(model: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "first"
     assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
     replay = ["--replay", str(out / "schedule.json")]
-    refused(["squeezenet", *replay], "schedule.json|model", tmp_path, capsys)
-    refused([str(model), *replay, "--batch", "2"], "batch", tmp_path, capsys)
-    refused([str(model), *replay, "--machine", "stcp920"], "machine", tmp_path, capsys)
+    refused(
+        ["squeezenet", *replay], r"schedule\.json: model is 'test', expected 'squeezenet'", tmp_path, capsys
+    )
+    refused(
+        [str(model), *replay, "--batch", "2"], r"schedule\.json: batch is 1, expected 2", tmp_path, capsys
+    )
+    other = [*replay, "--machine", "stcp920"]
+    refused([str(model), *other], "machine is 'tiny', expected 'stcp920'", tmp_path, capsys)
 
 
 def test_an_output_directory_with_other_files(model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Trains a policy: `python -m scripts.train --config configs/training/default.yaml`.
+
+Without --seed all seeds of the configuration are trained, each in its own process, and the median one by held-out
+score is copied to --ship. With --seed one is trained, and --resume goes on from a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before torch is imported: idle OpenMP threads sleep instead of spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from agents.config import TrainingConfig, load_config
+from agents.errors import TrainingError
+from agents.training import POLICY, train
+from scheduling.errors import ScheduleError
+
+RECORD = "record.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 2 bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        if options.seed is None and options.resume is None:
+            return _all_seeds(config, options)
+        seed = config.seeds[0] if options.seed is None else options.seed
+        out = options.out / f"seed{seed}"
+        record = train(config, seed, out, options.resume)
+        (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(f"{out / POLICY}: held-out score {record['score']:.4f} after {record['seconds']:.0f} s")
+    except (TrainingError, ScheduleError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _all_seeds(config: TrainingConfig, options: argparse.Namespace) -> int:
+    """Train the seeds, so many at a time; ship the median one."""
+    waiting = list(config.seeds)
+    running: list[subprocess.Popen[bytes]] = []
+    failed = False
+    while waiting or running:
+        while waiting and len(running) < config.parallel:
+            seed = waiting.pop(0)
+            command = [sys.executable, "-m", "scripts.train", "--config", str(options.config)]
+            command += ["--seed", str(seed), "--out", str(options.out)]
+            running.append(subprocess.Popen(command))
+        failed |= running.pop(0).wait() != 0
+    if failed:
+        print("train: a seed failed, so nothing is shipped", file=sys.stderr)
+        return 2
+    scores: list[tuple[float, int]] = []
+    for seed in config.seeds:
+        record = json.loads((options.out / f"seed{seed}" / RECORD).read_text(encoding="utf-8"))
+        scores.append((record["score"], seed))
+        print(f"seed {seed}: held-out score {record['score']:.4f} (log of cost over the best heuristic's)")
+    _, median = sorted(scores)[len(scores) // 2]
+    data = (options.out / f"seed{median}" / POLICY).read_bytes()
+    options.ship.parent.mkdir(parents=True, exist_ok=True)
+    options.ship.write_bytes(data)
+    print(f"seed {median} is the median: {options.ship} ({len(data)} bytes)")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train", description="Train a scheduling policy.", allow_abbrev=False
+    )
+    parser.add_argument("--config", type=Path, default=Path("configs/training/default.yaml"), metavar="FILE")
+    parser.add_argument("--seed", type=int, metavar="N", help="train this seed only")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from this checkpoint")
+    parser.add_argument("--out", type=Path, default=Path("build/training"), metavar="DIR")
+    parser.add_argument(
+        "--ship",
+        type=Path,
+        default=Path("configs/policies/default.safetensors"),
+        metavar="FILE",
+        help="where the median policy of all seeds goes",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
