@@ -88,9 +88,7 @@ class _Draft:
         """Global average and a fully connected layer."""
         source = self.tensors[x]
         anchor = Window("average", source.rows, source.columns)
-        pooled = self.add(
-            anchor, (x,), (RegionMap(ALL, ALL, SAME),), (source.channels, 1, 1), (), 0
-        )
+        pooled = self.add(anchor, (x,), (RegionMap(ALL, ALL, SAME),), (source.channels, 1, 1), (), 0)
         dense = Contraction(classes, source.channels, 1, 1)
         steps = (Step(StepOp.ADD, parameter=0),)
         return self.add(dense, (pooled,), (RegionMap(ALL, ALL, ALL),), (classes, 1, 1), steps, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
+from tqdm import tqdm
 
 from agents.config import HeldOut, Instances, TrainingConfig
 from agents.errors import TrainingError
@@ -24,7 +26,7 @@ from scheduling.strategies import STRATEGIES
 REFERENCES = ("graphturbo", "graphturbo_bfs", "graphturbo_dfs_plain", "graphturbo_bfs_plain")
 """The heuristics whose best is what training is compared with."""
 
-MOST_KEPT_ROWS = 150_000
+MOST_KEPT_ROWS = 250_000
 """Lowered instructions that an instance keeps between visits."""
 
 
@@ -98,6 +100,23 @@ def held_out_instances(config: TrainingConfig) -> list[Instance]:
     return made
 
 
+def warm(instances: list[Instance], threads: int) -> None:
+    """Make the candidate tables of all instances, so that trainings that are forked from here share them."""
+
+    def tables(instance: Instance) -> None:
+        try:
+            builder = instance.episodes().builder
+            for first in range(builder.problem.space.layers):
+                builder.tables.at(first)
+            instance.reference()
+            instance.rest()
+        except IllegalSchedule:  # does not fit its machine: passed over in training too
+            return
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(tqdm(pool.map(tables, instances), total=len(instances), desc="candidate tables", mininterval=1))
+
+
 class Turns:
     """Which instance an environment works on: the next one after so many episodes; one object for each environment."""
 
@@ -152,6 +171,4 @@ def _network(name: str, batch: int) -> Network:
 
 
 def _batched(network: Network, batch: int) -> Network:
-    return Network(
-        network.name, batch, network.tensors, network.layers, network.inputs, network.outputs
-    )
+    return Network(network.name, batch, network.tensors, network.layers, network.inputs, network.outputs)

@@ -22,7 +22,7 @@ class CandidatePolicy(MaskableMultiInputActorCriticPolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space[Any],
+        observation_space: spaces.Dict,
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         hidden: int = HIDDEN,
@@ -32,8 +32,9 @@ class CandidatePolicy(MaskableMultiInputActorCriticPolicy):
         super().__init__(observation_space, action_space, lr_schedule, **settings)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        assert isinstance(self.observation_space, spaces.Dict)
-        candidates, context = self.observation_space["candidates"], self.observation_space["context"]
+        space = self.observation_space
+        assert isinstance(space, spaces.Dict)
+        candidates, context = space["candidates"], space["context"]
         assert candidates.shape is not None and context.shape is not None
         self.scorer = Scorer(candidates.shape[-1], context.shape[-1], self.hidden)
         settings = dict(self.optimizer_kwargs)

@@ -28,7 +28,7 @@ PHASES = (SUBGRAPHS, INSTANCES, INSTRUCTIONS)
 DEFAULT_PHASES = (SUBGRAPHS, INSTANCES)
 
 INSTANCE_RULES = tuple(
-    Rules(order=order, prefetch=prefetch) for order in (DEPTH_FIRST, BREADTH_FIRST) for prefetch in (1, 0)
+    Rules(order=order, prefetch=prefetch) for order in (DEPTH_FIRST, BREADTH_FIRST) for prefetch in (1, 2, 0)
 )
 """Candidates of the instance order, the default first."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -46,8 +46,6 @@ class ScheduleEnv(gymnasium.Env[Observation, np.int64]):
     `choose`, each reset asks it for the episodes of a problem instead, with the environment's random generator.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
-
     def __init__(
         self,
         network: Network | str = "squeezenet",
@@ -57,7 +55,7 @@ class ScheduleEnv(gymnasium.Env[Observation, np.int64]):
         phases: Sequence[str] = DEFAULT_PHASES,
         choose: Callable[[np.random.Generator], Episodes] | None = None,
     ) -> None:
-        self.observation_space = observation_space()
+        self.observation_space: spaces.Space[Any] = observation_space()
         self.action_space = spaces.Discrete(MOST_ACTIONS)
         self._choose = choose
         self._episodes: Episodes | None = None
@@ -85,7 +83,9 @@ class ScheduleEnv(gymnasium.Env[Observation, np.int64]):
         episodes = self._current()
         builder = episodes.builder
         if self._state is None or self._options is None:
-            raise gymnasium.error.ResetNeeded("the episode has not been started or is over: call reset() first")
+            raise gymnasium.error.ResetNeeded(
+                "the episode has not been started or is over: call reset() first"
+            )
         self._steps += 1
         truncated = self._steps >= self.most_steps
         index = int(action)

@@ -1,24 +1,27 @@
 """Trains a policy: `python -m scripts.train --config configs/training/default.yaml`.
 
-Without --seed all seeds of the configuration are trained, each in its own process, and the median one by held-out
-score is copied to --ship. With --seed one is trained, and --resume goes on from a checkpoint.
+Without --seed all seeds of the configuration are trained, each in a process of its own that shares the candidate
+tables, and the median one by held-out score is copied to --ship.
+With --seed one is trained, and --resume goes on from a checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported: idle OpenMP threads sleep instead of spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from agents.config import TrainingConfig, load_config
 from agents.errors import TrainingError
+from agents.instances import Instance, training_instances, warm
 from agents.training import POLICY, train
 from scheduling.errors import ScheduleError
 
@@ -33,28 +36,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.seed is None and options.resume is None:
             return _all_seeds(config, options)
         seed = config.seeds[0] if options.seed is None else options.seed
-        out = options.out / f"seed{seed}"
-        record = train(config, seed, out, options.resume)
-        (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(f"{out / POLICY}: held-out score {record['score']:.4f} after {record['seconds']:.0f} s")
+        _one_seed(config, seed, options.out, options.resume, None)
     except (TrainingError, ScheduleError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     return 0
 
 
+def _one_seed(
+    config: TrainingConfig, seed: int, out: Path, resume: Path | None, instances: list[Instance] | None
+) -> None:
+    folder = out / f"seed{seed}"
+    record = train(config, seed, folder, resume, instances)
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"{folder / POLICY}: held-out score {record['score']:.4f} after {record['seconds']:.0f} s")
+
+
 def _all_seeds(config: TrainingConfig, options: argparse.Namespace) -> int:
     """Train the seeds, so many at a time; ship the median one."""
+    instances = training_instances(config)
+    warm(instances, config.parallel)
+    context = multiprocessing.get_context("fork")
     waiting = list(config.seeds)
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Any] = []
     failed = False
     while waiting or running:
         while waiting and len(running) < config.parallel:
-            seed = waiting.pop(0)
-            command = [sys.executable, "-m", "scripts.train", "--config", str(options.config)]
-            command += ["--seed", str(seed), "--out", str(options.out)]
-            running.append(subprocess.Popen(command))
-        failed |= running.pop(0).wait() != 0
+            process = context.Process(
+                target=_one_seed, args=(config, waiting.pop(0), options.out, None, instances)
+            )
+            process.start()
+            running.append(process)
+        for process in running:
+            process.join(1.0)
+        failed |= any(process.exitcode for process in running if process.exitcode is not None)
+        running = [process for process in running if process.exitcode is None]
     if failed:
         print("train: a seed failed, so nothing is shipped", file=sys.stderr)
         return 2

@@ -1,0 +1,146 @@
+"""Schedules from a policy: greedy, best of several samples, and beam search scored by the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.errors import PolicyError
+from agents.policy_file import parse_policy, read_policy
+from agents.scorer import Scorer
+from env.building import DEFAULT_PHASES, Builder, Options, State
+from env.observation import Context
+from scheduling.choice import Choice
+from scheduling.evaluator import Rules
+from scheduling.problem import Problem
+
+__all__ = ["Policy", "PolicyError", "decode", "load_policy"]
+
+SHIPPED = "default.safetensors"
+BEAM_OFFERS = 4
+"""Most likely candidates of each state that a beam looks at, besides what the policy would never take."""
+
+LEAST_LIKELY = 0.01
+"""Candidates less likely than this are not looked at by a beam, but for the most likely one."""
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """A trained scorer and how it was trained."""
+
+    scorer: Scorer
+    header: dict[str, Any]
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that it was trained to decide."""
+        return tuple(self.header["training"].get("phases", DEFAULT_PHASES))
+
+    def log_probabilities(self, options: Options, context: NDArray[np.float32]) -> Logits:
+        """(A,) of the candidates."""
+        with torch.inference_mode():
+            logits, _ = self.scorer(
+                torch.from_numpy(options.features).unsqueeze(0), torch.from_numpy(context).unsqueeze(0)
+            )
+            return np.asarray(torch.log_softmax(logits[0], dim=0).numpy(), np.float32)
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """The policy of a file, or the one that ships with oncore. Raises PolicyError with one line."""
+    if path is not None:
+        return Policy(*read_policy(path))
+    file = files("configs.policies").joinpath(SHIPPED)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"configs/policies/{SHIPPED}: cannot be read ({error.strerror})") from error
+    return Policy(*parse_policy(data, SHIPPED))
+
+
+def decode(
+    policy: Policy, problem: Problem, beam: int = 4, samples: int = 0
+) -> tuple[tuple[Choice, ...], Rules]:
+    """The best schedule among the policy's own decodes: greedy, `samples` random ones (seeded by the problem's seed),
+    and a beam search of this width (1: none) that keeps the states whose default completion costs least.
+
+    Raises IllegalSchedule where the network does not fit the machine at all.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _Search(policy, problem).run(beam, samples)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Search:
+    def __init__(self, policy: Policy, problem: Problem) -> None:
+        self.policy = policy
+        self.builder = Builder(problem, policy.phases)
+        self.context = Context(self.builder)
+        self.seed = problem.seed
+
+    def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
+        best = self._walk(None)
+        rng = np.random.default_rng(self.seed)
+        for _ in range(samples):
+            best = self._better(best, self._walk(rng))
+        if beam > 1:
+            best = self._better(best, self._beam(beam))
+        return self.builder.schedule(best)
+
+    def _better(self, a: State, b: State) -> State:
+        return b if self.builder.cost(b) < self.builder.cost(a) else a
+
+    def _likely(self, state: State) -> tuple[Options, Logits]:
+        options = self.builder.options(state)
+        context = self.context.vector(state, options, self.builder.evaluate(state))
+        return options, self.policy.log_probabilities(options, context)
+
+    def _walk(self, rng: np.random.Generator | None) -> State:
+        """One schedule: the most likely candidate each time, or a random one by likelihood."""
+        state = self.builder.start()
+        while state.phase is not None:
+            options, likely = self._likely(state)
+            if rng is None:
+                index = int(np.argmax(likely))
+            else:
+                chances = np.exp(likely.astype(np.float64))
+                index = int(rng.choice(len(chances), p=chances / chances.sum()))
+            state = self.builder.apply(state, options.decisions[index])
+        return state
+
+    def _beam(self, width: int) -> State:
+        """Per number of decisions the best states; a state is as good as its default completion and its likelihood."""
+        done: list[State] = []
+        states: list[tuple[State, float]] = [(self.builder.start(), 0.0)]
+        while states:
+            found: dict[State, tuple[float, float]] = {}
+            for state, sum_likely in states:
+                options, likely = self._likely(state)
+                order = np.argsort(-likely, kind="stable")[:BEAM_OFFERS]
+                for k in order.tolist():
+                    if k != order[0] and likely[k] < np.log(LEAST_LIKELY):
+                        continue
+                    after = self.builder.apply(state, options.decisions[k])
+                    total = sum_likely + float(likely[k])
+                    found[after] = (self.builder.cost(after), total)
+            done += [state for state in found if state.phase is None]
+            open_states = [(state, *found[state]) for state in found if state.phase is not None]
+            by_likelihood = sorted(open_states, key=lambda item: -item[2])
+            by_cost = sorted(open_states, key=lambda item: item[1])
+            kept: dict[State, float] = {}
+            for pair in zip(by_likelihood, by_cost, strict=True):
+                for state, _, total in pair:
+                    if len(kept) < width:
+                        kept.setdefault(state, total)
+            states = list(kept.items())
+        return min(done, key=self.builder.cost)
