@@ -131,7 +131,7 @@ def _show(outcome: Outcome, show: Say) -> None:
     show(
         f"{network.name} on {machine.name}, {machine.clusters} clusters of {machine.cores} cores, "
         f"{machine.element}: {network.batch} images a cluster, objective {task.objective}, "
-        f"bound {number(task.bound.cycles)} cycles\n"
+        f"bound {_bound_text(task)}\n"
     )
     show(strategy_table(outcome.rows, outcome.baseline, machine, chosen.strategy))
     for note in footnotes(outcome.rows, machine, network.batch):
@@ -148,6 +148,17 @@ def _show(outcome: Outcome, show: Say) -> None:
     learned = [row for row in outcome.rows[1:] if row.strategy == LEARNED]
     if learned and compared:
         show(compare(network, learned[0], compared, task.objective.value))
+
+
+def _bound_text(task: Task) -> str:
+    """The bound of the objective."""
+    least, limit = task.bound.of(task.objective), task.bound.limit
+    return {
+        Objective.LATENCY: f"{number(least)} cycles ({limit.upper() if limit == 'dram' else limit})",
+        Objective.OFF_CORE: f"{number(least / 1e6, 1)} MB",
+        Objective.ENERGY: f"{number(least * 1e-9, 3)} mJ",
+        Objective.EDP: f"{number(least * 1e-9)} mJ x cycles",
+    }[task.objective]
 
 
 def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> None:

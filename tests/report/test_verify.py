@@ -1,5 +1,6 @@
 """Comparison with a reference, slice by slice, and references with weights beside the model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,16 @@ import pytest
 from graph.importer import load_model
 from graph.inputs import random_inputs
 from hwmodel.errors import KernelError
-from hwmodel.isa import Trace
+from hwmodel.isa import Op, Program, Trace
+from hwmodel.machine import Machine, load_machine
 from report.reference import Reference, exact_reference, rounded_reference
-from report.verify import Comparison, run_reference
+from report.verify import Comparison, run_reference, verify
 from report.verify_result import Check, Verification
+from scheduling.candidates import CandidateSpace
+from scheduling.evaluator import Evaluator
+from scheduling.problem import Problem
+from scheduling.program import build_program, program_weights
+from scheduling.strategies import solve
 from tests.report.models import small_model
 
 FIRST = Trace("t", 0, "dram", 0, (0, 1), (0, 3), 2, 4)
@@ -85,6 +92,60 @@ def test_weights_beside_the_model_change_nothing(tmp_path: Path, dtype: type[np.
     ):
         np.testing.assert_array_equal(found[name].ravel(), value.ravel())
     assert len(names) == len(found)
+
+
+class Case:
+    """A small network in two sub-graphs on a machine, as a program with its weights."""
+
+    def __init__(self, folder: Path, element: str) -> None:
+        self.model = load_model(str(small_model(folder)), batch=2)
+        data = load_machine("tiny").model_dump() | {"element": element}
+        self.machine = Machine.model_validate(data)
+        evaluator = Evaluator(self.model.network, self.machine)
+        problem = Problem(evaluator, CandidateSpace(evaluator))
+        solution = solve("layerwise", problem)
+        plan = evaluator.arrange(solution.choices, solution.rules)
+        self.program = build_program(evaluator, solution.choices, plan)
+        self.weights = program_weights(self.model.network)
+
+    def verified(self, program: Program, weights: dict[str, np.ndarray]) -> Verification:
+        return verify(self.model, program, self.machine, weights)
+
+
+@pytest.mark.parametrize("element, arithmetics", [("fp32", ["fp32"]), ("fp16", ["fp32", "fp16"])])
+def test_right_kernels_pass(tmp_path: Path, element: str, arithmetics: list[str]) -> None:
+    case = Case(tmp_path, element)
+    found = case.verified(case.program, case.weights)
+    assert [check.arithmetic for check in found.checks] == arithmetics
+    assert found.passed
+    # Every layer's output crosses a boundary when each is a kernel of its own.
+    assert found.fp32.tensors == len(case.model.network.layers)
+    assert 0 < found.fp32.max_relative_error < 1e-5
+
+
+def test_swapped_filters_fail(tmp_path: Path) -> None:
+    case = Case(tmp_path, "fp32")
+    name = next(name for name, values in case.weights.items() if values.ndim == 4)
+    wrong = case.weights[name].copy()
+    wrong[[0, 1]] = wrong[[1, 0]]
+    found = case.verified(case.program, case.weights | {name: wrong})
+    assert not found.passed
+    assert found.fp32.max_relative_error > 0.01
+
+
+def test_a_row_that_a_convolution_misses_fails(tmp_path: Path) -> None:
+    case = Case(tmp_path, "fp32")
+    name, kernel = next(
+        (name, kernel)
+        for name, kernel in case.program.kernels.items()
+        if any(item.op is Op.CONV and max(item.fields["in_rows"]) > 1 for item in kernel.instructions)
+    )
+    changed = list(kernel.instructions)
+    at = next(i for i, item in enumerate(changed) if item.op is Op.CONV and max(item.fields["in_rows"]) > 1)
+    fewer = tuple(max(0, rows - 1) for rows in changed[at].fields["in_rows"])
+    changed[at] = replace(changed[at], fields={**changed[at].fields, "in_rows": fewer})
+    kernels = {**case.program.kernels, name: replace(kernel, instructions=tuple(changed))}
+    assert not case.verified(replace(case.program, kernels=kernels), case.weights).passed
 
 
 def test_a_verification_names_its_largest_error() -> None:
