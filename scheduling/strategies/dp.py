@@ -1,11 +1,10 @@
 """`dp`: the best contiguous cuts by dynamic programming over an additive segment estimate.
 
-State: the cut reached, the split of the sub-graph that ends there, and whether what crosses is in the last-level
-buffer (LLB) or in DRAM. In depth-first order a border between splits a and b holds 1 / min(a, b) of what crosses, so
-the pair of splits decides whether it fits. A segment costs its isolated time for those places of its borders
-(`scheduling.strategies.segments`), and a share of the DRAM time by which its traffic exceeds that. What the estimate
-cannot know is varied: that share, and how much of the LLB borders may fill; each variant's cuts are simulated in
-both orders, with weights prefetched one and two kernels ahead, and the best is kept.
+A segment costs its isolated time for the places of its borders (`scheduling.strategies.segments`), and a share of the
+DRAM time by which its traffic exceeds that; whether a border stays in the last-level buffer (LLB) follows from the
+splits along the way (`scheduling.strategies.shortest`). What the estimate cannot know is varied: that share, and how
+much of the LLB borders may fill; each variant's cuts are simulated in both orders, with weights prefetched one and
+two kernels ahead, and the best is kept. The default completion is among what is compared.
 
 Cuts are tried at every layer of a small network, else where the fewest bytes cross (local minima).
 """
@@ -25,7 +24,10 @@ from scheduling.evaluator import Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.strategies.options import CHOICE_FIELDS, CYCLES, simulated_cost
-from scheduling.strategies.segments import IN_DRAM, IN_LLB, Floats, Segments, segments
+from scheduling.strategies.segments import Floats, Segments, segments
+from scheduling.strategies.shortest import shortest
+
+PIECES_FIELD = Choice._fields.index("pieces")
 
 SMALL = 40
 """Networks of at most so many layers may be cut everywhere."""
@@ -33,13 +35,13 @@ SMALL = 40
 MOST_AHEAD = 24
 """Cuts ahead at which a sub-graph may end."""
 
-TIMED_EACH = 4
-"""Choices timed for each run of layers: those with the best estimates, one per split first."""
+TIMED_EACH = 2
+"""Choices timed for each run of layers and split: those with the best estimates, and the one in whole layers."""
 
 EXCESS = (0.0, 0.5, 1.0)
 """Shares of a segment's DRAM time beyond its isolated time that are charged to it."""
 
-ROOM = (0.5, 1.0)
+ROOM = (0.7, 0.85, 1.0)
 """Shares of the LLB that borders may fill."""
 
 RULES = (
@@ -60,7 +62,7 @@ def dp(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     for costs in _segment_costs(problem, table, best):
         for room in ROOM:
             choices = best_path(problem, cuts, table, costs, room)
-            if choices is None or choices in seen:
+            if not choices or choices in seen:
                 continue
             seen.add(choices)
             for rules in RULES:
@@ -97,12 +99,13 @@ def _candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
         every = space.all(cuts[at])
         rows = np.concatenate((rows, every[every[:, 1] == stops[0]]))
     kept: list[int] = []
-    for stop in np.unique(rows[:, 1]):
-        mine = np.flatnonzero(rows[:, 1] == stop)
-        mine = mine[np.argsort(rows[mine, CHOICE_FIELDS + CYCLES], kind="stable")]
-        _, leads = np.unique(rows[mine, 2], return_index=True)
-        others = np.setdiff1d(np.arange(len(mine)), leads)
-        kept += mine[np.concatenate((np.sort(leads), others))[:TIMED_EACH]].tolist()
+    order = np.argsort(rows[:, CHOICE_FIELDS + CYCLES], kind="stable")
+    taken: dict[tuple[int, int], int] = {}
+    for row in order.tolist():
+        key = (int(rows[row, 1]), int(rows[row, 2]))
+        taken[key] = taken.get(key, 0) + 1
+        if taken[key] <= TIMED_EACH or rows[row, PIECES_FIELD] == 1:
+            kept.append(row)
     choices = np.ascontiguousarray(rows[kept, :CHOICE_FIELDS])
     return segments(evaluator.table, evaluator.machine, evaluator.machine_table, choices)
 
@@ -128,48 +131,21 @@ def _segment_costs(
 
 def best_path(
     problem: Problem, cuts: list[int], table: list[Segments], costs: list[Floats], room: float
-) -> tuple[Choice, ...] | None:
-    """The cheapest chain of segments from the first cut to the last; None where there is none."""
+) -> tuple[Choice, ...]:
+    """The cheapest chain of segments from the first cut to the last, as choices; empty where there is none."""
+    start = np.zeros(len(cuts), np.int64)
+    np.cumsum([len(found.choices) for found in table], out=start[1:])
+    choices = np.concatenate([found.choices for found in table])
     splits = problem.space.splits
-    capacity = room * problem.evaluator.machine.memories.llb.bytes
-    crossing = problem.space.border_bytes
-    position = {cut: at for at, cut in enumerate(cuts)}
-    least = np.full((len(cuts), len(splits), 2), np.inf)
-    least[0, :, IN_DRAM] = 0.0
-    origin: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
-    for at, (found, cost) in enumerate(zip(table, costs, strict=True)):
-        mine = least[at]
-        if not np.isfinite(mine).any():
-            continue
-        split = found.choices[:, 2]
-        shared = np.minimum(splits[:, None], split[None, :])  # (S, A)
-        free = capacity - found.kept
-        fits = crossing[cuts[at]] / shared <= free[None, :]
-        from_llb = np.where(fits, mine[:, IN_LLB, None], np.inf)
-        from_dram = np.broadcast_to(mine[:, IN_DRAM, None], from_llb.shape)
-        ways = np.stack((from_llb, from_dram))  # (2, S, A)
-        source = ways.argmin(axis=1)  # (2, A)
-        base = ways.min(axis=1)
-        total = base.T[:, :, None] + cost  # (A, 2 entries, 2 exits)
-        entry = total.argmin(axis=1)  # (A, 2)
-        total = total.min(axis=1)
-        stops = found.choices[:, 1]
-        total[crossing[stops] / split > free, IN_LLB] = np.inf
-        for a in range(len(split)):
-            to, s = position[int(stops[a])], int(np.searchsorted(splits, split[a]))
-            for place in (IN_LLB, IN_DRAM):
-                if total[a, place] < least[to, s, place]:
-                    least[to, s, place] = total[a, place]
-                    e = int(entry[a, place])
-                    origin[to, s, place] = (at, int(source[e, a]), e, a)
-    last = least[-1]
-    if not np.isfinite(last).any():
-        return None
-    end = divmod(int(last.argmin()), 2)
-    state = (len(cuts) - 1, *end)
-    path: list[Choice] = []
-    while state[0] > 0:
-        at, before, entered, a = origin[state]
-        path.append(Choice(*table[at].choices[a].tolist()))
-        state = (at, before, entered)
-    return tuple(reversed(path))
+    path = shortest(
+        problem.space.border_bytes[cuts],
+        start,
+        np.searchsorted(cuts, choices[:, 1]),
+        choices[:, 2],
+        np.searchsorted(splits, choices[:, 2]),
+        len(splits),
+        np.concatenate(costs),
+        np.concatenate([found.kept for found in table]),
+        room * problem.evaluator.machine.memories.llb.bytes,
+    )
+    return tuple(Choice(*choices[a].tolist()) for a in path.tolist())
