@@ -41,7 +41,7 @@ TIMED_EACH = 2
 EXCESS = (0.0, 0.5, 1.0)
 """Shares of a segment's DRAM time beyond its isolated time that are charged to it."""
 
-ROOM = (0.7, 0.85, 1.0)
+ROOM = (0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
 """Shares of the LLB that borders may fill."""
 
 RULES = (

@@ -50,7 +50,7 @@ def shortest(
     for at in range(cuts - 1):
         for before in range(splits):
             for number in range(count[at, before]):
-                label = labels[at, before, number].copy()
+                label = labels[at, before, number]
                 for a in range(start[at], start[at + 1]):
                     own, other = split[a], values[before]
                     border = crossing[at] / min(own, other)
@@ -105,20 +105,24 @@ def shortest(
 @compiled
 def _insert(labels: Floats, count: int, new: Floats) -> int:
     """Put a label in place of one that it dominates, of the dearest, or behind the last; -1 if it is not kept."""
-    dearest = -1
+    dearest, replaced = -1, -1
     for k in range(count):
-        if (labels[k] <= new).all():
+        less, more = False, False
+        for column in range(5):
+            less = less or new[column] < labels[k, column]
+            more = more or new[column] > labels[k, column]
+        if not less:
             return -1
-    for k in range(count):
-        if (new <= labels[k]).all():
-            labels[k] = new
-            return k
+        if not more and replaced < 0:
+            replaced = k
         if dearest < 0 or labels[k, COST_DRAM] > labels[dearest, COST_DRAM]:
             dearest = k
-    if count < LABELS:
-        labels[count] = new
-        return count
-    if new[COST_DRAM] < labels[dearest, COST_DRAM]:
-        labels[dearest] = new
-        return dearest
-    return -1
+    if replaced < 0:
+        if count < LABELS:
+            replaced = count
+        elif new[COST_DRAM] < labels[dearest, COST_DRAM]:
+            replaced = dearest
+        else:
+            return -1
+    labels[replaced] = new
+    return replaced
