@@ -93,7 +93,8 @@ def load_config(path: Path) -> TrainingConfig:
     try:
         config = TrainingConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TrainingError(f"{path}: {key}: {first['msg']}") from error
     both = sorted(set(config.instances.zoo) & set(config.held_out.networks))

@@ -26,7 +26,7 @@ from scheduling.strategies import STRATEGIES
 REFERENCES = ("graphturbo", "graphturbo_bfs", "graphturbo_dfs_plain", "graphturbo_bfs_plain")
 """The heuristics whose best is what training is compared with."""
 
-MOST_KEPT_ROWS = 250_000
+MOST_KEPT_ROWS = 60_000
 """Lowered instructions that an instance keeps between visits."""
 
 

@@ -45,7 +45,7 @@ class CandidatePolicy(MaskableMultiInputActorCriticPolicy):
         logits, values = self.scorer(obs["candidates"], obs["context"])
         distribution = self.action_dist.proba_distribution(action_logits=logits)
         if masks is not None:
-            distribution.apply_masking(masks)  # type: ignore[arg-type]
+            distribution.apply_masking(masks)
         return distribution, values.unsqueeze(-1)
 
     def forward(

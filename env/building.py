@@ -14,13 +14,14 @@ import numpy as np
 
 from env.features import C, Floats
 from env.tables import FrontierTables
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
-from scheduling.candidates import PIECES, survey
+from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST
+from scheduling.bound import bound
 from scheduling.choice import Choice
 from scheduling.defaults import Defaults
 from scheduling.estimate import Estimate, estimate
 from scheduling.evaluator import Evaluation, Rules
 from scheduling.problem import Problem
+from scheduling.strategies.layerwise import layerwise
 from scheduling.tiling import LEGAL
 
 SUBGRAPHS, INSTANCES, INSTRUCTIONS = "subgraphs", "instances", "instructions"
@@ -122,17 +123,14 @@ class Builder:
 
     @cached_property
     def layerwise_cost(self) -> float:
-        """Cost of one sub-graph a layer, everything through DRAM, nothing loaded ahead."""
-        space = self.problem.space
-        table, machine = self.problem.evaluator.table, self.problem.evaluator.machine_table
-        choices: list[Choice] = []
-        for first in range(self._layers):
-            rows = survey(table, machine, first, np.array([first + 1], np.int64), space.splits, PIECES)
-            if not len(rows):
-                rows = space.all(first)[:1]
-            best = rows[np.argmin(rows[:, 12]), :11].tolist()
-            choices.append(Choice(*best)._replace(overlap=0))
-        return self.problem.cost(tuple(choices), Rules(BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED, 0))
+        """Cost of the layer-by-layer schedule."""
+        return self.problem.cost(*layerwise(self.problem))
+
+    @cached_property
+    def bound_cycles(self) -> int:
+        """Cycles that no schedule can beat."""
+        evaluator = self.problem.evaluator
+        return bound(evaluator.network, evaluator.machine).cycles
 
     def _settle(self, state: State) -> State:
         """Move on to the next phase that has something to decide."""

@@ -15,10 +15,10 @@ from scheduling.tables import Ints
 
 Doubles = NDArray[np.float64]
 
-FEW_PIECES = PIECES[[0, 2, 4]]
-"""Whole layers, row pieces, channel pieces."""
+FEW_PIECES = PIECES[[0, 2]]
+"""Whole layers, and row pieces."""
 
-ENDS_AHEAD = 6
+ENDS_AHEAD = 4
 """How many of the next local minima of crossing bytes a sub-graph may end at here."""
 
 MOST_LAYERS = 64

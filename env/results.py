@@ -20,7 +20,7 @@ def describe(builder: Builder, state: State, evaluation: Evaluation, first_cost:
         "kernels": evaluation.kernels,
         **evaluation.counts._asdict(),
         "off_core_bytes": evaluation.off_core_bytes,
-        "ideal_cycles": float(builder.tables.ideals.busy[-1]),
+        "bound_cycles": builder.bound_cycles,
         "default_cost": first_cost,
         "relative_to_default": cost / first_cost,
         "layerwise_cost": builder.layerwise_cost,
