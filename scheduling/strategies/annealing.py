@@ -7,18 +7,22 @@ of the cost, so temperatures mean the same for every network and objective.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST
+from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 from scheduling.choice import Choice
 from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import Options, simulated_cost
 
-HOT, COLD = 0.04, 0.002
+HOT, COLD = 0.04, 0.0005
 """First and last temperature, in differences of log cost."""
+
+PREFETCH = (0, 1, 2)
+"""How many kernels ahead weights may be loaded."""
 
 State = tuple[tuple[Choice, ...], Rules]
 
@@ -52,12 +56,7 @@ def _neighbour(problem: Problem, options: Options, random: np.random.Generator, 
         at = int(random.integers(len(choices)))
         parts: list[tuple[int, int]]
         if kind == 4:
-            if random.random() < 0.5:
-                flipped = BREADTH_FIRST if rules.order == DEPTH_FIRST else DEPTH_FIRST
-                return choices, Rules(flipped, rules.scopes, rules.weights, rules.prefetch)
-            other = [0, 1, 2]
-            other.remove(rules.prefetch)
-            return choices, Rules(rules.order, rules.scopes, rules.weights, int(random.choice(other)))
+            return choices, _other_rules(random, rules)
         one = choices[at]
         if kind == 3:
             new = _pick(options, random, one.first, one.stop)
@@ -86,6 +85,18 @@ def _neighbour(problem: Problem, options: Options, random: np.random.Generator, 
         if len(found) == len(picked):
             return (*choices[:at], *found, *choices[rest:]), rules
     return state
+
+
+def _other_rules(random: np.random.Generator, rules: Rules) -> Rules:
+    """Rules that differ in the order, in whether weights stay, or in how far ahead they are loaded."""
+    kind = random.integers(3)
+    if kind == 0:
+        return replace(rules, order=BREADTH_FIRST if rules.order == DEPTH_FIRST else DEPTH_FIRST)
+    if kind == 1:
+        kept = rules.weights == WEIGHTS_RESIDENT
+        return replace(rules, weights=WEIGHTS_RELOADED if kept else WEIGHTS_RESIDENT)
+    other = [ahead for ahead in PREFETCH if ahead != rules.prefetch]
+    return replace(rules, prefetch=int(random.choice(other)))
 
 
 def _cut(problem: Problem, random: np.random.Generator, first: int, stop: int) -> int:

@@ -2,9 +2,10 @@
 
 A segment costs its isolated time for the places of its borders (`scheduling.strategies.segments`), and a share of the
 DRAM time by which its traffic exceeds that; whether a border stays in the last-level buffer (LLB) follows from the
-splits along the way (`scheduling.strategies.shortest`). What the estimate cannot know is varied: that share, and how
-much of the LLB borders may fill; each variant's cuts are simulated in both orders, with weights prefetched one and
-two kernels ahead, and the best is kept. The default completion is among what is compared.
+splits along the way (`scheduling.strategies.shortest`). Where the default rule then places a border elsewhere, that
+is noted, and the chain found again. What the estimate cannot know is varied: that share, and how much of the LLB
+borders may fill. Every chain is simulated with several rules for order, prefetch and weights, and the best is kept; the
+default completion is among what is compared. No more schedules than the budget are simulated.
 
 Cuts are tried at every layer of a small network, else where the fewest bytes cross (local minima).
 """
@@ -16,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST
+from scheduling.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
 from scheduling.candidates import PIECES, survey
 from scheduling.choice import Choice
 from scheduling.defaults import Defaults
@@ -26,6 +27,7 @@ from scheduling.problem import Problem
 from scheduling.strategies.options import CHOICE_FIELDS, CYCLES, simulated_cost
 from scheduling.strategies.segments import Floats, Segments, segments
 from scheduling.strategies.shortest import shortest
+from scheduling.tables import Ints
 
 PIECES_FIELD = Choice._fields.index("pieces")
 
@@ -38,37 +40,48 @@ MOST_AHEAD = 24
 TIMED_EACH = 2
 """Choices timed for each run of layers and split: those with the best estimates, and the one in whole layers."""
 
-EXCESS = (0.0, 0.5, 1.0)
+EXCESS = (0.0, 1.0)
 """Shares of a segment's DRAM time beyond its isolated time that are charged to it."""
 
-ROOM = (0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
+ROOM = (0.7, 0.85, 1.0, 1.25)
 """Shares of the LLB that borders may fill."""
+
+LOOKS = 6
+"""Chains found for one variant, each with what was seen of the ones before."""
 
 RULES = (
     Rules(),
     Rules(prefetch=2),
     Rules(order=BREADTH_FIRST),
-    Rules(order=BREADTH_FIRST, prefetch=2),
+    Rules(prefetch=0),
+    Rules(weights=WEIGHTS_RELOADED, prefetch=0),
 )
+"""Each chain is simulated with all of these."""
 
 
 def dp(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     """Best cuts for several estimates; the one that simulates best."""
     cuts = cut_points(problem)
     table = [_candidates(problem, cuts, at) for at in range(len(cuts) - 1)]
+    chains = Chains(problem, cuts, table)
     best, best_rules = Defaults(problem.space).complete(()), Rules()
     least = simulated_cost(problem, best, best_rules)
-    seen = set()
-    for costs in _segment_costs(problem, table, best):
+    simulated = set()
+    tried = 1
+    for cost in _segment_costs(problem, table, best):
         for room in ROOM:
-            choices = best_path(problem, cuts, table, costs, room)
-            if not choices or choices in seen:
-                continue
-            seen.add(choices)
-            for rules in RULES:
-                cost = simulated_cost(problem, choices, rules)
-                if cost < least:
-                    best, best_rules, least = choices, rules, cost
+            seen = chains.nothing_seen()
+            for _ in range(LOOKS):
+                choices = chains.cheapest(cost, room, seen)
+                if not choices or choices in simulated:
+                    break
+                simulated.add(choices)
+                chains.look(choices, seen)
+                for rules in RULES[: max(0, problem.budget - tried)]:
+                    tried += 1
+                    found = simulated_cost(problem, choices, rules)
+                    if found < least:
+                        best, best_rules, least = choices, rules, found
     return best, best_rules
 
 
@@ -110,42 +123,61 @@ def _candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
     return segments(evaluator.table, evaluator.machine, evaluator.machine_table, choices)
 
 
-def _segment_costs(
-    problem: Problem, table: list[Segments], default: tuple[Choice, ...]
-) -> Iterator[list[Floats]]:
-    """Per variant of the estimate, the (A, 2, 2) costs of every cut's segments."""
+def _segment_costs(problem: Problem, table: list[Segments], default: tuple[Choice, ...]) -> Iterator[Floats]:
+    """Per variant of the estimate, the (A, 2, 2) costs of all segments."""
+    cycles = np.concatenate([found.cycles for found in table])
     if problem.objective is Objective.OFF_CORE:
         for weight in (0.0, 1e-3):
-            yield [s.off_core + weight * s.cycles for s in table]
+            yield np.concatenate([found.off_core for found in table]) + weight * cycles
         return
+    energy = np.concatenate([found.energy for found in table])
+    beyond = np.maximum(0, np.concatenate([found.dram_cycles for found in table]) - cycles)
     scale = problem.evaluator.evaluate(default, Rules())
     shares = {Objective.LATENCY: (0.0,), Objective.ENERGY: (1.0,), Objective.EDP: (0.3, 0.5, 0.7)}
     for share in shares[problem.objective]:
         for excess in EXCESS if share < 1 else (0.0,):
-            yield [
-                (1 - share) * (s.cycles + excess * np.maximum(0, s.dram_cycles - s.cycles)) / scale.cycles
-                + share * s.energy / scale.energy_pj
-                for s in table
-            ]
+            yield (1 - share) * (cycles + excess * beyond) / scale.cycles + share * energy / scale.energy_pj
 
 
-def best_path(
-    problem: Problem, cuts: list[int], table: list[Segments], costs: list[Floats], room: float
-) -> tuple[Choice, ...]:
-    """The cheapest chain of segments from the first cut to the last, as choices; empty where there is none."""
-    start = np.zeros(len(cuts), np.int64)
-    np.cumsum([len(found.choices) for found in table], out=start[1:])
-    choices = np.concatenate([found.choices for found in table])
-    splits = problem.space.splits
-    path = shortest(
-        problem.space.border_bytes[cuts],
-        start,
-        np.searchsorted(cuts, choices[:, 1]),
-        choices[:, 2],
-        np.searchsorted(splits, choices[:, 2]),
-        len(splits),
-        np.concatenate(costs),
-        np.concatenate([found.kept for found in table]),
-        room * problem.evaluator.machine.memories.llb.bytes,
-    )
-    return tuple(Choice(*choices[a].tolist()) for a in path.tolist())
+class Chains:
+    """Segments between the cuts of a network, and the cheapest chains of them."""
+
+    def __init__(self, problem: Problem, cuts: list[int], table: list[Segments]) -> None:
+        self._problem = problem
+        self._cuts = cuts
+        self._start = np.zeros(len(cuts), np.int64)
+        np.cumsum([len(found.choices) for found in table], out=self._start[1:])
+        self._choices = np.concatenate([found.choices for found in table])
+        self._kept = np.concatenate([found.kept for found in table])
+        self._splits = problem.space.splits
+
+    def cheapest(self, cost: Floats, room: float, seen: Ints) -> tuple[Choice, ...]:
+        """The cheapest chain from the first layer to the last; empty where there is none."""
+        choices, splits = self._choices, self._splits
+        path = shortest(
+            self._problem.space.border_bytes[self._cuts],
+            self._start,
+            np.searchsorted(self._cuts, choices[:, 1]),
+            choices[:, 2],
+            np.searchsorted(splits, choices[:, 2]),
+            len(splits),
+            cost,
+            self._kept,
+            room * self._problem.evaluator.machine.memories.llb.bytes,
+            seen,
+        )
+        return tuple(Choice(*choices[a].tolist()) for a in path.tolist())
+
+    def nothing_seen(self) -> Ints:
+        """For `cheapest`: where borders go is not known yet."""
+        return np.full((len(self._cuts), len(self._splits), len(self._splits)), -1, np.int64)
+
+    def look(self, choices: tuple[Choice, ...], seen: Ints) -> None:
+        """Write into `seen` where the borders of a schedule go by the default rule."""
+        evaluator = self._problem.evaluator
+        in_llb = evaluator.arrange(choices, Rules()).in_llb
+        made, used = evaluator.table.producer, evaluator.table.last_use
+        for one, two in pairwise(choices):
+            crossing = (made < two.first) & (used >= two.first) & (made >= 0)
+            before, after = np.searchsorted(self._splits, (one.split_batch, two.split_batch))
+            seen[self._cuts.index(two.first), before, after] = 0 if in_llb[crossing].all() else 1

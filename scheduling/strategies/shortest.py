@@ -33,11 +33,14 @@ def shortest(
     cost: Floats,
     kept: Floats,
     capacity: float,
+    seen: Ints,
 ) -> Ints:
     """Indices of the segments of the cheapest chain from the first cut to the last, front to back.
 
     `crossing` (cuts,): bytes that cross each cut. Segments start[c] .. start[c + 1] begin at cut c; `stop` (A,) is the
-    cut at which each ends, `cost` (A, 2, 2) its cost by where (entries, exits) are: 0 LLB, 1 DRAM.
+    cut at which each ends, `cost` (A, 2, 2) its cost by where (entries, exits) are: 0 LLB, 1 DRAM. `seen` (cuts,
+    splits, splits) overrides the rule where it is known (by index of the splits before and after) where the border
+    goes: 0 LLB, 1 DRAM, else -1.
     """
     cuts = crossing.shape[0]
     labels = np.zeros((cuts, splits, LABELS, 5))
@@ -57,11 +60,11 @@ def shortest(
                     waiting = border * (1.0 - own / other) if own < other else 0.0
                     weights = label[WEIGHTS] + kept[a]
                     free = capacity - weights
-                    fits = (
-                        label[COST_LLB] < np.inf
-                        and label[INPUT] + border <= free
-                        and label[PEAK] + waiting <= free
+                    known = seen[at, before, split_index[a]]
+                    fits = known == 0 or (
+                        known < 0 and label[INPUT] + border <= free and label[PEAK] + waiting <= free
                     )
+                    fits = fits and label[COST_LLB] < np.inf
                     entered = 0 if fits else 1
                     base = label[COST_LLB] if fits else label[COST_DRAM]
                     new[COST_LLB] = base + cost[a, entered, 0]

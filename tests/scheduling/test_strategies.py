@@ -92,7 +92,9 @@ def test_annealing_changes_with_its_seed_and_gains_from_its_budget(
 ) -> None:
     problem, _ = squeezenet
     network, machine = problem.evaluator.network, problem.evaluator.machine
-    found = {solve("annealing", problem_of(network, machine, seed=seed)).choices for seed in range(4)}
+    found = {
+        solve("annealing", problem_of(network, machine, seed=seed, budget=6)).choices for seed in range(6)
+    }
     assert len(found) > 1
     one = solve("annealing", problem_of(network, machine, budget=1))
     assert one.choices == Defaults(problem.space).complete(())

@@ -37,6 +37,7 @@ class Case:
             self.cost,
             self.kept,
             self.capacity,
+            np.full((CUTS, len(SPLITS), len(SPLITS)), -1, np.int64),
         ).tolist()
 
     def cost_of(self, chain: list[int]) -> float:
