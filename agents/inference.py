@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from agents.errors import PolicyError
 from agents.policy_file import parse_policy, read_policy
 from agents.scorer import Scorer
-from env.building import DEFAULT_PHASES, Builder, Options, State
+from env.building import DEFAULT_PHASES, SUBGRAPHS, Builder, Options, State
 from env.observation import Context
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
@@ -27,7 +28,10 @@ BEAM_OFFERS = 4
 """Most likely candidates of each state that a beam looks at, besides what the policy would never take."""
 
 LEAST_LIKELY = 0.01
-"""Candidates less likely than this are not looked at by a beam, but for the most likely one."""
+"""Candidates less likely than this are not looked at by a beam, except the most likely one."""
+
+THREADS = 2
+"""That make candidate tables."""
 
 Logits = NDArray[np.float32]
 
@@ -89,12 +93,13 @@ class _Search:
         self.seed = problem.seed
 
     def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
+        found = self._beam(beam) if beam > 1 else None
         best = self._walk(None)
+        if found is not None:
+            best = self._better(best, found)
         rng = np.random.default_rng(self.seed)
         for _ in range(samples):
             best = self._better(best, self._walk(rng))
-        if beam > 1:
-            best = self._better(best, self._beam(beam))
         return self.builder.schedule(best)
 
     def _better(self, a: State, b: State) -> State:
@@ -104,6 +109,13 @@ class _Search:
         options = self.builder.options(state)
         context = self.context.vector(state, options, self.builder.evaluate(state))
         return options, self.policy.log_probabilities(options, context)
+
+    def _prepare(self, states: list[State]) -> None:
+        """Make the candidate tables of these states side by side: compiled code leaves the interpreter lock alone."""
+        frontiers = sorted({state.frontier for state in states if state.phase == SUBGRAPHS})
+        if len(frontiers) > 1:
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(self.builder.tables.at, frontiers))
 
     def _walk(self, rng: np.random.Generator | None) -> State:
         """One schedule: the most likely candidate each time, or a random one by likelihood."""
@@ -123,6 +135,7 @@ class _Search:
         done: list[State] = []
         states: list[tuple[State, float]] = [(self.builder.start(), 0.0)]
         while states:
+            self._prepare([state for state, _ in states])
             found: dict[State, tuple[float, float]] = {}
             for state, sum_likely in states:
                 options, likely = self._likely(state)
