@@ -13,15 +13,20 @@ P_addr + image * P_image_stride + slot * P_row_stride + column * P_col_stride; c
 A *window* named P in shared memory is P_symbol (index into the kernel's symbols), P_offset, P_image_stride,
 P_row_stride, P_col_stride; rows do not wrap.
 
-| op | engine | fields | meaning |
-|---|---|---|---|
-| LAUNCH | matrix and vector of all cores | | start of a kernel |
-| LOAD | dma | view dst; window src; images rows columns channels | shared memory -> l1 |
-| LOADW | dma | dst_addr; src_symbol src_offset src_row_stride; rows row_bytes | shared memory -> `weights`, dense |
-| STORE | dma | view src; window dst; images rows columns channels | l1 -> shared memory |
-| BROADCAST | dma | view src; targets (bit mask of cores); images rows columns channels | own l1 -> same place in the targets' l1 |
-| CONV | matrix | view in; weight_addr; acc_addr; images rows columns out_channels; in_rows in_columns in_channels; kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate | convolution into the dense float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels, kernel_h, kernel_w); positions outside the in_rows x in_columns that are given read zero |
-| VECTOR | vector | kind; view out; images rows columns channels; by kind, see VectorKind; steps s0_, s1_, ... | element-wise, window, norm |
+Operations, each with its engine, its fields and its meaning:
+
+- LAUNCH (matrix and vector of all cores): start of a kernel.
+- LOAD (dma): view dst; window src; images rows columns channels. Shared memory -> l1.
+- LOADW (dma): dst_addr; src_symbol src_offset src_row_stride; rows row_bytes. Shared memory -> `weights`, dense.
+- STORE (dma): view src; window dst; images rows columns channels. l1 -> shared memory.
+- BROADCAST (dma): view src; targets (bit mask of cores); images rows columns channels. Own l1 -> the same place in
+  the targets' l1.
+- CONV (matrix): view in; weight_addr; acc_addr; images rows columns out_channels; in_rows in_columns in_channels;
+  kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate. Convolution into the dense
+  float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels,
+  kernel_h, kernel_w); positions outside the in_rows x in_columns that are given read zero.
+- VECTOR (vector): kind; view out; images rows columns channels; by kind, see VectorKind; step_count and steps.
+  Element-wise, window, norm.
 
 A VECTOR's steps: `step_count`, and per step i: s{i}_op (StepCode), s{i}_kind (OperandKind), and by kind
 s{i}_addr (dense per-channel vector in `weights`, element type of the machine), a view s{i} in l1, or the bits of
