@@ -40,6 +40,9 @@ MOST_AHEAD = 24
 TIMED_EACH = 2
 """Choices timed for each run of layers and split: those with the best estimates, and the one in whole layers."""
 
+HOPELESS = 2
+"""Choices whose estimate is so many times the best one's for the same run of layers are not timed."""
+
 EXCESS = (0.0, 1.0)
 """Shares of a segment's DRAM time beyond its isolated time that are charged to it."""
 
@@ -112,10 +115,14 @@ def _candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
         every = space.all(cuts[at])
         rows = np.concatenate((rows, every[every[:, 1] == stops[0]]))
     kept: list[int] = []
+    least: dict[int, int] = {}
     order = np.argsort(rows[:, CHOICE_FIELDS + CYCLES], kind="stable")
     taken: dict[tuple[int, int], int] = {}
     for row in order.tolist():
         key = (int(rows[row, 1]), int(rows[row, 2]))
+        cycles = int(rows[row, CHOICE_FIELDS + CYCLES])
+        if cycles > HOPELESS * least.setdefault(key[0], cycles):
+            continue
         taken[key] = taken.get(key, 0) + 1
         if taken[key] <= TIMED_EACH or rows[row, PIECES_FIELD] == 1:
             kept.append(row)

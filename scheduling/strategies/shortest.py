@@ -108,16 +108,26 @@ def shortest(
 @compiled
 def _insert(labels: Floats, count: int, new: Floats) -> int:
     """Put a label in place of one that it dominates, of the dearest, or behind the last; -1 if it is not kept."""
+    for k in range(count):
+        if (
+            new[COST_DRAM] >= labels[k, COST_DRAM]
+            and new[COST_LLB] >= labels[k, COST_LLB]
+            and new[PEAK] >= labels[k, PEAK]
+            and new[INPUT] >= labels[k, INPUT]
+            and new[WEIGHTS] >= labels[k, WEIGHTS]
+        ):
+            return -1
     dearest, replaced = -1, -1
     for k in range(count):
-        less, more = False, False
-        for column in range(5):
-            less = less or new[column] < labels[k, column]
-            more = more or new[column] > labels[k, column]
-        if not less:
-            return -1
-        if not more and replaced < 0:
+        if (
+            new[COST_DRAM] <= labels[k, COST_DRAM]
+            and new[COST_LLB] <= labels[k, COST_LLB]
+            and new[PEAK] <= labels[k, PEAK]
+            and new[INPUT] <= labels[k, INPUT]
+            and new[WEIGHTS] <= labels[k, WEIGHTS]
+        ):
             replaced = k
+            break
         if dearest < 0 or labels[k, COST_DRAM] > labels[dearest, COST_DRAM]:
             dearest = k
     if replaced < 0:
@@ -127,5 +137,6 @@ def _insert(labels: Floats, count: int, new: Floats) -> int:
             replaced = dearest
         else:
             return -1
-    labels[replaced] = new
+    for column in range(5):
+        labels[replaced, column] = new[column]
     return replaced
