@@ -102,16 +102,15 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
 
 @compiled
 def _rows_read(
-    net: NetworkTable, geo: Geometry, first: int, reader: int, edge: int, way: int, piece: int
+    start: Ints, ends: Ints, reader: int, way: int, piece: int, stride: int, offset: int, whole: int
 ) -> int:
-    """First row that `reader` (a layer's output, or the tensor itself for gather and store) reads in
-    `piece` or, where that is empty, in the next one that is not; a large number when there is none."""
-    for p in range(piece, geo.ends.shape[2]):
-        low = geo.start[way, reader] if p == 0 else geo.ends[way, reader, p - 1]
-        if geo.ends[way, reader, p] > low:
-            if edge < 0:
-                return int(low)
-            return needed_start(low, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
+    """First row that `reader` (a layer's output, or with the identity map the tensor itself, for gather and store)
+    reads in `piece` or, where that is empty, in the next one that is not; a large number when there is none.
+    Takes two arrays and no named tuple of them: counting the references of those costs more than the work."""
+    for p in range(piece, ends.shape[2]):
+        low = start[way, reader] if p == 0 else ends[way, reader, p - 1]
+        if ends[way, reader, p] > low:
+            return needed_start(low, stride, offset, whole)
     return 1 << 40
 
 
@@ -130,7 +129,9 @@ def place(
     first = choice.first
     entries = geo.entries
     n = geo.tensor.shape[0]
-    row_ways = geo.start.shape[0]
+    start, ends = geo.start, geo.ends
+    stride, shift, whole = net.edge_stride, net.edge_offset, net.edge_whole
+    row_ways = start.shape[0]
     edge0 = net.edge_start[first]
     edges = geo.edge_local.shape[0]
     gathers = choice.ways_channels > 1
@@ -146,13 +147,15 @@ def place(
             chain[e] = head[geo.edge_local[e]]
             head[geo.edge_local[e]] = e
             for way in range(row_ways):
-                needs[e, way] = _rows_read(net, geo, first, entries + j, edge0 + e, way, 0)
+                needs[e, way] = _rows_read(
+                    start, ends, entries + j, way, 0, stride[edge0 + e], shift[edge0 + e], whole[edge0 + e]
+                )
     for t in range(n):
         for way in range(row_ways):
             if gathers and geo.full[t] and t >= entries:
-                needs[edges + t, way] = _rows_read(net, geo, first, t, -1, way, 0)
+                needs[edges + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 0)
             if geo.leaves[t]:
-                needs[edges + n + t, way] = _rows_read(net, geo, first, t, -1, way, 0)
+                needs[edges + n + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 0)
     for position in range(kinds.shape[0]):
         t, p = tensors[position], pieces[position]
         if kinds[position] <= COMPUTE:
@@ -172,15 +175,17 @@ def place(
                 net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0
             ):
                 for way in range(row_ways):
-                    needs[e, way] = _rows_read(net, geo, first, t, edge0 + e, way, p + 1)
+                    needs[e, way] = _rows_read(
+                        start, ends, t, way, p + 1, stride[edge0 + e], shift[edge0 + e], whole[edge0 + e]
+                    )
                 dies[geo.edge_local[e]] = max(dies[geo.edge_local[e]], position)
         elif kinds[position] == GATHER:
             for way in range(row_ways):
-                needs[edges + t, way] = _rows_read(net, geo, first, t, -1, way, p + 1)
+                needs[edges + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 0)
             dies[t] = max(dies[t], position)
         elif kinds[position] == STORE:
             for way in range(row_ways):
-                needs[edges + n + t, way] = _rows_read(net, geo, first, t, -1, way, p + 1)
+                needs[edges + n + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 0)
             dies[t] = max(dies[t], position)
 
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
