@@ -20,7 +20,7 @@ from agents.instances import training_instances
 from agents.policy import CandidatePolicy
 from agents.scorer import Scorer
 from agents.training import CHECKPOINT, POLICY, make_model, train
-from env.features import CANDIDATE, GLOBAL, MOST_ACTIONS, C
+from env.features import CANDIDATE, GLOBAL, C
 from env.problems import make_problem
 from scheduling.problem import Problem
 
@@ -54,21 +54,24 @@ def small_config(steps: int = 128) -> TrainingConfig:
     )
 
 
+PLACES = 12
+
+
 class Best(gymnasium.Env):
     """One step; the best candidate is the one with the largest `split`, at a random place."""
 
     observation_space = spaces.Dict(
         {
-            "candidates": spaces.Box(-10, 10, (MOST_ACTIONS, len(CANDIDATE)), np.float32),
+            "candidates": spaces.Box(-10, 10, (PLACES, len(CANDIDATE)), np.float32),
             "context": spaces.Box(-10, 10, (len(GLOBAL),), np.float32),
         }
     )
-    action_space = spaces.Discrete(MOST_ACTIONS)
+    action_space = spaces.Discrete(PLACES)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.count = int(self.np_random.integers(2, 12))
-        table = np.zeros((MOST_ACTIONS, len(CANDIDATE)), np.float32)
+        self.count = int(self.np_random.integers(2, PLACES + 1))
+        table = np.zeros((PLACES, len(CANDIDATE)), np.float32)
         table[: self.count] = self.np_random.normal(size=(self.count, len(CANDIDATE)))
         table[: self.count, 0] = 1
         self.best = table[: self.count, C["split"]]
@@ -79,7 +82,7 @@ class Best(gymnasium.Env):
         return self.observation, float(self.best[action] - self.best.max()), True, False, {}
 
     def action_masks(self):
-        return np.arange(MOST_ACTIONS) < self.count
+        return np.arange(PLACES) < self.count
 
 
 def test_learns_a_game_whose_best_is_known():
