@@ -130,7 +130,13 @@ class Emitter:
         """(first image from the core's first, images, first row, rows) of a compute row."""
         first, stop = self._images(core)
         i0, i1 = min(row[C_I0], stop - first), min(row[C_I1], stop - first)
-        low, high = piece_rows(self.lowered.geometry, self._ways(core)[1], row[C_TENSOR], row[C_PIECE])
+        low, high = piece_rows(
+            self.lowered.geometry.start,
+            self.lowered.geometry.ends,
+            self._ways(core)[1],
+            row[C_TENSOR],
+            row[C_PIECE],
+        )
         h0, h1 = low + min(row[C_H0], high - low), low + min(row[C_H1], high - low)
         return i0, max(0, i1 - i0), h0, max(0, h1 - h0)
 
@@ -183,7 +189,7 @@ class Emitter:
         batch_parts, row_parts = self.source_batch[index], self.source_rows[index]
         mine = self._images(core)
         a, b = overlap(*mine, batch, batch_parts, row[C_A])
-        low, high = piece_rows(geo, self._ways(core)[1], local, row[C_PIECE])
+        low, high = piece_rows(geo.start, geo.ends, self._ways(core)[1], local, row[C_PIECE])
         c, d = overlap(low, high, tensor.rows, row_parts, row[C_B])
         first = batch * self.batch_part // self.choice.split_batch
         if b <= a or d <= c:
@@ -208,7 +214,7 @@ class Emitter:
         index = int(geo.tensor[local])
         tensor = self.network.tensors[index]
         way = self._ways(core)[1]
-        low, high = piece_rows(geo, way, local, row[C_PIECE])
+        low, high = piece_rows(geo.start, geo.ends, way, local, row[C_PIECE])
         low, high = max(low, int(geo.own_start[way, local])), min(high, int(geo.own_stop[way, local]))
         mine = self._images(core)
         first = self.network.batch * self.batch_part // self.choice.split_batch
@@ -234,7 +240,9 @@ class Emitter:
     def _broadcast(self, row: list[int], core: int) -> Fields:
         local = row[C_TENSOR]
         tensor = self.network.tensors[self.lowered.geometry.tensor[local]]
-        low, high = piece_rows(self.lowered.geometry, self._ways(core)[1], local, row[C_PIECE])
+        low, high = piece_rows(
+            self.lowered.geometry.start, self.lowered.geometry.ends, self._ways(core)[1], local, row[C_PIECE]
+        )
         mine = self._images(core)
         channel, stop = self._share(local, core)
         ways = self.choice.ways_channels

@@ -118,6 +118,8 @@ def lower(
     if status != LEGAL:
         return Lowered(status, where, short, nothing, counts, plan, geo, tiles)
     first = choice.first
+    start, ends = geo.start, geo.ends
+    stride, shift, extent, whole = net.edge_stride, net.edge_offset, net.edge_extent, net.edge_whole
     entries = geo.entries
     n = geo.tensor.shape[0]
     count = choice.stop - first
@@ -140,7 +142,7 @@ def lower(
                 chunks = -(-share // tiles[j, 0]) + net.groups[first + j]
                 parts = -(-net.reduction[first + j] // tiles[j, 1])
                 spots = -(-images_most // tiles[j, 2]) * -(
-                    -most_rows(geo, entries + j, plan.piece[position]) // tiles[j, 3]
+                    -most_rows(start, ends, entries + j, plan.piece[position]) // tiles[j, 3]
                 )
                 bound += chunks * spots * (2 * parts + 2)
             else:
@@ -215,9 +217,9 @@ def lower(
             entry = log_head[t]
             while entry >= 0:
                 for way in range(row_ways):
-                    a, b = piece_rows(geo, way, t, p)
+                    a, b = piece_rows(start, ends, way, t, p)
                     e, reader, piece = logs[entry, 2], logs[entry, 1], logs[entry, 3]
-                    ra, rb = piece_rows(geo, way, reader, piece)
+                    ra, rb = piece_rows(start, ends, way, reader, piece)
                     if ra >= rb or a >= b:
                         continue
                     if e >= 0:
@@ -256,7 +258,7 @@ def lower(
                         part_of(b - 1, net.batch, part_images) - part_of(a, net.batch, part_images) + 1,
                     )
             for way in range(row_ways):
-                a, b = piece_rows(geo, way, t, p)
+                a, b = piece_rows(start, ends, way, t, p)
                 if b > a:
                     h = net.tensor_rows[tensor]
                     most_r = max(most_r, part_of(b - 1, h, part_rows) - part_of(a, h, part_rows) + 1)
@@ -270,12 +272,12 @@ def lower(
                 for ri in range(most_r):
                     sum_r, max_r, copies_r = 0, 0, 0
                     for way in range(row_ways):
-                        a, b = piece_rows(geo, way, t, p)
+                        a, b = piece_rows(start, ends, way, t, p)
                         a, b = overlap(a, b, net.tensor_rows[tensor], part_rows, ri)
                         copies_r += b - a
                         max_r = max(max_r, b - a)
                         for other in range(way):  # the same rows on several cores are one broadcast
-                            c, d = piece_rows(geo, other, t, p)
+                            c, d = piece_rows(start, ends, other, t, p)
                             c, d = overlap(c, d, net.tensor_rows[tensor], part_rows, ri)
                             if c == a and d == b:
                                 b = a
@@ -305,7 +307,7 @@ def lower(
             j = t - entries
             layer = first + j
             matrix = net.is_matrix[layer] == 1
-            rows_most = most_rows(geo, t, p)
+            rows_most = most_rows(start, ends, t, p)
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
                 source = geo.edge_local[e - edge0]
                 anchor_reads = e - net.edge_start[layer] < net.anchor_inputs[layer]
@@ -325,6 +327,8 @@ def lower(
             weight_count = N_LLB_READ if staged[layer] else N_DRAM_READ
             weight_slot = SLOT_ENTRIES + entries + j if staged[layer] else -1
             barrier = last_vector
+            first_edge = net.edge_start[layer]
+            input_height = net.tensor_rows[geo.tensor[geo.edge_local[first_edge - edge0]]]
             groups = max(1, net.groups[layer] // channel_ways) if matrix else 1
             group_share = share_most // groups
             tile_k = tiles[j, 0] if matrix else share_most
@@ -357,7 +361,7 @@ def lower(
                             h1 = min(rows_most, h0 + tile_h)
                             sum_h, max_h = 0, 0
                             for way in range(row_ways):
-                                a, b = piece_rows(geo, way, t, p)
+                                a, b = piece_rows(start, ends, way, t, p)
                                 width = max(0, min(b - a, h1) - min(b - a, h0))
                                 sum_h += width
                                 max_h = max(max_h, width)
@@ -417,13 +421,16 @@ def lower(
                                     counts[N_WEIGHTS_READ] += (
                                         sum_k * (r1 - r0) * net.taps[layer] * eb
                                         * active(images, batch_ways, i0, i1)
-                                        * active_rows(geo, t, p, h0, h1)
+                                        * active_rows(start, ends, t, p, h0, h1)
                                     )  # fmt: skip
                                     counts[N_ACC_WRITE] += elements * ACCUMULATOR_BYTES
                                     if rc > 0:
                                         counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
                                     counts[N_L1_READ] += (
-                                        sum_i * input_rows(net, geo, net.edge_start[layer], edge0, t, p, h0, h1)
+                                        sum_i * input_rows(
+                                            start, ends, t, p, h0, h1, stride[first_edge], shift[first_edge],
+                                            extent[first_edge], whole[first_edge], input_height,
+                                        )
                                         * net.tensor_columns[geo.tensor[geo.edge_local[net.edge_start[layer] - edge0]]]
                                         * (r1 - r0) * eb * active(channels, channel_ways, k0, k1)
                                     )  # fmt: skip
@@ -494,7 +501,7 @@ def lower(
                                 counts[N_L1_READ] += elements * eb * net.tensor_steps[layer]
                                 counts[N_WEIGHTS_READ] += (
                                     net.parameter_reads[layer] * sum_k * eb
-                                    * active(images, batch_ways, i0, i1) * active_rows(geo, t, p, h0, h1)
+                                    * active(images, batch_ways, i0, i1) * active_rows(start, ends, t, p, h0, h1)
                                 )  # fmt: skip
                                 if matrix:
                                     counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
@@ -507,7 +514,10 @@ def lower(
                                             channels, channel_ways, k0, k1
                                         )
                                     counts[N_L1_READ] += (
-                                        sum_i * input_rows(net, geo, e, edge0, t, p, h0, h1)
+                                        sum_i * input_rows(
+                                            start, ends, t, p, h0, h1, stride[e], shift[e], extent[e], whole[e],
+                                            net.tensor_rows[geo.tensor[source]],
+                                        )
                                         * net.tensor_columns[geo.tensor[source]] * wide * eb
                                     )  # fmt: skip
                                 last_vector = i
@@ -525,7 +535,7 @@ def lower(
         elif kind == GATHER:
             sum_r, max_r = 0, 0
             for way in range(row_ways):
-                a, b = piece_rows(geo, way, t, p)
+                a, b = piece_rows(start, ends, way, t, p)
                 sum_r += b - a
                 max_r = max(max_r, b - a)
             per_channel = images_most * max_r * columns * eb
@@ -551,7 +561,7 @@ def lower(
         else:
             sum_r, max_r = 0, 0
             for way in range(row_ways):
-                a, b = piece_rows(geo, way, t, p)
+                a, b = piece_rows(start, ends, way, t, p)
                 a, b = max(a, geo.own_start[way, t]), min(b, geo.own_stop[way, t])
                 sum_r += max(0, b - a)
                 max_r = max(max_r, b - a)

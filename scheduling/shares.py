@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled
-from scheduling.geometry import Geometry, needed_start, needed_stop
-from scheduling.tables import NetworkTable
+from scheduling.geometry import needed_start, needed_stop
+from scheduling.tables import Ints
 
 
 @compiled
@@ -27,17 +27,20 @@ def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int
 
 
 @compiled
-def piece_rows(geo: Geometry, way: int, tensor: int, piece: int) -> tuple[int, int]:
-    """New rows of a tensor in a piece, on the cores of row way `way`."""
-    low = geo.start[way, tensor] if piece == 0 else geo.ends[way, tensor, piece - 1]
-    return low, geo.ends[way, tensor, piece]
+def piece_rows(start: Ints, ends: Ints, way: int, tensor: int, piece: int) -> tuple[int, int]:
+    """New rows of a tensor in a piece, on the cores of row way `way`; `start` and `ends` are a Geometry's.
+
+    Takes the two arrays and no named tuple of them: counting the references of those costs more than the work.
+    """
+    low = start[way, tensor] if piece == 0 else ends[way, tensor, piece - 1]
+    return low, ends[way, tensor, piece]
 
 
 @compiled
-def most_rows(geo: Geometry, tensor: int, piece: int) -> int:
+def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
     most = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
+    for way in range(start.shape[0]):
+        a, b = piece_rows(start, ends, way, tensor, piece)
         most = max(most, b - a)
     return most
 
@@ -54,10 +57,10 @@ def active(size: int, ways: int, low: int, high: int) -> int:
 
 
 @compiled
-def active_rows(geo: Geometry, tensor: int, piece: int, low: int, high: int) -> int:
+def active_rows(start: Ints, ends: Ints, tensor: int, piece: int, low: int, high: int) -> int:
     active = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
+    for way in range(start.shape[0]):
+        a, b = piece_rows(start, ends, way, tensor, piece)
         if min(b - a, high) > min(b - a, low):
             active += 1
     return active
@@ -65,21 +68,25 @@ def active_rows(geo: Geometry, tensor: int, piece: int, low: int, high: int) -> 
 
 @compiled
 def input_rows(
-    net: NetworkTable, geo: Geometry, edge: int, edge0: int, tensor: int, piece: int, low: int, high: int
+    start: Ints,
+    ends: Ints,
+    tensor: int,
+    piece: int,
+    low: int,
+    high: int,
+    stride: int,
+    offset: int,
+    extent: int,
+    whole: int,
+    size: int,
 ) -> int:
-    """Input rows that tile rows [low, high) of a piece read, summed over row ways."""
-    size = net.tensor_rows[geo.tensor[geo.edge_local[edge - edge0]]]
+    """Rows of an input of `size` rows that tile rows [low, high) of a piece read by a region map, over row ways."""
     total = 0
-    for way in range(geo.start.shape[0]):
-        a, b = piece_rows(geo, way, tensor, piece)
+    for way in range(start.shape[0]):
+        a, b = piece_rows(start, ends, way, tensor, piece)
         first, stop = a + min(b - a, low), a + min(b - a, high)
         if stop > first:
-            total += needed_stop(
-                stop,
-                net.edge_stride[edge],
-                net.edge_offset[edge],
-                net.edge_extent[edge],
-                net.edge_whole[edge],
-                size,
-            ) - needed_start(first, net.edge_stride[edge], net.edge_offset[edge], net.edge_whole[edge])
+            total += needed_stop(stop, stride, offset, extent, whole, size) - needed_start(
+                first, stride, offset, whole
+            )
     return total
