@@ -172,12 +172,13 @@ def _fork_join(draft: _Draft, x: int, rng: np.random.Generator) -> int:
 
 def _dense(draft: _Draft, x: int, rng: np.random.Generator) -> int:
     growth = int(rng.choice([16, 24, 32]))
-    for stage in _stages(rng, 2, 3):
+    longest = int(rng.choice([6, 6, 14, 20]))
+    for stage in _stages(rng, 2, 4):
         if stage:
             x = draft.conv(draft.activate(x), draft.tensors[x].channels // 2 // 8 * 8)
             if draft.tensors[x].rows >= 4:
                 x = draft.pool(x, 2, 2, "average")
-        for _ in range(int(rng.integers(2, 7))):
+        for _ in range(int(rng.integers(longest // 3, longest + 1))):
             y = draft.conv(draft.activate(x), 4 * growth)
             x = draft.concat([x, draft.conv(y, growth, 3)])
     return x

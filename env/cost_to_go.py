@@ -21,7 +21,7 @@ FEW_PIECES = PIECES[[0, 2]]
 ENDS_AHEAD = 4
 """How many of the next local minima of crossing bytes a sub-graph may end at here."""
 
-MOST_LAYERS = 64
+MOST_LAYERS = 128
 
 LLB_SHARE = 0.75
 """Of the LLB, what tensors may take; the rest is for weights."""

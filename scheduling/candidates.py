@@ -28,7 +28,7 @@ NEAR_STOPS = 6
 
 MOST_CANDIDATES = 96
 MOST_STOPS = 32
-MOST_LAYERS = 64
+MOST_LAYERS = 128
 """Longest sub-graph that is offered."""
 
 SPLITS_EACH = 2
