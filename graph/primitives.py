@@ -54,9 +54,34 @@ class Contraction:
 
 
 @dataclass(frozen=True, slots=True)
+class MatMul:
+    """Product of two activations, for each image and each of `groups` groups of channels (heads).
+
+    The first input is (rows, columns, groups x reduction channels). The second has one column; with
+    `transposed` it is (K rows, groups x reduction channels), else (reduction rows, groups x K channels). The
+    output has the rows and columns of the first and `out_channels` = groups x K channels.
+    """
+
+    out_channels: int
+    reduction: int
+    groups: int = 1
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Rows of a constant table (entries, C) that stays in DRAM, by indices: output pixel (h, w) is the table's
+    row that the index of input pixel (h, w) names. The input is an index tensor (`Tensor.indices`).
+    """
+
+    entries: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """Reduction of a kernel_h x kernel_w window per channel: `max` or `average` (global pooling is a window
-    that covers the whole map). With `count_include_pad` the average divides by the full window.
+    """Reduction of a kernel_h x kernel_w window per channel: `max`, `min` or `average` (global pooling is a
+    window that covers the whole map). With `count_include_pad` the average divides by the full window.
     """
 
     mode: str
@@ -85,12 +110,52 @@ class ChannelNorm:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """exp(x - max) / sum over all channels (and rows and columns, which must be 1) of one image."""
+    """exp(x - max) / sum over each `group` of consecutive channels of a pixel; with `log`, its logarithm."""
+
+    group: int
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Normalize:
+    """(x - mean) / sqrt(variance + epsilon) over each `group` of consecutive channels of a pixel; without
+    `center`, x / sqrt(mean of x^2 + epsilon) (RMS normalisation). Scale and bias are steps.
+    """
+
+    group: int
+    epsilon: float
+    center: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReduce:
+    """One channel for each `group` of consecutive channels of a pixel: their `sum`, `average`, `max` or
+    `min`.
+    """
+
+    group: int
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """Copies of all inputs, one after another along the channels."""
+    """Copies of all inputs, one after another along `axis`: `channels` or `rows`."""
+
+    axis: str = "channels"
+
+
+@dataclass(frozen=True, slots=True)
+class Rearrange:
+    """A strided copy within each image: slices, permutations, repetitions.
+
+    The output's elements in storage order (H, W, C) are counted by digits of `sizes`, the slowest first;
+    each is the input element, in storage order too, at offset + sum of digit x stride. The product of sizes
+    is H x W x C of the output. Strides may be zero (repeat) or negative (reverse).
+    """
+
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +163,102 @@ class Move:
     """The first input as it is: the anchor of a layer that is only element-wise."""
 
 
-Anchor = Contraction | Window | ChannelNorm | Softmax | Concat | Move
+Anchor = (
+    Contraction
+    | MatMul
+    | Embedding
+    | Window
+    | ChannelNorm
+    | Softmax
+    | Normalize
+    | ChannelReduce
+    | Concat
+    | Rearrange
+    | Move
+)
 
 
 class StepOp(StrEnum):
-    """One element-wise step: y = y + operand, y * operand, max(y, 0), or min(max(y, low), high)."""
+    """One element-wise step on y. With an operand o: ADD y + o, SUB y - o, RSUB o - y, MUL y o, DIV y / o, RDIV
+    o / y, MAX, MIN, POW y^o, RPOW o^y, the comparisons y < o and so on (1 or 0), KEEP_IF (y where o is not
+    0, else 0), KEEP_UNLESS (y where o is 0, else 0), PRELU (y, or o y where y < 0), ELU (y, or o (exp(y) - 1)
+    where y < 0). The others have none: RELU, CLIP to [low, high], ABS, SIGN, FLOOR, CEIL, ROUND (half to
+    even), EXP, LOG, SQRT, ERF, SIN, COS, TANH, SIGMOID, SOFTPLUS log(1 + exp(y)), GELU y (1 + erf(y /
+    sqrt(2))) / 2, GELU_TANH (its tanh form), SILU y sigmoid(y), MISH y tanh(softplus(y)).
+    """
 
     ADD = "add"
+    SUB = "sub"
+    RSUB = "rsub"
     MUL = "mul"
+    DIV = "div"
+    RDIV = "rdiv"
+    MAX = "max"
+    MIN = "min"
+    POW = "pow"
+    RPOW = "rpow"
+    LESS = "less"
+    LESS_OR_EQUAL = "less_or_equal"
+    GREATER = "greater"
+    GREATER_OR_EQUAL = "greater_or_equal"
+    EQUAL = "equal"
+    KEEP_IF = "keep_if"
+    KEEP_UNLESS = "keep_unless"
+    PRELU = "prelu"
+    ELU = "elu"
     RELU = "relu"
     CLIP = "clip"
+    ABS = "abs"
+    SIGN = "sign"
+    FLOOR = "floor"
+    CEIL = "ceil"
+    ROUND = "round"
+    EXP = "exp"
+    LOG = "log"
+    SQRT = "sqrt"
+    ERF = "erf"
+    SIN = "sin"
+    COS = "cos"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+    SOFTPLUS = "softplus"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    SILU = "silu"
+    MISH = "mish"
+
+
+UNARY = frozenset(StepOp) - {
+    StepOp.ADD,
+    StepOp.SUB,
+    StepOp.RSUB,
+    StepOp.MUL,
+    StepOp.DIV,
+    StepOp.RDIV,
+    StepOp.MAX,
+    StepOp.MIN,
+    StepOp.POW,
+    StepOp.RPOW,
+    StepOp.LESS,
+    StepOp.LESS_OR_EQUAL,
+    StepOp.GREATER,
+    StepOp.GREATER_OR_EQUAL,
+    StepOp.EQUAL,
+    StepOp.KEEP_IF,
+    StepOp.KEEP_UNLESS,
+    StepOp.PRELU,
+    StepOp.ELU,
+}
+"""Steps without an operand (CLIP has its two limits)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """An element-wise step of a layer's epilogue.
 
-    Exactly one operand for ADD and MUL: `parameter` (index of a per-channel vector of the layer), `tensor`
-    (index into the layer's inputs, same shape as the output) or `scalar`. CLIP takes (low, high).
+    Exactly one operand for the ops that have one: `parameter` (index of a per-channel vector of the layer),
+    `tensor` (index into the layer's inputs: a tensor whose rows, columns and channels are each 1 or the
+    output's) or `scalar`. CLIP takes (low, high).
     """
 
     op: StepOp

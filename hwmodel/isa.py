@@ -25,12 +25,20 @@ Operations, each with its engine, its fields and its meaning:
   kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate. Convolution into the dense
   float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels,
   kernel_h, kernel_w); positions outside the in_rows x in_columns that are given read zero.
+- MATMUL (matrix): view in; view w; acc_addr; images rows columns out_channels in_channels; transposed; accumulate.
+  For every image, the (rows x columns, in_channels) matrix of `in` times that of `w`, into the float32 tile as for
+  CONV. `w` has one column; with transposed 1 its rows are the out_channels and its channels the in_channels, with 0
+  its rows are the in_channels and its channels the out_channels.
+- GATHER (dma): view dst; view idx; src_symbol src_offset src_row_stride entries; images rows columns channels.
+  Shared memory -> l1: pixel (image, row, column) of dst is row i of the table at src_offset, i = first x 2048 +
+  second of the two channels of the same pixel of `idx`; i must be below entries.
 - VECTOR (vector): kind; view out; images rows columns channels; by kind, see VectorKind; step_count and steps.
   Element-wise, window, norm.
 
 A VECTOR's steps: `step_count`, and per step i: s{i}_op (StepCode), s{i}_kind (OperandKind), and by kind
-s{i}_addr (dense per-channel vector in `weights`, element type of the machine), a view s{i} in l1, or the bits of
-float32 numbers s{i}_low and s{i}_high (SCALAR uses s{i}_low; CLIP both). Arithmetic is float32; results are
+s{i}_addr (dense per-channel vector in `weights`, element type of the machine), a view s{i} in l1 (row_stride,
+col_stride or image_stride 0 repeat a row, a column, an image; CHANNEL: one channel for all), or the bits of float32
+numbers s{i}_low and s{i}_high (SCALAR uses s{i}_low; CLIP both). Arithmetic is float32; results are
 rounded to the element type when they are written to l1.
 A core with nothing to do in an instruction has a zero extent (rows, images or channels 0).
 """
@@ -52,6 +60,8 @@ class Op(IntEnum):
     BROADCAST = 4
     CONV = 5
     VECTOR = 6
+    MATMUL = 7
+    GATHER = 8
 
 
 class VectorKind(IntEnum):
@@ -63,7 +73,13 @@ class VectorKind(IntEnum):
     maximum, and an average divides by the positions inside, or by the whole window with count_include_pad.
     CHANNEL_NORM: view in over in_channels channels, channel_start, size, alpha,
     beta, bias (float32 bits): output channels are channel_start + [0, channels). SOFTMAX: view in over in_channels
-    channels, channel_start.
+    channels, channel_start, group, log: over each group of channels of `in`. NORM: view in over in_channels,
+    channel_start, group, epsilon (float32 bits), center. REDUCE_SUM, REDUCE_AVERAGE, REDUCE_MAX, REDUCE_MIN: view in
+    over in_channels, channel_start, group: output channel k is that of input channels (channel_start + k) x group on.
+    WINDOW_MIN: as WINDOW_MAX. REARRANGE: graph.primitives.Rearrange of one image: view in over in_rows (the first is
+    row in_start of the input) x in_columns x in_channels; offset, digits, and per digit d{i}_size d{i}_stride; the
+    output's whole maps have out_columns columns and out_channels channels, and this one begins at row row_start,
+    channel channel_start.
     """
 
     ACCUMULATOR = 0
@@ -72,15 +88,57 @@ class VectorKind(IntEnum):
     WINDOW_AVERAGE = 3
     CHANNEL_NORM = 4
     SOFTMAX = 5
+    NORM = 6
+    REDUCE_SUM = 7
+    REDUCE_AVERAGE = 8
+    REDUCE_MAX = 9
+    REDUCE_MIN = 10
+    WINDOW_MIN = 11
+    REARRANGE = 12
 
 
 class StepCode(IntEnum):
-    """Codes of graph.primitives.StepOp."""
+    """Codes of graph.primitives.StepOp, which says what each does; the numbers are part of the binary format."""
 
     ADD = 0
     MUL = 1
     RELU = 2
     CLIP = 3
+    SUB = 4
+    RSUB = 5
+    DIV = 6
+    RDIV = 7
+    MAX = 8
+    MIN = 9
+    POW = 10
+    RPOW = 11
+    LESS = 12
+    LESS_OR_EQUAL = 13
+    GREATER = 14
+    GREATER_OR_EQUAL = 15
+    EQUAL = 16
+    KEEP_IF = 17
+    KEEP_UNLESS = 18
+    PRELU = 19
+    ELU = 20
+    ABS = 21
+    SIGN = 22
+    FLOOR = 23
+    CEIL = 24
+    ROUND = 25
+    EXP = 26
+    LOG = 27
+    SQRT = 28
+    ERF = 29
+    SIN = 30
+    COS = 31
+    TANH = 32
+    SIGMOID = 33
+    SOFTPLUS = 34
+    GELU = 35
+    GELU_TANH = 36
+    SILU = 37
+    MISH = 38
 
 
 class OperandKind(IntEnum):
@@ -90,6 +148,7 @@ class OperandKind(IntEnum):
     PARAMETER = 1
     TENSOR = 2
     SCALAR = 3
+    CHANNEL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +221,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A named interval of DRAM: `role` is input, output, boundary, weight or parameter; activations are
-    (images, rows, columns, channels), weights (K, C/groups, kernel_h, kernel_w), parameters (K,)."""
+    """A named interval of DRAM: `role` is input, output, boundary, weight, parameter, constant or table; activations
+    are (images, rows, columns, channels), weights (K, C/groups, kernel_h, kernel_w), parameters (K,), constants
+    (rows, columns, channels), tables (entries, channels)."""
 
     name: str
     role: str
