@@ -5,6 +5,9 @@ Shape letters: B images, H rows, W columns, C channels, K output channels. Nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
@@ -90,6 +93,17 @@ def convolve(
     return result.reshape(images, *out, -1)
 
 
+def matmul(x: Array, w: Array, transposed: bool) -> Array:
+    """Product of x (B, H, W, C) with w of the same image: (B, H, W, K).
+
+    w is (B, K, 1, C) with `transposed`, else (B, C, 1, K).
+    """
+    images, rows, columns, c = x.shape
+    right = w[:, :, 0].transpose(0, 2, 1) if transposed else w[:, :, 0]
+    result = np.matmul(x.reshape(images, rows * columns, c), right)
+    return np.asarray(result, np.float32).reshape(images, rows, columns, -1)
+
+
 # Gathering an element of a window takes about as long as so many multiply-adds of a matrix product.
 _WASTE = 64
 
@@ -124,14 +138,25 @@ def _taps(x: Array, out: Pair, kernel: Pair, stride: Pair) -> list[Array]:
 
 def window_max(x: Array, out: Pair, kernel: Pair, stride: Pair, pad: Pair) -> Array:
     """Maximum over windows of x (B, H, W, C): (B, out rows, out columns, C). Padding never wins."""
+    return _window_extreme(np.maximum, -np.inf, x, out, kernel, stride, pad)
+
+
+def window_min(x: Array, out: Pair, kernel: Pair, stride: Pair, pad: Pair) -> Array:
+    """Minimum over windows, as `window_max`."""
+    return _window_extreme(np.minimum, np.inf, x, out, kernel, stride, pad)
+
+
+def _window_extreme(
+    best: np.ufunc, fill: float, x: Array, out: Pair, kernel: Pair, stride: Pair, pad: Pair
+) -> Array:
     need = (span(out[0], kernel[0], stride[0]), span(out[1], kernel[1], stride[1]))
-    x = _padded(x, need, pad, -np.inf)
+    x = _padded(x, need, pad, fill)
     if out == (1, 1):
-        return np.asarray(np.max(x, axis=(1, 2), keepdims=True), np.float32)
+        return np.asarray(best.reduce(x, axis=(1, 2), keepdims=True), np.float32)
     first, *rest = _taps(x, out, kernel, stride)
     result = first.copy()
     for tap in rest:
-        np.maximum(result, tap, out=result)
+        best(result, tap, out=result)
     return result
 
 
@@ -187,8 +212,55 @@ def channel_norm(
     return np.divide(x[..., start : start + count], total, out=total)
 
 
-def softmax(x: Array, start: int, count: int) -> Array:
-    """Channels start + [0, count) of the softmax of x (B, H, W, C) over its channels."""
-    exponent = np.exp(x - np.max(x, axis=3, keepdims=True))
-    total = np.sum(exponent, axis=3, keepdims=True)
-    return np.asarray(exponent[..., start : start + count] / total, np.float32)
+def _grouped(x: Array, start: int, count: int, group: int) -> tuple[Array, slice]:
+    """The groups (B, H, W, groups, group) that hold channels start + [0, count), and where these lie in them."""
+    first, last = start // group, -(-(start + count) // group)
+    part = x[..., first * group : last * group].reshape(*x.shape[:3], last - first, group)
+    return part, slice(start - first * group, start - first * group + count)
+
+
+def _ungrouped(x: Array, chosen: slice) -> Array:
+    return x.reshape(*x.shape[:3], -1)[..., chosen]
+
+
+def softmax(x: Array, start: int, count: int, group: int, log: bool = False) -> Array:
+    """Channels start + [0, count) of the softmax of x (B, H, W, C) over each `group` of its channels.
+
+    With `log` its logarithm. `group` divides C.
+    """
+    part, chosen = _grouped(x, start, count, group)
+    part = part - np.max(part, axis=4, keepdims=True)
+    exponent = np.exp(part)
+    total = np.sum(exponent, axis=4, keepdims=True)
+    return _ungrouped(part - np.log(total) if log else exponent / total, chosen)
+
+
+def normalize(x: Array, start: int, count: int, group: int, epsilon: float, center: bool) -> Array:
+    """Channels start + [0, count) of x (B, H, W, C) normalised over each `group` of its channels.
+
+    That is (x - mean) / sqrt(variance + epsilon) or, without `center`, x / sqrt(mean of x^2 + epsilon). `group`
+    divides C.
+    """
+    part, chosen = _grouped(x, start, count, group)
+    if center:
+        part = part - np.mean(part, axis=4, keepdims=True)
+    square = np.mean(np.square(part), axis=4, keepdims=True)
+    return _ungrouped(part / np.sqrt(square + np.float32(epsilon)), chosen)
+
+
+def reduce_channels(x: Array, start: int, count: int, group: int, function: Callable[..., Any]) -> Array:
+    """Groups start + [0, count) of channels of x (B, H, W, C), each reduced to one: (B, H, W, count).
+
+    `function` is np.sum or one like it.
+    """
+    part, _ = _grouped(x, start * group, count * group, group)
+    return np.asarray(function(part, axis=4), np.float32)
+
+
+def digit_sums(numbers: NDArray[np.int64], sizes: Sequence[int], strides: Sequence[int]) -> NDArray[np.int64]:
+    """The sum of digit x stride of each number, whose digits have these sizes, the slowest first."""
+    total = np.zeros_like(numbers)
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        numbers, digit = np.divmod(numbers, size)
+        total += digit * stride
+    return total

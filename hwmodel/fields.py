@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from graph.primitives import UNARY
 from hwmodel.errors import KernelError
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, VectorKind
 
@@ -14,6 +15,12 @@ _Code = TypeVar("_Code", VectorKind, StepCode, OperandKind)
 
 # An instruction has fewer steps than this: a step has at least an op and a kind, and few are ever fused.
 MAX_STEPS = 64
+
+# A REARRANGE has at most this many digits.
+MAX_DIGITS = 16
+
+# Steps without an operand. CLIP is one that has fields nevertheless: its limits.
+UNARY_CODES = frozenset(StepCode[op.name] for op in UNARY)
 
 
 def view_fields(name: str) -> tuple[str, ...]:
@@ -33,6 +40,7 @@ _BOX = ("images", "rows", "columns", "channels")
 _KERNEL = ("kernel_h", "kernel_w", "stride_h", "stride_w")
 _PAD = ("pad_top", "pad_left")
 _WINDOW = (*view_fields("in"), "in_rows", "in_columns", *_KERNEL, *_PAD, "count_include_pad")
+_CHANNELS = (*view_fields("in"), "in_channels", "channel_start")
 
 _OP_FIELDS: dict[Op, tuple[str, ...]] = {
     Op.LAUNCH: (),
@@ -46,6 +54,14 @@ _OP_FIELDS: dict[Op, tuple[str, ...]] = {
         *(*_KERNEL, "dilation_h", "dilation_w", *_PAD),
     ),
     Op.VECTOR: ("kind", *_BOX, *view_fields("out"), "step_count"),
+    Op.MATMUL: (
+        *("images", "rows", "columns", "out_channels", "in_channels", "acc_addr", "accumulate"),
+        *("transposed", *view_fields("in"), *view_fields("w")),
+    ),
+    Op.GATHER: (
+        *(*_BOX, *view_fields("dst"), *view_fields("idx")),
+        *("src_symbol", "src_offset", "src_row_stride", "entries"),
+    ),
 }
 
 _KIND_FIELDS: dict[VectorKind, tuple[str, ...]] = {
@@ -53,14 +69,25 @@ _KIND_FIELDS: dict[VectorKind, tuple[str, ...]] = {
     VectorKind.COPY: view_fields("in"),
     VectorKind.WINDOW_MAX: _WINDOW,
     VectorKind.WINDOW_AVERAGE: _WINDOW,
-    VectorKind.CHANNEL_NORM: (
-        *(*view_fields("in"), "in_channels", "channel_start", "size", "alpha", "beta", "bias"),
+    VectorKind.CHANNEL_NORM: (*_CHANNELS, "size", "alpha", "beta", "bias"),
+    VectorKind.SOFTMAX: _CHANNELS,
+    VectorKind.NORM: (*_CHANNELS, "group", "epsilon", "center"),
+    VectorKind.REDUCE_SUM: (*_CHANNELS, "group"),
+    VectorKind.REDUCE_AVERAGE: (*_CHANNELS, "group"),
+    VectorKind.REDUCE_MAX: (*_CHANNELS, "group"),
+    VectorKind.REDUCE_MIN: (*_CHANNELS, "group"),
+    VectorKind.WINDOW_MIN: _WINDOW,
+    VectorKind.REARRANGE: (
+        *(*view_fields("in"), "in_start", "in_rows", "in_columns", "in_channels"),
+        *("out_columns", "out_channels", "row_start", "channel_start", "offset", "digits"),
     ),
-    VectorKind.SOFTMAX: (*view_fields("in"), "in_channels", "channel_start"),
 }
 
+# Fields that a VECTOR may have beside those that its kind needs: SOFTMAX's.
+_OPTIONAL = ("group", "log")
+
 # Fields that hold the bits of a float32 number; the same names in a step end so after its prefix.
-FLOAT_FIELDS = frozenset({"alpha", "beta", "bias", "low", "high"})
+FLOAT_FIELDS = frozenset({"alpha", "beta", "bias", "epsilon", "low", "high"})
 
 
 def _step_names(index: int) -> tuple[str, ...]:
@@ -68,10 +95,16 @@ def _step_names(index: int) -> tuple[str, ...]:
     return (f"{prefix}_op", f"{prefix}_kind", *view_fields(prefix), f"{prefix}_low", f"{prefix}_high")
 
 
+def _digit_names(index: int) -> tuple[str, ...]:
+    return (f"d{index}_size", f"d{index}_stride")
+
+
 def _ordered(op: Op) -> tuple[str, ...]:
     names = dict.fromkeys(_OP_FIELDS[op])
     if op is Op.VECTOR:
         names |= dict.fromkeys(name for fields in _KIND_FIELDS.values() for name in fields)
+        names |= dict.fromkeys(_OPTIONAL)
+        names |= dict.fromkeys(name for index in range(MAX_DIGITS) for name in _digit_names(index))
         names |= dict.fromkeys(name for index in range(MAX_STEPS) for name in _step_names(index))
     return tuple(names)
 
@@ -106,6 +139,11 @@ def required(instruction: Instruction, position: int) -> set[str]:
         return names
     kind = code(VectorKind, _get(instruction, "kind", position), "kind")
     names.update(_KIND_FIELDS[kind])
+    if kind is VectorKind.REARRANGE:
+        digits = _get(instruction, "digits", position)
+        if not 0 <= digits <= MAX_DIGITS:
+            raise KernelError(f"field digits is {digits}, which is not from 0 to {MAX_DIGITS}")
+        names.update(name for index in range(digits) for name in _digit_names(index))
     steps = _get(instruction, "step_count", position)
     if not 0 <= steps < MAX_STEPS:
         raise KernelError(f"field step_count is {steps}, which is not from 0 to {MAX_STEPS - 1}")
@@ -116,9 +154,10 @@ def required(instruction: Instruction, position: int) -> set[str]:
         operand = code(OperandKind, _get(instruction, f"{prefix}_kind", position), f"{prefix}_kind")
         if step is StepCode.CLIP:
             names.update((f"{prefix}_low", f"{prefix}_high"))
-        elif step is not StepCode.RELU:
-            if operand is OperandKind.NONE:
-                raise KernelError(f"step {index} is {step.name} and has no operand")
+        elif (operand is OperandKind.NONE) != (step in UNARY_CODES):
+            problem = "takes none" if step in UNARY_CODES else "needs one"
+            raise KernelError(f"step {index} has the operand {operand.name}, and {step.name} {problem}")
+        else:
             names.update(_operand_fields(operand, prefix))
     return names
 
@@ -126,9 +165,9 @@ def required(instruction: Instruction, position: int) -> set[str]:
 def _operand_fields(operand: OperandKind, prefix: str) -> tuple[str, ...]:
     if operand is OperandKind.PARAMETER:
         return (f"{prefix}_addr",)
-    if operand is OperandKind.TENSOR:
+    if operand in (OperandKind.TENSOR, OperandKind.CHANNEL):
         return view_fields(prefix)
-    return (f"{prefix}_low",)
+    return (f"{prefix}_low",) if operand is OperandKind.SCALAR else ()
 
 
 def check(instruction: Instruction) -> None:
@@ -143,7 +182,9 @@ def check(instruction: Instruction) -> None:
         if len(values) not in (1, count):
             raise KernelError(f"field {name} has {len(values)} values for {count} cores")
     selectors = [
-        values for name, values in instruction.fields.items() if name.endswith(("kind", "step_count", "_op"))
+        values
+        for name, values in instruction.fields.items()
+        if name.endswith(("kind", "step_count", "_op", "digits"))
     ]
     same = all(len(values) == 1 for values in selectors)
     for position in range(1 if same else count):

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.errors import KernelError
-from hwmodel.execute import Action, Core, Decoder
-from hwmodel.isa import Buffer, Program, Trace
+from hwmodel.execute import Action, Decoder
+from hwmodel.isa import STORED_ROLES, Buffer, Program, Trace
+from hwmodel.operands import Core
 from hwmodel.order import Position, positions
 from hwmodel.storage import FloatArray, Memory
 from hwmodel.threads import single_threaded
@@ -34,8 +35,6 @@ MAX_BYTES = 1 << 36
 
 _DTYPES: dict[str, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "fp32": np.dtype(np.float32)}
 
-_STORED = ("weight", "parameter")
-
 
 class FunctionalSimulator:
     """Runs one Program on one machine.
@@ -43,8 +42,8 @@ class FunctionalSimulator:
     `arithmetic` is "native", storage in the machine's element type, or "fp32", the same program with float32
     storage: addresses, strides and capacities are scaled, but for the accumulator's, which is float32 anyway.
     Either way numbers are computed as float32 and rounded when they are written to a memory.
-    `weights` maps the name of every buffer of role weight or parameter to its float32 values in the buffer's
-    shape. DRAM reaches to the end of the last buffer or trace; what a program keeps there has a buffer.
+    `weights` maps the name of every buffer whose role is among STORED_ROLES to its float32 values in the
+    buffer's shape. DRAM reaches to the end of the last buffer or trace; what a program keeps there has a buffer.
 
     Raises KernelError where a weight is missing or has another shape, buffers are too large, or the machine
     computes in an element type that has no native arithmetic here (int8).
@@ -102,7 +101,7 @@ class FunctionalSimulator:
         }
         with np.errstate(all="ignore"):
             for buffer in program.buffers:
-                if buffer.role in _STORED:
+                if buffer.role in STORED_ROLES:
                     self._store_weight(buffer, weights)
 
     def _dram_bytes(self, element_bytes: int) -> int:
@@ -160,7 +159,7 @@ class FunctionalSimulator:
         kept = [
             dram.dense(buffer.name, buffer.address, buffer.shape)
             for buffer in self._program.buffers
-            if buffer.role in (*_STORED, "input")
+            if buffer.role in (*STORED_ROLES, "input")
         ]
         copies = [stored.copy() for stored in kept]
         for memory in self._shared.values():

@@ -49,6 +49,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+INDEX_BASE = 2048
+"""What the first of an index's two channels counts; as graph.network's."""
+
+STORED_ROLES = ("weight", "parameter", "constant", "table")
+"""Roles of the buffers whose values are there before a program runs, beside its inputs."""
+
 
 class Op(IntEnum):
     """Operation codes; the numbers are part of the binary kernel format."""
@@ -73,7 +79,8 @@ class VectorKind(IntEnum):
     maximum, and an average divides by the positions inside, or by the whole window with count_include_pad.
     CHANNEL_NORM: view in over in_channels channels, channel_start, size, alpha,
     beta, bias (float32 bits): output channels are channel_start + [0, channels). SOFTMAX: view in over in_channels
-    channels, channel_start, group, log: over each group of channels of `in`. NORM: view in over in_channels,
+    channels, channel_start, group, log: over each group of channels of `in` (older kernels have no group, which is all
+    of in_channels, and no log, which is 0). NORM: view in over in_channels,
     channel_start, group, epsilon (float32 bits), center. REDUCE_SUM, REDUCE_AVERAGE, REDUCE_MAX, REDUCE_MIN: view in
     over in_channels, channel_start, group: output channel k is that of input channels (channel_start + k) x group on.
     WINDOW_MIN: as WINDOW_MAX. REARRANGE: graph.primitives.Rearrange of one image: view in over in_rows (the first is

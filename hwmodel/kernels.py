@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hwmodel.assembly import assemble, disassemble
 from hwmodel.binary import decode, encode
 from hwmodel.errors import KernelError
-from hwmodel.isa import Buffer, Kernel, Launch, Program, Symbol, Trace
+from hwmodel.isa import STORED_ROLES, Buffer, Kernel, Launch, Program, Symbol, Trace
 from hwmodel.machine import Machine
 
 FORMAT_VERSION = 1
@@ -31,8 +31,6 @@ FORMAT_VERSION = 1
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-
-_STORED = ("weight", "parameter")
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -139,7 +137,7 @@ def _check_steps(manifest: Manifest, kernels: Mapping[str, Kernel]) -> None:
 def _pack_weights(program: Program, machine: Machine, weights: Mapping[str, NDArray[np.float32]]) -> bytes:
     tensors: dict[str, NDArray[np.float32] | NDArray[np.float16]] = {}
     for buffer in program.buffers:
-        if buffer.role not in _STORED:
+        if buffer.role not in STORED_ROLES:
             continue
         if buffer.name not in weights:
             raise KernelError(f"the values of {buffer.role} {buffer.name!r} are missing")
@@ -167,7 +165,7 @@ def _unpack_weights(data: bytes, buffers: tuple[Buffer, ...]) -> Weights:
             raise KernelError(f"tensor {name!r} has type {entry['dtype']}, expected F16 or F32")
         values: NDArray[Any] = np.frombuffer(entry["data"], dtype=dtypes[entry["dtype"]])
         found[name] = values.reshape(entry["shape"]).astype(np.float32)
-    shapes = {buffer.name: buffer.shape for buffer in buffers if buffer.role in _STORED}
+    shapes = {buffer.name: buffer.shape for buffer in buffers if buffer.role in STORED_ROLES}
     for name in sorted(shapes.keys() | found.keys()):
         if name not in shapes or name not in found or found[name].shape != shapes[name]:
             shape = found[name].shape if name in found else None

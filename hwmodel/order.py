@@ -28,6 +28,8 @@ _ENGINES = {
     Op.BROADCAST: ("dma",),
     Op.CONV: ("matrix",),
     Op.VECTOR: ("vector",),
+    Op.MATMUL: ("matrix",),
+    Op.GATHER: ("dma",),
 }
 
 

@@ -18,6 +18,9 @@ from hwmodel.halves import narrow, widen
 FloatArray = NDArray[np.floating[Any]]
 Values = Mapping[str, int]
 
+# A view has at most this many elements: one that repeats fits any memory.
+MOST_ELEMENTS = 1 << 29
+
 # Extents (images, rows, columns, channels).
 Box = tuple[int, int, int, int]
 
@@ -147,6 +150,8 @@ def ring_view(memory: Memory, values: Values, name: str, box: Box) -> View:
     ring = values[f"{name}_ring"]
     if ring < 1 or rows > ring:
         raise KernelError(f"{name}_ring: a ring of {ring} rows is to hold {rows}")
+    if images * rows * columns * channels > MOST_ELEMENTS:
+        raise KernelError(f"{name}_addr: a view of {box} elements is more than is possible")
     row = values[f"{name}_row"] % ring
     field = f"{name}_addr"
     until = min(rows, ring - row)
@@ -154,6 +159,41 @@ def ring_view(memory: Memory, values: Values, name: str, box: Box) -> View:
     if until == rows:
         return View(first)
     return View(first, memory.part(field, address, (images, rows - until, columns, channels), strides))
+
+
+def target_view(memory: Memory, values: Values, name: str, box: Box) -> View:
+    """A `ring_view` that an instruction writes; raises KernelError also where two of its elements overlap."""
+    view = ring_view(memory, values, name, box)
+    check_apart(memory, values, name, box, values[f"{name}_row"], values[f"{name}_ring"])
+    return view
+
+
+def check_apart(memory: Memory, values: Values, name: str, box: Box, row: int = 0, ring: int = 0) -> None:
+    """Raise KernelError where two pixels of a written view or window overlap; `ring` is 0 where rows do not wrap."""
+    images, rows, columns, channels = box
+    strides = [values[f"{name}_{axis}_stride"] for axis in ("image", "row", "col")]
+    pixel = channels * memory.dtype.itemsize // memory.scale
+    wraps = ring > 0 and row % ring + rows > ring
+    reach = pixel
+    for stride, extent in sorted(
+        zip(map(abs, strides), (images, ring if wraps else rows, columns), strict=True)
+    ):
+        if extent > 1 and stride < reach:
+            break
+        reach += (extent - 1) * stride
+    else:
+        return  # each axis steps over all that the smaller ones span
+    apart = images * rows * columns * pixel <= memory.data.size // memory.scale
+    if apart:
+        slots = (row + np.arange(rows)) % ring if wraps else np.arange(rows)
+        starts = np.add.outer(np.arange(images) * strides[0], slots * strides[1])
+        starts = np.sort(np.add.outer(starts, np.arange(columns) * strides[2]), axis=None)
+        apart = bool(np.diff(starts).min() >= pixel)
+    if not apart:
+        raise KernelError(
+            f"{name}: elements that are written overlap, with strides of {', '.join(map(str, strides))} bytes "
+            f"for {images} images, {rows} rows and {columns} columns of {pixel} bytes"
+        )
 
 
 def window(memory: Memory, base: int, values: Values, name: str, box: Box) -> FloatArray:

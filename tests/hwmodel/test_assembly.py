@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hwmodel.assembly import LEAST, MOST, assemble, disassemble
 from hwmodel.binary import MAGIC, decode, decode_payload, encode
 from hwmodel.errors import KernelError
-from hwmodel.fields import KNOWN, required
+from hwmodel.fields import KNOWN, MAX_DIGITS, UNARY_CODES, required
 from hwmodel.isa import Instruction, Kernel, Op, OperandKind, StepCode, Symbol, VectorKind
 
 integers = st.one_of(
@@ -24,6 +24,15 @@ integers = st.one_of(
     st.just(LEAST),
 )
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+# What a step may be: an operation, and where its operand is.
+STEPS = [
+    (step, kind)
+    for step in StepCode
+    for kind in OperandKind
+    if step is StepCode.CLIP or (kind is OperandKind.NONE) == (step in UNARY_CODES)
+]
 
 
 @st.composite
@@ -39,9 +48,12 @@ def instructions(draw: st.DrawFn, index: int) -> Instruction:
     if op is Op.VECTOR:
         choose("kind", list(VectorKind))
         choose("step_count", [0, 1, 2, 3])
+        choose("digits", [0, 1, 2, 16])
         for step in range(3):
-            choose(f"s{step}_op", list(StepCode))
-            choose(f"s{step}_kind", list(OperandKind)[1:])
+            count = draw(st.sampled_from([1, len(cores)]))
+            chosen = [draw(st.sampled_from(STEPS)) for _ in range(count)]
+            selectors[f"s{step}_op"] = tuple(op for op, _ in chosen)
+            selectors[f"s{step}_kind"] = tuple(kind for _, kind in chosen)
     needed = set().union(
         *(required(Instruction(op, cores, selectors), position) for position in range(len(cores)))
     )
@@ -88,6 +100,67 @@ def example() -> Kernel:
     return Kernel("conv 1", (Symbol("in", "dram"), Symbol("out", "llb")), body)
 
 
+def of_vector(kind: VectorKind, **fields: int) -> Kernel:
+    """A kernel of one VECTOR without steps, whose fields are 0 if not given, and those of 3 digits."""
+    digits = {f"d{index}_{part}": index for index in range(3) for part in ("size", "stride")}
+    selectors = {"kind": (int(kind),), "step_count": (0,), "digits": (3,)}
+    needed = required(Instruction(Op.VECTOR, (0,), selectors), 0)
+    values = dict.fromkeys(needed, 0) | {"kind": kind} | fields
+    if kind is VectorKind.REARRANGE:
+        values |= {"digits": 3, **digits}
+    return Kernel("k", (), (Instruction(Op.VECTOR, (0,), {n: (v,) for n, v in values.items()}),))
+
+
+@pytest.mark.parametrize("kind", VectorKind)
+def test_every_kind_is_written_and_read(kind: VectorKind) -> None:
+    kernel = of_vector(kind)
+    assert assemble(disassemble(kernel)) == kernel
+    assert decode(encode(kernel)) == kernel
+
+
+def test_fields_of_a_new_kind_can_be_read() -> None:
+    line = disassemble(of_vector(VectorKind.REARRANGE, offset=-2)).splitlines()[-1]
+    assert " offset=-2 digits=3 d0_size=0 d0_stride=0 d1_size=1 d1_stride=1 d2_size=2 d2_stride=2" in line
+    epsilon = int(np.float32(1e-5).view(np.uint32))
+    line = disassemble(of_vector(VectorKind.NORM, epsilon=epsilon, center=1)).splitlines()[-1]
+    assert " epsilon=1e-05f center=1" in line
+
+
+def test_a_softmax_without_a_group_is_as_before() -> None:
+    """Kernels were written before groups and logarithms."""
+    old = of_vector(VectorKind.SOFTMAX)
+    new = of_vector(VectorKind.SOFTMAX, group=4, log=1)
+    assert "group" not in disassemble(old)
+    assert assemble(disassemble(new)) == new != old
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"digits": MAX_DIGITS + 1}, "field digits is 17, which is not from 0 to 16"),
+        ({"digits": -1}, "field digits is -1"),
+        ({"digits": 4}, "has no field d3_size"),
+        (
+            {"step_count": 1, "s0_op": StepCode.EXP, "s0_kind": OperandKind.SCALAR, "s0_low": 0},
+            "step 0 has the operand SCALAR, and EXP takes none",
+        ),
+        (
+            {"step_count": 1, "s0_op": StepCode.SUB, "s0_kind": OperandKind.NONE},
+            "step 0 has the operand NONE, and SUB needs one",
+        ),
+        (
+            {"step_count": 1, "s0_op": StepCode.SUB, "s0_kind": OperandKind.CHANNEL},
+            "has no field s0_addr",
+        ),
+    ],
+)
+def test_digits_and_operands_must_fit(change: dict[str, int], message: str) -> None:
+    (old,) = of_vector(VectorKind.REARRANGE).instructions
+    fields = {**old.fields, **{name: (value,) for name, value in change.items()}}
+    with pytest.raises(KernelError, match=message):
+        disassemble(Kernel("k", (), (Instruction(Op.VECTOR, (0,), fields),)))
+
+
 def test_the_text_can_be_read() -> None:
     lines = disassemble(example()).splitlines()
     assert lines[:6] == [
@@ -119,7 +192,7 @@ def test_the_text_can_be_read() -> None:
         ("waits=0\n", "waits=1\n", "not all for earlier instructions"),
         ("cores=0-2,5", "cores=0-99999999", "are not from 0 to 1023"),
         ("cores=1 ", "cores=1,1 ", "names no core, or one twice"),
-        ("kind=CHANNEL_NORM", "kind=9", "which is no VectorKind"),
+        ("kind=CHANNEL_NORM", "kind=99", "which is no VectorKind"),
         ("step_count=1", "step_count=9223372036854775807", "field step_count"),
         ("@2", "@3", "'@3' is not expected"),
         ('"c\\""', '"c', "is not a name in quotes"),

@@ -304,7 +304,7 @@ def test_system_copies_by_hand() -> None:
         (Op.CONV, {"rows": 1}, "CONV has no field"),
         (Op.LAUNCH, {"colour": 1}, "LAUNCH has the unknown field colour"),
         (Op.BROADCAST, {**box(SHAPE), **view("src", 0, SHAPE[1:], 4), "targets": 4}, "targets: 0x4 names"),
-        (Op.VECTOR, {**vector(VectorKind.COPY), "kind": 9}, "field kind is 9"),
+        (Op.VECTOR, {**vector(VectorKind.COPY), "kind": 99}, "field kind is 99"),
     ],
 )
 def test_a_wrong_instruction_is_refused(op: Op, fields: Mapping[str, int], message: str) -> None:

@@ -225,7 +225,7 @@ def pipeline_with(index: int, **fields: int) -> Program:
         (3, {"kernel_h": 0}, "kernel_h: 0 is not positive"),
         (3, {"stride_h": 1 << 40}, "more than is possible"),
         (5, {"kind": 17}, "field kind is 17, which is no VectorKind"),
-        (5, {"s0_op": 9}, "field s0_op is 9"),
+        (5, {"s0_op": 99}, "field s0_op is 99"),
         (5, {"step_count": 2}, "VECTOR has no field s1_op"),
         (5, {"step_count": 1 << 60}, "field step_count"),
         (7, {"targets": 4}, "targets: mask 0x4 names cores"),
