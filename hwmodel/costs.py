@@ -6,9 +6,24 @@ operations a vector instruction makes of a primitive.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from graph.primitives import Anchor, ChannelNorm, Contraction, Softmax, Step, StepOp, VectorClass, Window
+from graph.primitives import (
+    Anchor,
+    ChannelNorm,
+    ChannelReduce,
+    Contraction,
+    Embedding,
+    MatMul,
+    Normalize,
+    Rearrange,
+    Softmax,
+    Step,
+    StepOp,
+    VectorClass,
+    Window,
+)
 from hwmodel.compiled import compiled
 from hwmodel.isa import StepCode, VectorKind
 from hwmodel.machine import Machine
@@ -17,19 +32,74 @@ from hwmodel.machine_table import MachineTable
 Work = dict[VectorClass, int]
 """Operations of each class that a vector instruction makes for one element of its output."""
 
-STEP_CODES = {
-    StepOp.ADD: StepCode.ADD,
-    StepOp.MUL: StepCode.MUL,
-    StepOp.RELU: StepCode.RELU,
-    StepOp.CLIP: StepCode.CLIP,
+STEP_CODES = {op: StepCode[op.name] for op in StepOp}
+
+_ADD, _MUL, _MAX = (Counter({name: 1}) for name in (VectorClass.ADD, VectorClass.MUL, VectorClass.MAX))
+_EXP, _DIV = (Counter({name: 1}) for name in (VectorClass.EXP, VectorClass.DIV))
+_NONE = Counter[VectorClass]()
+
+_POWER = _EXP + _EXP + _MUL
+_ANGLE = _EXP + _MUL + _MUL
+_ERF = _EXP + _DIV + Counter({VectorClass.MUL: 4, VectorClass.ADD: 4})
+_SIGMOID = _EXP + _ADD + _DIV
+_SOFTPLUS = _EXP + _EXP + _ADD
+
+_STEP_WORK: dict[StepCode, Counter[VectorClass]] = {
+    StepCode.ADD: _ADD,
+    StepCode.SUB: _ADD,
+    StepCode.RSUB: _ADD,
+    StepCode.MUL: _MUL,
+    StepCode.DIV: _DIV,
+    StepCode.RDIV: _DIV,
+    StepCode.MAX: _MAX,
+    StepCode.MIN: _MAX,
+    StepCode.POW: _POWER,
+    StepCode.RPOW: _POWER,
+    StepCode.LESS: _MAX,
+    StepCode.LESS_OR_EQUAL: _MAX,
+    StepCode.GREATER: _MAX,
+    StepCode.GREATER_OR_EQUAL: _MAX,
+    StepCode.EQUAL: _MAX,
+    StepCode.KEEP_IF: _MAX,
+    StepCode.KEEP_UNLESS: _MAX,
+    StepCode.PRELU: _MAX + _MUL,
+    StepCode.ELU: _EXP + _MUL + _ADD + _MAX,
+    StepCode.RELU: _MAX,
+    StepCode.CLIP: _MAX + _MAX,
+    StepCode.ABS: _MAX,
+    StepCode.SIGN: _MAX,
+    StepCode.FLOOR: _MAX,
+    StepCode.CEIL: _MAX,
+    StepCode.ROUND: _MAX,
+    StepCode.EXP: _EXP,
+    StepCode.LOG: _EXP,
+    StepCode.SQRT: _DIV,
+    StepCode.ERF: _ERF,
+    StepCode.SIN: _ANGLE,
+    StepCode.COS: _ANGLE,
+    StepCode.TANH: _SIGMOID,
+    StepCode.SIGMOID: _SIGMOID,
+    StepCode.SOFTPLUS: _SOFTPLUS,
+    StepCode.GELU: _ERF + _MUL + _MUL + _ADD,
+    StepCode.GELU_TANH: _SIGMOID + Counter({VectorClass.MUL: 4, VectorClass.ADD: 2}),
+    StepCode.SILU: _SIGMOID + _MUL,
+    StepCode.MISH: _SOFTPLUS + _SIGMOID + _MUL,
 }
 
-_STEP_WORK = {
-    StepCode.ADD: (VectorClass.ADD, 1),
-    StepCode.MUL: (VectorClass.MUL, 1),
-    StepCode.RELU: (VectorClass.MAX, 1),
-    StepCode.CLIP: (VectorClass.MAX, 2),
+WINDOWS = {
+    "max": VectorKind.WINDOW_MAX,
+    "min": VectorKind.WINDOW_MIN,
+    "average": VectorKind.WINDOW_AVERAGE,
 }
+"""The vector kind of each mode of graph.primitives.Window."""
+
+REDUCTIONS = {
+    "sum": VectorKind.REDUCE_SUM,
+    "average": VectorKind.REDUCE_AVERAGE,
+    "max": VectorKind.REDUCE_MAX,
+    "min": VectorKind.REDUCE_MIN,
+}
+"""The vector kind of each mode of graph.primitives.ChannelReduce."""
 
 
 @compiled
@@ -56,6 +126,19 @@ def matrix_cycles(
 
 
 @compiled
+def matmul_cycles(
+    m: MachineTable, images: int, rows: int, columns: int, out_channels: int, in_channels: int
+) -> int:
+    """Cycles for which a product of activations, one for each image, holds the matrix engine.
+
+    The images' second operands differ, so pixels of different images are never merged. Results are there
+    `m.matrix_drain` cycles later.
+    """
+    one = matrix_cycles(m, 1, rows, columns, out_channels, in_channels, 1) - m.matrix_issue
+    return m.matrix_issue + images * one
+
+
+@compiled
 def vector_cycles(m: MachineTable, elements: int, passes: int) -> int:
     """Cycles of a vector instruction with `elements` outputs on one core, `passes` cycles per element."""
     return ceil_div(elements, m.lanes) * passes
@@ -71,29 +154,42 @@ def dma_hold(m: MachineTable, core_bytes: int, link_bytes: int, link_rate: int) 
     return m.dma_startup + max(ceil_div(core_bytes, m.dma_bytes), ceil_div(link_bytes, link_rate))
 
 
-def vector_work(kind: VectorKind, taps: int, size: int, steps: Sequence[StepCode]) -> Work:
+def vector_work(
+    kind: VectorKind, taps: int, size: int, steps: Sequence[StepCode], variant: bool = False
+) -> Work:
     """Operations per output element of a VECTOR instruction.
 
-    `taps` counts the positions of a window, `size` the neighbours of a channel norm; other kinds ignore
-    them. A COPY is no operation of its own where steps read its input anyway.
+    `taps` counts the positions of a window, `size` the neighbours of a channel norm or the channels of a group;
+    other kinds ignore them. `variant` is the center of a NORM or the log of a SOFTMAX. A COPY is no operation
+    of its own where steps read its input anyway.
     """
     work = dict.fromkeys(VectorClass, 0)
-    if kind is VectorKind.ACCUMULATOR or (kind is VectorKind.COPY and not steps):
-        work[VectorClass.MOVE] = 1
-    elif kind is VectorKind.WINDOW_MAX:
-        work[VectorClass.MAX] = taps
-    elif kind is VectorKind.WINDOW_AVERAGE:
-        work[VectorClass.ADD] = taps
-        work[VectorClass.MUL] = 1
-    elif kind is VectorKind.CHANNEL_NORM:
-        work |= {VectorClass.MUL: 2, VectorClass.ADD: size, VectorClass.EXP: 1, VectorClass.DIV: 1}
-    elif kind is VectorKind.SOFTMAX:
-        classes = (VectorClass.MAX, VectorClass.ADD, VectorClass.EXP, VectorClass.REDUCE, VectorClass.DIV)
-        work |= dict.fromkeys(classes, 1)
+    if kind is not VectorKind.COPY or not steps:
+        work |= _anchor_work(kind, taps, size, variant)
     for step in steps:
-        name, count = _STEP_WORK[step]
-        work[name] += count
+        for name, count in _STEP_WORK[step].items():
+            work[name] += count
     return work
+
+
+def _anchor_work(kind: VectorKind, taps: int, size: int, variant: bool) -> Counter[VectorClass]:
+    """What a VECTOR does before its steps."""
+    if kind in (VectorKind.WINDOW_MAX, VectorKind.WINDOW_MIN):
+        return Counter({VectorClass.MAX: taps})
+    if kind is VectorKind.WINDOW_AVERAGE:
+        return Counter({VectorClass.ADD: taps}) + _MUL
+    if kind is VectorKind.CHANNEL_NORM:
+        return Counter({VectorClass.ADD: size}) + _MUL + _MUL + _EXP + _DIV
+    if kind is VectorKind.SOFTMAX:
+        return _MAX + _ADD + _EXP + Counter({VectorClass.REDUCE: 1}) + (_ADD + _EXP if variant else _DIV)
+    if kind is VectorKind.NORM:
+        return Counter({VectorClass.REDUCE: 1 + variant, VectorClass.ADD: int(variant), VectorClass.MUL: 2})
+    if kind in (VectorKind.REDUCE_SUM, VectorKind.REDUCE_AVERAGE):
+        scale = _MUL if kind is VectorKind.REDUCE_AVERAGE else _NONE
+        return Counter({VectorClass.REDUCE: size}) + scale
+    if kind in (VectorKind.REDUCE_MAX, VectorKind.REDUCE_MIN):
+        return Counter({VectorClass.MAX: size})
+    return Counter({VectorClass.MOVE: 1})  # ACCUMULATOR, COPY and REARRANGE
 
 
 def passes_of(machine: Machine, work: Work) -> int:
@@ -102,17 +198,24 @@ def passes_of(machine: Machine, work: Work) -> int:
 
 
 def _layer_work(anchor: Anchor, steps: Sequence[Step]) -> Work:
-    kind, taps, size = VectorKind.COPY, 1, 1
-    if isinstance(anchor, Contraction):
+    if isinstance(anchor, Embedding) and not steps:
+        return dict.fromkeys(VectorClass, 0)  # the DMA has written all of it
+    kind, taps, size, variant = VectorKind.COPY, 1, 1, False
+    if isinstance(anchor, Contraction | MatMul):
         kind = VectorKind.ACCUMULATOR
     elif isinstance(anchor, Window):
-        kind = VectorKind.WINDOW_MAX if anchor.mode == "max" else VectorKind.WINDOW_AVERAGE
-        taps = anchor.kernel_h * anchor.kernel_w
+        kind, taps = WINDOWS[anchor.mode], anchor.kernel_h * anchor.kernel_w
     elif isinstance(anchor, ChannelNorm):
         kind, size = VectorKind.CHANNEL_NORM, anchor.size
     elif isinstance(anchor, Softmax):
-        kind = VectorKind.SOFTMAX
-    return vector_work(kind, taps, size, [STEP_CODES[step.op] for step in steps])
+        kind, size, variant = VectorKind.SOFTMAX, anchor.group, anchor.log
+    elif isinstance(anchor, Normalize):
+        kind, size, variant = VectorKind.NORM, anchor.group, anchor.center
+    elif isinstance(anchor, ChannelReduce):
+        kind, size = REDUCTIONS[anchor.mode], anchor.group
+    elif isinstance(anchor, Rearrange):
+        kind = VectorKind.REARRANGE
+    return vector_work(kind, taps, size, [STEP_CODES[step.op] for step in steps], variant)
 
 
 def vector_passes(machine: Machine, anchor: Anchor, steps: Sequence[Step]) -> int:

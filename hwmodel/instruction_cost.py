@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwmodel import resources
-from hwmodel.costs import ceil_div, dma_hold, matrix_cycles, passes_of, vector_cycles, vector_work
+from hwmodel.costs import (
+    REDUCTIONS,
+    WINDOWS,
+    Work,
+    ceil_div,
+    dma_hold,
+    matmul_cycles,
+    matrix_cycles,
+    passes_of,
+    vector_cycles,
+    vector_work,
+)
 from hwmodel.counts import Counts, total
 from hwmodel.errors import KernelError
 from hwmodel.fields import check, code, window_fields
@@ -24,7 +35,8 @@ ACCUMULATOR_BYTES = 4
 Hold = tuple[int, int]
 """A resource (numbered as in `hwmodel.resources`) and the cycles for which it is held."""
 
-_WINDOWS = (VectorKind.WINDOW_MAX, VectorKind.WINDOW_AVERAGE)
+_WINDOWS = frozenset(WINDOWS.values())
+_REDUCTIONS = frozenset(REDUCTIONS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,8 @@ def instruction_cost(machine: Machine, symbols: Sequence[Symbol], instruction: I
             raise KernelError(f"core {core}: {machine.name} has cores 0 to {table.cores - 1}")
     if instruction.op is Op.LAUNCH:
         return _launch(machine, table, instruction)
-    if instruction.op is Op.CONV:
-        return _conv(table, instruction)
+    if instruction.op in (Op.CONV, Op.MATMUL):
+        return _contraction(table, instruction)
     if instruction.op is Op.VECTOR:
         return _vector(machine, table, instruction)
     if instruction.op is Op.BROADCAST:
@@ -104,34 +116,47 @@ def _launch(machine: Machine, table: MachineTable, instruction: Instruction) -> 
     return Cost(table.launch, holds, Counts())
 
 
-def _conv(table: MachineTable, instruction: Instruction) -> Cost:
+def _contraction(table: MachineTable, instruction: Instruction) -> Cost:
     hold = 0
     parts = []
     for position in range(len(instruction.cores)):
-        images, rows, columns, channels = _extents(
-            instruction, position, "images", "rows", "columns", "out_channels"
-        )
-        in_rows, in_columns, in_channels = _extents(
-            instruction, position, "in_rows", "in_columns", "in_channels"
-        )
-        taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
-        hold = max(hold, matrix_cycles(table, images, rows, columns, channels, in_channels, taps))
-        outputs = images * rows * columns * channels
+        tile = _extents(instruction, position, "images", "rows", "columns", "out_channels")
+        cycles, counts = (_conv if instruction.op is Op.CONV else _matmul)(table, instruction, position, tile)
+        hold = max(hold, cycles)
+        outputs = _volume(tile)
         if outputs == 0:
             continue
-        weights = channels * in_channels * taps
         sums = outputs * ACCUMULATOR_BYTES
-        parts.append(
-            Counts(
-                macs=outputs * in_channels * taps,
-                l1_read_bytes=images * in_rows * in_columns * in_channels * table.element_bytes,
-                weights_read_bytes=weights * table.element_bytes,
-                accumulator_read_bytes=sums if instruction.value("accumulate", position) else 0,
-                accumulator_write_bytes=sums,
-            )
-        )
+        accumulated = sums if instruction.value("accumulate", position) else 0
+        parts.append(counts._replace(accumulator_read_bytes=accumulated, accumulator_write_bytes=sums))
     holds = tuple((resources.engine(core, resources.MATRIX), hold) for core in instruction.cores)
     return Cost(hold + table.matrix_drain, holds, total(parts))
+
+
+def _conv(
+    table: MachineTable, instruction: Instruction, position: int, tile: tuple[int, ...]
+) -> tuple[int, Counts]:
+    """Cycles of the engine, and counts without the accumulator's, of a CONV on one core."""
+    images, rows, columns, channels = tile
+    source = _extents(instruction, position, "in_rows", "in_columns", "in_channels")
+    taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+    counts = Counts(
+        macs=_volume(tile) * source[2] * taps,
+        l1_read_bytes=images * _volume(source) * table.element_bytes,
+        weights_read_bytes=channels * source[2] * taps * table.element_bytes,
+    )
+    return matrix_cycles(table, images, rows, columns, channels, source[2], taps), counts
+
+
+def _matmul(
+    table: MachineTable, instruction: Instruction, position: int, tile: tuple[int, ...]
+) -> tuple[int, Counts]:
+    """The same of a MATMUL, whose operands are both in l1."""
+    images, rows, columns, channels = tile
+    (in_channels,) = _extents(instruction, position, "in_channels")
+    read = images * in_channels * (rows * columns + channels)
+    counts = Counts(macs=_volume(tile) * in_channels, l1_read_bytes=read * table.element_bytes)
+    return matmul_cycles(table, images, rows, columns, channels, in_channels), counts
 
 
 def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> Cost:
@@ -146,14 +171,10 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
         steps = range(instruction.value("step_count", position))
         codes = [code(StepCode, instruction.value(f"s{i}_op", position), f"s{i}_op") for i in steps]
         operands = [code(OperandKind, instruction.value(f"s{i}_kind", position), f"s{i}_kind") for i in steps]
-        taps, size = 1, 1
-        if kind in _WINDOWS:
-            taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
-        elif kind is VectorKind.CHANNEL_NORM:
-            (size,) = _extents(instruction, position, "size")
-        work = vector_work(kind, taps, size, codes)
+        work = _work(instruction, position, kind, codes)
         hold = max(hold, vector_cycles(table, elements, passes_of(machine, work)))
-        read = elements * operands.count(OperandKind.TENSOR) + _anchor_reads(instruction, position, kind, box)
+        views = operands.count(OperandKind.TENSOR) + operands.count(OperandKind.CHANNEL)
+        read = elements * views + _anchor_reads(instruction, position, kind, box)
         parameters = box[3] * operands.count(OperandKind.PARAMETER)
         parts.append(
             Counts(
@@ -168,16 +189,34 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
     return Cost(hold, holds, total(parts))
 
 
+def _work(instruction: Instruction, position: int, kind: VectorKind, steps: Sequence[StepCode]) -> Work:
+    taps, size, variant = 1, 1, 0
+    if kind in _WINDOWS:
+        taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+    elif kind is VectorKind.CHANNEL_NORM:
+        (size,) = _extents(instruction, position, "size")
+    elif kind in _REDUCTIONS:
+        (size,) = _extents(instruction, position, "group")
+    elif kind is VectorKind.NORM:
+        variant = instruction.value("center", position)
+    elif kind is VectorKind.SOFTMAX and "log" in instruction.fields:
+        variant = instruction.value("log", position)
+    return vector_work(kind, taps, size, steps, bool(variant))
+
+
 def _anchor_reads(instruction: Instruction, position: int, kind: VectorKind, box: Sequence[int]) -> int:
     """Elements of l1 that a VECTOR reads before its steps, each once."""
     images, rows, columns, channels = box
     if kind is VectorKind.ACCUMULATOR:
         return 0
-    if kind is VectorKind.COPY:
+    if kind in (VectorKind.COPY, VectorKind.REARRANGE):
         return images * rows * columns * channels
     if kind in _WINDOWS:
         in_rows, in_columns = _extents(instruction, position, "in_rows", "in_columns")
         return images * in_rows * in_columns * channels
+    if kind in _REDUCTIONS:
+        (group,) = _extents(instruction, position, "group")
+        return images * rows * columns * channels * group
     (in_channels,) = _extents(instruction, position, "in_channels")
     return images * rows * columns * in_channels
 
@@ -225,6 +264,10 @@ def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instructi
         shape = _extents(instruction, position, "rows", "row_bytes")
         size = _volume(shape)
         place = ("src_symbol", "src_offset", "src_row_stride")
+    elif instruction.op is Op.GATHER:
+        shape = _box(instruction, position)
+        size = _volume(shape) * table.element_bytes
+        place = ("src_symbol", "src_offset")
     else:
         shape = _box(instruction, position)
         size = _volume(shape) * table.element_bytes
@@ -235,12 +278,13 @@ def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instructi
     memory = symbols[where[0]].memory
     if memory not in ("dram", "llb"):
         raise KernelError(f"{place[0]}: {memory!r} is not a shared memory")
-    # No two cores store the same bytes, but several may load them.
-    return _Part(memory, (*where, *shape, position) if store else (*where, *shape), size)
+    # Several cores may load the same bytes; no two store them, or are known to gather the same rows.
+    alone = store or instruction.op is Op.GATHER
+    return _Part(memory, (*where, *shape, position) if alone else (*where, *shape), size)
 
 
 def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
-    """LOAD, LOADW and STORE: the DMA queues of all its cores, and the link of each memory at the other end.
+    """LOAD, LOADW, STORE and GATHER: the DMA queues of all its cores, and the link of each memory at the other end.
 
     An instruction that moves nothing still goes through its queues and links.
     """
@@ -269,7 +313,16 @@ def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instr
         hold = max(hold, dma_hold(table, most, crossing[memory], rate))
         holds.append((resource, ceil_div(crossing[memory], rate)))
     holds += [(resources.engine(core, resources.DMA), hold) for core in instruction.cores]
-    return Cost(hold, tuple(holds), _transfer_counts(instruction.op, crossing, parts))
+    counts = _transfer_counts(instruction.op, crossing, parts)
+    if instruction.op is Op.GATHER:
+        counts = counts._replace(l1_read_bytes=_index_bytes(table, instruction))
+    return Cost(hold, tuple(holds), counts)
+
+
+def _index_bytes(table: MachineTable, instruction: Instruction) -> int:
+    """Bytes of the indices of a GATHER, two elements for each pixel."""
+    boxes = [_box(instruction, position) for position in range(len(instruction.cores))]
+    return sum(2 * _volume(box[:3]) * table.element_bytes for box in boxes if box[3])
 
 
 def _transfer_counts(op: Op, crossing: dict[str, int], parts: Sequence[_Part]) -> Counts:

@@ -67,6 +67,8 @@ def view_bytes(f: Fields, name: str, shape: Sequence[int], size: int) -> Iterato
 
 
 def pixels(start: int, columns: int, stride: int, size: int) -> Iterator[tuple[int, int]]:
+    if stride == 0:
+        columns = 1
     if stride == size:
         yield start, start + columns * size
         return
@@ -99,6 +101,10 @@ def instruction_accesses(
 
         if instruction.op is Op.CONV:
             _conv(f, core, machine.element_bytes, add)
+        elif instruction.op is Op.MATMUL:
+            _matmul(f, core, machine.element_bytes, add)
+        elif instruction.op is Op.GATHER:
+            _gather(f, core, machine, kernel, bindings, add)
         elif instruction.op is Op.VECTOR:
             _vector(f, core, machine.element_bytes, add)
         elif instruction.op is not Op.LAUNCH:
@@ -150,6 +156,41 @@ def _conv(f: Fields, core: int, size: int, add: Add) -> None:
     add(("accumulator", core), True, _one(f["acc_addr"], math.prod(tile) * 4))
 
 
+def _matmul(f: Fields, core: int, size: int, add: Add) -> None:
+    tile = f.extents("images", "rows", "columns", "out_channels")
+    if 0 in tile:
+        return
+    depth, width = f["in_channels"], tile[3]
+    add(("l1", core), False, view_bytes(f, "in", (*tile[:3], depth), size))
+    right = (width, 1, depth) if f["transposed"] else (depth, 1, width)
+    add(("l1", core), False, view_bytes(f, "w", (tile[0], *right), size))
+    add(("accumulator", core), True, _one(f["acc_addr"], math.prod(tile) * 4))
+
+
+def _gather(
+    f: Fields, core: int, machine: Machine, kernel: Kernel, bindings: Mapping[str, int], add: Add
+) -> None:
+    """Which rows are read is in the data, so all of the table counts."""
+    shape, size = f.extents("images", "rows", "columns", "channels"), machine.element_bytes
+    if 0 in shape:
+        return
+    add(("l1", core), True, view_bytes(f, "dst", shape, size))
+    add(("l1", core), False, view_bytes(f, "idx", (*shape[:3], 2), size))
+    symbol = kernel.symbols[f["src_symbol"]]
+    start = bindings[symbol.name] + f["src_offset"]
+    starts = (start + entry * f["src_row_stride"] for entry in range(f["entries"]))
+    add((symbol.memory, -1), False, ((low, low + shape[3] * size) for low in starts))
+
+
+_WINDOWS = (VectorKind.WINDOW_MAX, VectorKind.WINDOW_MIN, VectorKind.WINDOW_AVERAGE)
+_REDUCTIONS = (
+    VectorKind.REDUCE_SUM,
+    VectorKind.REDUCE_AVERAGE,
+    VectorKind.REDUCE_MAX,
+    VectorKind.REDUCE_MIN,
+)
+
+
 def _vector(f: Fields, core: int, size: int, add: Add) -> None:
     shape = f.extents("images", "rows", "columns", "channels")
     if 0 in shape:
@@ -160,17 +201,25 @@ def _vector(f: Fields, core: int, size: int, add: Add) -> None:
         add(("accumulator", core), False, _one(f["acc_addr"], math.prod(shape) * 4))
     elif kind is VectorKind.COPY:
         add(("l1", core), False, view_bytes(f, "in", shape, size))
-    elif kind in (VectorKind.WINDOW_MAX, VectorKind.WINDOW_AVERAGE):
+    elif kind in _WINDOWS:
         source = (shape[0], f["in_rows"], f["in_columns"], shape[3])
         add(("l1", core), False, view_bytes(f, "in", source, size))
+    elif kind is VectorKind.REARRANGE:
+        source = (shape[0], *f.extents("in_rows", "in_columns", "in_channels"))
+        add(("l1", core), False, view_bytes(f, "in", source, size))
+    elif kind in _REDUCTIONS:
+        used = view_bytes(f, "in", (*shape[:3], shape[3] * f["group"]), size)
+        skipped = f["channel_start"] * f["group"] * size
+        add(("l1", core), False, ((low + skipped, high + skipped) for low, high in used))
     else:
         add(("l1", core), False, view_bytes(f, "in", (*shape[:3], f["in_channels"]), size))
     for step in range(f["step_count"]):
         name = f"s{step}"
-        if StepCode(f[f"{name}_op"]) in (StepCode.RELU, StepCode.CLIP):
+        if StepCode(f[f"{name}_op"]) is StepCode.CLIP:
             continue
         operand = OperandKind(f[f"{name}_kind"])
         if operand is OperandKind.PARAMETER:
             add(("weights", core), False, _one(f[f"{name}_addr"], shape[3] * size))
-        elif operand is OperandKind.TENSOR:
-            add(("l1", core), False, view_bytes(f, name, shape, size))
+        elif operand in (OperandKind.TENSOR, OperandKind.CHANNEL):
+            channels = 1 if operand is OperandKind.CHANNEL else shape[3]
+            add(("l1", core), False, view_bytes(f, name, (*shape[:3], channels), size))

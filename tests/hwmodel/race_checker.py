@@ -3,7 +3,8 @@
 Two instructions conflict where they touch the same byte of a memory and one of them writes it. They must be
 ordered by waits, through others or not, or by a queue that both go through: a DMA queue, a vector engine or
 the system DMA holds an instruction until it has finished. A matrix engine lets the next one start while the
-last results drain, so it orders what two CONVs do to the accumulator, and that they finish in order, no more.
+last results drain, so it orders what two CONVs or MATMULs do to the accumulator, and that they finish in order,
+no more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections import defaultdict
 from hwmodel.isa import Op, Program, Ref
 from hwmodel.machine import Machine
 from tests.hwmodel.accesses import Access, Place, instruction_accesses, merged
+
+# Operations of the matrix engine.
+_DRAINING = (Op.CONV, Op.MATMUL)
 
 
 class Checker:
@@ -94,7 +98,7 @@ class Checker:
             for extent in buffer.shape:
                 size *= extent
             sizes["dram"] = max(sizes["dram"], buffer.address + size)
-            if buffer.role in ("input", "weight", "parameter"):
+            if buffer.role in ("input", "weight", "parameter", "constant", "table"):
                 constant.append((buffer.address, buffer.address + size))
         for name, accesses in zip(self.names, self.accesses, strict=True):
             for access in accesses:
@@ -136,9 +140,9 @@ class Checker:
             for queue in _queues(op, cores):
                 if queue in last:
                     other = last[queue]
-                    if queue[0] == "matrix" and self.ops[other] is Op.CONV:
+                    if self.ops[other] in _DRAINING:
                         start |= started[other]
-                        if op is Op.CONV:
+                        if op in _DRAINING:
                             finish |= finished[other]
                     else:
                         start |= finished[other]
@@ -182,8 +186,8 @@ class Checker:
         return pairs
 
     def _drains_in_order(self, place: Place, first: int, second: int) -> bool:
-        convs = self.ops[first] is Op.CONV and self.ops[second] is Op.CONV
-        return convs and place[0] == "accumulator" and place[1] in self.cores[first]
+        both = self.ops[first] in _DRAINING and self.ops[second] in _DRAINING
+        return both and place[0] == "accumulator" and place[1] in self.cores[first]
 
 
 def _shared_byte(items: list[Access]) -> int | None:
@@ -212,7 +216,7 @@ def _queues(op: Op | None, cores: tuple[int, ...]) -> list[tuple[str, int]]:
         return [("system", -1)]
     if op is Op.LAUNCH:
         return [(engine, core) for core in cores for engine in ("matrix", "vector")]
-    engine = {Op.CONV: "matrix", Op.VECTOR: "vector"}.get(op, "dma")
+    engine = "matrix" if op in _DRAINING else "vector" if op is Op.VECTOR else "dma"
     return [(engine, core) for core in cores]
 
 

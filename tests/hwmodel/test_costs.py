@@ -90,7 +90,7 @@ CLIP = Step(StepOp.CLIP, low=0.0, high=6.0)
         (Window("max", 3, 3), (), 9, 9),
         (Window("average", 7, 7), (RELU,), 51, 51),
         (ChannelNorm(5, 1e-4, 0.75, 1.0), (), 9, 15),
-        (Softmax(), (), 5, 11),
+        (Softmax(8), (), 5, 11),
         (Concat(), (), 1, 1),
         (Concat(), (RELU,), 1, 1),
         (Move(), (), 1, 1),
@@ -267,7 +267,7 @@ def test_a_layer_and_its_instruction_cost_the_same() -> None:
     """Lowering starts from the layer, decoding from the fields."""
     pairs: list[tuple[Anchor, Instruction]] = []
     norm = {"in_channels": 8, "channel_start": 0, **view("in", 0, SHAPE[1:], 4)}
-    pairs.append((Softmax(), instruction(Op.VECTOR, (0,), vector(VectorKind.SOFTMAX, relu(), **norm))))
+    pairs.append((Softmax(8), instruction(Op.VECTOR, (0,), vector(VectorKind.SOFTMAX, relu(), **norm))))
     norm |= {"size": 7, "alpha": 0, "beta": 0, "bias": 0}
     kind = VectorKind.CHANNEL_NORM
     pairs.append((ChannelNorm(7, 0.1, 0.2, 0.3), instruction(Op.VECTOR, (0,), vector(kind, relu(), **norm))))
