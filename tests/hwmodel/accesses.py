@@ -67,8 +67,6 @@ def view_bytes(f: Fields, name: str, shape: Sequence[int], size: int) -> Iterato
 
 
 def pixels(start: int, columns: int, stride: int, size: int) -> Iterator[tuple[int, int]]:
-    if stride == 0:
-        columns = 1
     if stride == size:
         yield start, start + columns * size
         return

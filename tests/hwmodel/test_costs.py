@@ -9,15 +9,20 @@ import pytest
 from graph.primitives import (
     Anchor,
     ChannelNorm,
+    ChannelReduce,
     Concat,
     Contraction,
+    Embedding,
+    MatMul,
     Move,
+    Normalize,
+    Rearrange,
     Softmax,
     Step,
     StepOp,
     Window,
 )
-from hwmodel.costs import dma_hold, matrix_cycles, vector_cycles, vector_ops, vector_passes
+from hwmodel.costs import dma_hold, matmul_cycles, matrix_cycles, vector_cycles, vector_ops, vector_passes
 from hwmodel.counts import Counts
 from hwmodel.errors import KernelError
 from hwmodel.instruction_cost import copy_cost, instruction_cost
@@ -91,6 +96,19 @@ CLIP = Step(StepOp.CLIP, low=0.0, high=6.0)
         (Window("average", 7, 7), (RELU,), 51, 51),
         (ChannelNorm(5, 1e-4, 0.75, 1.0), (), 9, 15),
         (Softmax(8), (), 5, 11),
+        (Softmax(8, log=True), (), 6, 12),
+        (Normalize(8, 1e-5), (), 5, 5),
+        (Normalize(8, 1e-5, center=False), (RELU,), 4, 4),
+        (ChannelReduce(8, "sum"), (), 8, 8),
+        (ChannelReduce(8, "average"), (), 9, 9),
+        (ChannelReduce(8, "max"), (), 8, 8),
+        (ChannelReduce(8, "min"), (RELU,), 9, 9),
+        (Window("min", 3, 2), (), 6, 6),
+        (MatMul(8, 8), (), 1, 1),
+        (MatMul(8, 8), (Step(StepOp.GELU),), 14, 20),
+        (Embedding(100, 8), (), 0, 0),
+        (Rearrange((8,), (1,)), (), 1, 1),
+        (Rearrange((8,), (1,)), (RELU,), 2, 2),
         (Concat(), (), 1, 1),
         (Concat(), (RELU,), 1, 1),
         (Move(), (), 1, 1),
@@ -104,6 +122,33 @@ def test_vector_work_of_a_layer(
     assert vector_ops(anchor, layer_steps) == operations
     assert vector_passes(STCP, anchor, layer_steps) == passes
     assert vector_passes(TINY, anchor, layer_steps) == operations
+
+
+# Operations of a step, and cycles where exp and div take 4.
+STEP_WORK = {
+    **dict.fromkeys(["add", "sub", "rsub", "mul", "max", "min", "relu", "abs", "sign"], (1, 1)),
+    **dict.fromkeys(["less", "less_or_equal", "greater", "greater_or_equal", "equal"], (1, 1)),
+    **dict.fromkeys(["keep_if", "keep_unless", "floor", "ceil", "round"], (1, 1)),
+    **dict.fromkeys(["div", "rdiv", "exp", "log", "sqrt"], (1, 4)),
+    **dict.fromkeys(["pow", "rpow"], (3, 9)),
+    **dict.fromkeys(["clip", "prelu"], (2, 2)),
+    "elu": (4, 7),
+    **dict.fromkeys(["sin", "cos"], (3, 6)),
+    "erf": (10, 16),
+    **dict.fromkeys(["tanh", "sigmoid"], (3, 9)),
+    "softplus": (3, 9),
+    "gelu": (13, 19),
+    "gelu_tanh": (9, 15),
+    "silu": (4, 10),
+    "mish": (7, 19),
+}
+
+
+@pytest.mark.parametrize("op", StepOp)
+def test_vector_work_of_a_step(op: StepOp) -> None:
+    operations, passes = STEP_WORK[op]
+    assert vector_ops(Move(), (Step(op),)) == operations
+    assert vector_passes(STCP, Move(), (Step(op),)) == passes
 
 
 def test_a_launch_holds_the_compute_engines_of_the_cluster() -> None:
@@ -219,6 +264,55 @@ def test_convolutions_by_hand() -> None:
     assert (latency, holds) == (27 + 64, {"core 0 matrix": 27})
 
 
+def matmul(rows: int | tuple[int, ...] = 4, accumulate: int = 0) -> dict[str, int | tuple[int, ...]]:
+    """For 3 images (rows x 4, 5) times (5, 6)."""
+    fields: dict[str, int | tuple[int, ...]] = {**view("in", 0, (4, 4, 5), 4), **view("w", 0, (5, 1, 6), 4)}
+    fields |= {"images": 3, "rows": rows, "columns": 4, "out_channels": 6, "in_channels": 5}
+    return fields | {"transposed": 0, "acc_addr": 0, "accumulate": accumulate}
+
+
+def test_products_of_activations_by_hand() -> None:
+    counts = Counts(
+        macs=3 * 16 * 6 * 5,
+        l1_read_bytes=3 * (16 * 5 + 5 * 6) * 4,
+        accumulator_write_bytes=3 * 16 * 6 * 4,
+    )
+    cycles = 3 * 4 * 2 * 5  # of each image 16 pixels by fours, 6 channels by fours, 5 inputs
+    assert cost(Op.MATMUL, (1,), matmul()) == (cycles, {"core 1 matrix": cycles}, counts)
+    added = counts._replace(accumulator_read_bytes=3 * 16 * 6 * 4)
+    assert cost(Op.MATMUL, (1,), matmul(accumulate=1))[2] == added
+    latency, holds, both = cost(Op.MATMUL, (0, 1), matmul(rows=(4, 0)))
+    assert (latency, both) == (cycles, counts)
+    assert holds == {"core 0 matrix": cycles, "core 1 matrix": cycles}
+
+
+def test_images_of_a_product_are_issued_once_and_never_merged() -> None:
+    table = TINY.table()._replace(matrix_issue=7)
+    assert matmul_cycles(table, 3, 1, 1, 4, 5) == 7 + 3 * 5
+    assert matrix_cycles(table, 3, 1, 1, 4, 5, 1) == 7 + 5  # 3 pixels at once
+    assert matmul_cycles(table, 0, 1, 1, 4, 5) == 7
+
+
+def gathered(rows: int | tuple[int, ...] = 2) -> dict[str, int | tuple[int, ...]]:
+    fields: dict[str, int | tuple[int, ...]] = {**box(SHAPE), **view("dst", 0, SHAPE[1:], 4)}
+    fields |= view("idx", 0, (2, 4, 2), 4) | {"rows": rows, "src_symbol": DRAM, "src_offset": 0}
+    return fields | {"src_row_stride": 32, "entries": 1000}
+
+
+def test_gathers_by_hand() -> None:
+    """No two cores are known to read the same rows, and each pixel has an index of two elements."""
+    one = cost(Op.GATHER, (1,), gathered())
+    counts = Counts(dram_read_bytes=256, l1_write_bytes=256, l1_read_bytes=64)
+    assert one == (64, {"core 1 dma": 64, "dram read": 64}, counts)
+    counts = Counts(dram_read_bytes=512, l1_write_bytes=512, l1_read_bytes=128)
+    assert cost(Op.GATHER, (0, 1), gathered()) == (128, dma(128, dram_read=128), counts)
+    half = cost(Op.GATHER, (0, 1), gathered((2, 0)))
+    assert half == (64, dma(64, dram_read=64), one[2])
+    near = cost(Op.GATHER, (0, 1), gathered(), {"src_symbol": LLB})
+    assert near[:2] == (32, dma(32, llb_read=32))
+    assert cost(Op.GATHER, (0,), gathered(), machine=STCP)[1] == {"core 0 dma": 64 + 5, "dram read": 5}
+
+
 def vector(kind: VectorKind, *parts: Mapping[str, int], **more: int) -> dict[str, int]:
     return {"kind": kind, **box(SHAPE), **view("out", 0, SHAPE[1:], 4), **steps(*parts), **more}
 
@@ -263,6 +357,35 @@ def test_windows_and_norms_by_hand() -> None:
     assert local[0] == 16 * 9
 
 
+def test_vectors_over_groups_by_hand() -> None:
+    wide = {"in_channels": 32, "channel_start": 8, "group": 4, **view("in", 0, (2, 4, 32), 4)}
+    reduced = cost(Op.VECTOR, (0,), vector(VectorKind.REDUCE_AVERAGE, **(wide | {"channel_start": 0})))
+    assert reduced[0] == 16 * 5
+    assert reduced[2] == Counts(vector_operations=64 * 5, l1_read_bytes=64 * 4 * 4, l1_write_bytes=256)
+    norm = cost(Op.VECTOR, (0,), vector(VectorKind.NORM, **wide, epsilon=0, center=1))
+    assert norm[0] == 16 * 5
+    assert norm[2] == Counts(vector_operations=64 * 5, l1_read_bytes=8 * 32 * 4, l1_write_bytes=256)
+    assert cost(Op.VECTOR, (0,), vector(VectorKind.NORM, **wide, epsilon=0, center=0))[0] == 16 * 3
+    assert cost(Op.VECTOR, (0,), vector(VectorKind.SOFTMAX, **wide, log=0))[0] == 16 * 5
+    assert cost(Op.VECTOR, (0,), vector(VectorKind.SOFTMAX, **wide, log=1))[0] == 16 * 6
+
+
+def test_rearrangements_and_repeated_operands_by_hand() -> None:
+    """Each output element is read once, however often the view repeats it."""
+    names = ("in_start", "row_start", "channel_start", "offset")
+    fields = dict.fromkeys(names, 0) | view("in", 0, (2, 4, 99), 4)
+    fields |= {"in_rows": 2, "in_columns": 4, "in_channels": 99}
+    fields |= {"out_columns": 4, "out_channels": 8, "digits": 1, "d0_size": 64, "d0_stride": 1}
+    moved = cost(Op.VECTOR, (0,), vector(VectorKind.REARRANGE, **fields))
+    assert moved[0] == 16
+    assert moved[2] == Counts(vector_operations=64, l1_read_bytes=256, l1_write_bytes=256)
+    other = {name.removeprefix("_"): value for name, value in view("", 0, (1, 1, 1), 4).items()}
+    other |= {"op": StepCode.POW, "kind": OperandKind.CHANNEL, "row_stride": 0, "col_stride": 0}
+    powered = cost(Op.VECTOR, (0,), vector(VectorKind.COPY, other, **view("in", 0, SHAPE[1:], 4)))
+    assert powered[0] == 16 * 3
+    assert powered[2] == Counts(vector_operations=192, l1_read_bytes=512, l1_write_bytes=256)
+
+
 def test_a_layer_and_its_instruction_cost_the_same() -> None:
     """Lowering starts from the layer, decoding from the fields."""
     pairs: list[tuple[Anchor, Instruction]] = []
@@ -271,7 +394,17 @@ def test_a_layer_and_its_instruction_cost_the_same() -> None:
     norm |= {"size": 7, "alpha": 0, "beta": 0, "bias": 0}
     kind = VectorKind.CHANNEL_NORM
     pairs.append((ChannelNorm(7, 0.1, 0.2, 0.3), instruction(Op.VECTOR, (0,), vector(kind, relu(), **norm))))
+    grouped = {"in_channels": 8, "channel_start": 0, "group": 4, **view("in", 0, SHAPE[1:], 4)}
+    for anchor, kind, more in (
+        (Softmax(4, log=True), VectorKind.SOFTMAX, {"log": 1}),
+        (Normalize(4, 0.0), VectorKind.NORM, {"epsilon": 0, "center": 1}),
+        (Normalize(4, 0.0, center=False), VectorKind.NORM, {"epsilon": 0, "center": 0}),
+        (ChannelReduce(4, "average"), VectorKind.REDUCE_AVERAGE, {}),
+        (ChannelReduce(4, "min"), VectorKind.REDUCE_MIN, {}),
+    ):
+        pairs.append((anchor, instruction(Op.VECTOR, (0,), vector(kind, relu(), **grouped, **more))))
     body = vector(VectorKind.ACCUMULATOR, relu(), acc_addr=0)
+    pairs.append((MatMul(8, 8), instruction(Op.VECTOR, (0,), body)))
     pairs.append((Contraction(8, 8, 1, 1), instruction(Op.VECTOR, (0,), body)))
     source = view("in", 0, SHAPE[1:], 4)
     copy = instruction(Op.VECTOR, (0,), vector(VectorKind.COPY, relu(), **source))
@@ -302,6 +435,8 @@ def test_system_copies_by_hand() -> None:
         (Op.LOAD, load(7, 0), "src_symbol: 7 is not one of the kernel's 2 symbols"),
         (Op.STORE, store(-1, 0), "dst_symbol: -1 is not one of the kernel's 2 symbols"),
         (Op.CONV, {"rows": 1}, "CONV has no field"),
+        (Op.MATMUL, {**matmul(), "in_channels": -1}, "in_channels: -1 is negative"),
+        (Op.GATHER, {**gathered(), "src_symbol": 2}, "src_symbol: 2 is not one of the kernel's 2 symbols"),
         (Op.LAUNCH, {"colour": 1}, "LAUNCH has the unknown field colour"),
         (Op.BROADCAST, {**box(SHAPE), **view("src", 0, SHAPE[1:], 4), "targets": 4}, "targets: 0x4 names"),
         (Op.VECTOR, {**vector(VectorKind.COPY), "kind": 99}, "field kind is 99"),

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from hwmodel.costs import WINDOWS
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.isa import Instruction, Op, OperandKind, Program, StepCode, VectorKind
 from hwmodel.machine import Machine
@@ -180,7 +181,7 @@ def test_a_step_leaves_its_input_as_it_is() -> None:
     assert np.array_equal(run(program, m, "native", {"x": x}), x)
 
 
-WINDOWS = {
+CASES = {
     "strided": ((2, 7, 6, 3), (3, 2), (4, 3), (2, 2), (1, 0)),
     "overlapping": ((1, 5, 5, 2), (3, 3), (5, 5), (1, 1), (1, 1)),
     "beyond the end": ((1, 5, 5, 2), (3, 3), (3, 3), (2, 2), (0, 0)),
@@ -190,17 +191,17 @@ WINDOWS = {
 
 
 @modes
-@pytest.mark.parametrize("case", WINDOWS)
-@pytest.mark.parametrize("mode", ["max", "average", "average with padding"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("mode", ["max", "min", "average", "average with padding"])
 def test_window(mode: str, case: str, element: str, arithmetic: Arithmetic, bound: float) -> None:
-    x_shape, kernel, out, stride, pad = WINDOWS[case]
+    x_shape, kernel, out, stride, pad = CASES[case]
     rng = np.random.default_rng(3)
     m = programs.machine(element)
     size = m.element_bytes
-    x = rounded(rng, *x_shape) - 3  # so that a zero of the padding would win
+    x = rounded(rng, *x_shape) + (3 if mode == "min" else -3)  # so that a zero of the padding would win
     shape = (x_shape[0], *out, x_shape[3])
     fields = {
-        "kind": VectorKind.WINDOW_MAX if mode == "max" else VectorKind.WINDOW_AVERAGE,
+        "kind": WINDOWS.get(mode, VectorKind.WINDOW_AVERAGE),
         **{"in_rows": x_shape[1], "in_columns": x_shape[2], "kernel_h": kernel[0], "kernel_w": kernel[1]},
         **{"stride_h": stride[0], "stride_w": stride[1], "pad_top": pad[0], "pad_left": pad[1]},
         "count_include_pad": int(mode == "average with padding"),
@@ -214,6 +215,8 @@ def test_window(mode: str, case: str, element: str, arithmetic: Arithmetic, boun
         part = x[:, max(0, top) : top + kernel[0], max(0, left) : left + kernel[1]]
         if mode == "max":
             expected[:, row, column] = part.max(axis=(1, 2))
+        elif mode == "min":
+            expected[:, row, column] = part.min(axis=(1, 2))
         else:
             count = part.shape[1] * part.shape[2] if mode == "average" else kernel[0] * kernel[1]
             expected[:, row, column] = part.sum(axis=(1, 2)) / count

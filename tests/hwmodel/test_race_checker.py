@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hwmodel.isa import Instruction, Kernel, Launch, Op, Program, Symbol
+from hwmodel.isa import Instruction, Kernel, Launch, Op, Program, Symbol, VectorKind
 from hwmodel.machine import Machine
 from tests.hwmodel import pipelines, programs
 from tests.hwmodel.pipelines import L1, pipeline, with_instruction, without_a_wait
@@ -73,6 +73,79 @@ def test_what_a_ring_wraps_to_is_seen() -> None:
             *(view("in", 64 + slot * 16, (1, 2, 2), 4), view("out", 512, (1, 2, 2), 4)),
         )
         assert bool(races_of(m, load, read)) == races
+
+
+def copied(source: int, target: int) -> Instruction:
+    """16 bytes of l1 from one place to another."""
+    shape = (1, 1, 1, 4)
+    return instruction(
+        *(Op.VECTOR, [0], {"kind": VectorKind.COPY, "step_count": 0}, box(shape)),
+        *(view("in", source, shape[1:], 4), view("out", target, shape[1:], 4)),
+    )
+
+
+def test_what_new_operations_touch_is_seen() -> None:
+    """Each reads bytes 0 to 16 of l1, and none from 128 on."""
+    one, four = (1, 1, 1, 4), (1, 4, 1, 1)
+    gather = instruction(
+        *(Op.GATHER, [0], box((1, 1, 2, 4)), view("dst", 256, (1, 2, 4), 4), view("idx", 0, (1, 2, 2), 4)),
+        {"src_symbol": 0, "src_offset": 0, "src_row_stride": 16, "entries": 8},
+    )
+    product = {"in_channels": 4, "transposed": 0, "acc_addr": 0, "accumulate": 0}
+    left = instruction(
+        *(Op.MATMUL, [0], box((1, 1, 1, 1), "out_channels"), product),
+        *(view("in", 0, one[1:], 4), view("w", 64, four[1:], 4)),
+    )
+    right = instruction(
+        *(Op.MATMUL, [0], box((1, 1, 1, 1), "out_channels"), product),
+        *(view("in", 64, one[1:], 4), view("w", 0, four[1:], 4)),
+    )
+    for reader in (gather, left, right):
+        for address, races in ((0, True), (12, True), (128, False)):
+            assert bool(races_of(programs.machine(), reader, copied(512, address))) == races
+    assert races_of(programs.machine(), gather, copied(256, 512))
+
+
+def test_a_reduction_reads_its_own_groups() -> None:
+    """Of the 8 channels in its view, 4 for each pair of outputs."""
+    total = instruction(
+        *(Op.VECTOR, [1], {"kind": VectorKind.REDUCE_SUM, "step_count": 0}, box((1, 1, 1, 2))),
+        *(view("in", 0, (1, 1, 8), 4), view("out", 256, (1, 1, 2), 4)),
+        {"in_channels": 8, "channel_start": 0, "group": 2},
+    )
+    send = instruction(Op.BROADCAST, [0], box((1, 1, 1, 4)), view("src", 0, (1, 1, 4), 4), {"targets": 2})
+    assert races_of(programs.machine(), send, total)
+    second = replace(total, fields={**total.fields, "channel_start": (2,)})
+    assert races_of(programs.machine(), send, second) == []
+
+
+def test_a_table_is_read_as_a_whole() -> None:
+    m = programs.machine()
+    fields = {"src_symbol": 0, "src_offset": 64, "src_row_stride": 16, "entries": 8}
+    pixel = (1, 1, 1, 2)
+    gather = instruction(
+        *(Op.GATHER, [0], box(pixel), view("dst", 256, pixel[1:], 4), view("idx", 0, pixel[1:], 4), fields)
+    )
+    for offset, races in ((56, False), (64, True), (72, False), (64 + 7 * 16, True), (64 + 8 * 16, False)):
+        target = window("dst", 0, offset, pixel[1:], 4)
+        store = instruction(Op.STORE, [1], box(pixel), view("src", 0, pixel[1:], 4), target)
+        assert bool(races_of(m, gather, store)) == races
+
+
+def test_products_finish_in_order_and_drain_late() -> None:
+    fields = {"in_channels": 4, "transposed": 0, "acc_addr": 0, "accumulate": 0}
+    matmul = instruction(
+        *(Op.MATMUL, [0], box((1, 1, 1, 4), "out_channels"), fields),
+        *(view("in", 0, (1, 1, 4), 4), view("w", 64, (4, 1, 4), 4)),
+    )
+    read = instruction(
+        *(Op.VECTOR, [0], {"kind": VectorKind.ACCUMULATOR, "acc_addr": 0, "step_count": 0}),
+        *(box((1, 1, 1, 4)), view("out", 512, (1, 1, 4), 4)),
+    )
+    m = programs.machine()
+    assert races_of(m, matmul, matmul) == []
+    assert races_of(m, matmul, read)
+    assert races_of(m, matmul, matmul, replace(read, waits=(1,))) == []
 
 
 def races_of(m: Machine, *body: Instruction) -> list[str]:
