@@ -112,13 +112,13 @@ def _check_channels(start: int, count: int, channels: int) -> None:
 
 def _rearrange(core: Core, values: Values, box: Box) -> _Produce:
     images = box[0]
-    shape = positive(values, "in_rows", "in_columns", "in_channels")
-    source = ring_view(core.l1, values, "in", (images, *shape))  # type: ignore[arg-type]
-    index = _inputs(values, _outputs(values, box), values["in_start"] * shape[1] * shape[2])
+    rows, columns, channels = positive(values, "in_rows", "in_columns", "in_channels")
+    source = ring_view(core.l1, values, "in", (images, rows, columns, channels))
+    index = _inputs(values, _outputs(values, box), values["in_start"] * columns * channels)
     least, most = int(index.min()), int(index.max())
-    if least < 0 or most >= math.prod(shape):
+    if least < 0 or most >= rows * columns * channels:
         raise KernelError(
-            f"offset: elements {least} to {most} are read, of {' x '.join(map(str, shape))} that are given"
+            f"offset: elements {least} to {most} are read, of {rows} x {columns} x {channels} that are given"
         )
 
     def rearrange() -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from hwmodel.errors import KernelError
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.isa import Buffer, Instruction, Op, Program, Symbol, VectorKind
+from hwmodel.kernels import load_kernels, save_kernels
 from tests.hwmodel import programs
 from tests.hwmodel.programs import OTHER, OUT, Array, Shape, bits, box, instruction, steps, view, window
 from tests.hwmodel.race_checker import find_races
@@ -250,6 +252,14 @@ def test_a_table_must_be_in_its_memory() -> None:
     with pytest.raises(KernelError, match=r"GATHER, core 0: src_offset: address .* leaves dram"):
         program = gathering("fp32", (1, 2, 3, 4), 10, 16, 4)
         run(program, m, "native", {"x": x}, {"table": np.zeros((10, 4), np.float32)})
+
+
+def test_a_table_is_saved_with_its_kernels(tmp_path: Path) -> None:
+    program, table = gathering("fp32", (1, 2, 3, 4), 10, 16, 0), np.ones((10, 4), np.float32)
+    save_kernels(tmp_path / "kernels", program, programs.machine(), {"table": table}, "hash")
+    found, _, weights, _ = load_kernels(tmp_path / "kernels")
+    assert found == program
+    assert np.array_equal(weights["table"], table)
 
 
 def test_constants_and_tables_must_have_values() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from hwmodel.errors import KernelError
 from hwmodel.functional import FunctionalSimulator
-from hwmodel.isa import Program, Ref, SystemCopy
-from hwmodel.order import latest_first, positions, predecessors, program_order, random_order
+from hwmodel.isa import Instruction, Op, Program, Ref, SystemCopy
+from hwmodel.order import engines, latest_first, positions, predecessors, program_order, random_order
 from tests.hwmodel import pipelines
 from tests.hwmodel.pipelines import pipeline, without_a_wait
 
@@ -81,3 +81,9 @@ def test_what_cannot_run_is_refused() -> None:
     ):
         with pytest.raises(KernelError, match=message):
             predecessors(replace(program, steps=(changed, program.steps[1])))
+
+
+def test_every_operation_goes_through_an_engine() -> None:
+    found = {op: [engine for engine, _ in engines(Instruction(op, (1,), {}))] for op in Op}
+    assert found[Op.MATMUL] == found[Op.CONV] == ["matrix"]
+    assert found[Op.GATHER] == found[Op.LOAD] == ["dma"]
