@@ -15,7 +15,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
-from scheduling.tables import NEVER, Ints, NetworkTable
+from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
 
 BREADTH_FIRST, DEPTH_FIRST = 0, 1
 SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
@@ -167,9 +167,10 @@ def _insert(
 
 @compiled
 def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
-    """Weights and per-channel parameters of a layer."""
+    """Weights and per-channel parameters of a layer; the table of an Embedding stays in DRAM."""
     channels = net.tensor_channels[net.input_count + layer]
-    per_channel = net.reduction[layer] * net.taps[layer] * net.is_matrix[layer] + net.parameters[layer]
+    weights = net.reduction[layer] * net.taps[layer] if net.kind[layer] == CONVOLVES else 0
+    per_channel = weights + net.parameters[layer]
     return int(channels * per_channel * element_bytes)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graph.network import Layer, Network
-from graph.primitives import Contraction
+from graph.primitives import Contraction, Embedding, MatMul
 from hwmodel.costs import vector_passes
 from hwmodel.machine import Machine
 from scheduling.objective import Objective
@@ -71,9 +71,12 @@ def bound(network: Network, machine: Machine) -> Bound:
         if pixels:
             vector += pixels * output.channels * vector_passes(machine, layer.anchor, layer.steps)
             matrix += _matrix_work(network, machine, layer, rows[layer.output])
-            macs += pixels * _weight_count(layer)
+            macs += pixels * _macs_per_pixel(layer)
             weights += _weight_count(layer) + len(layer.parameters) * output.channels
+            if isinstance(layer.anchor, Embedding):
+                weights += min(pixels, layer.anchor.entries) * output.channels
     at_once = machine.cores * unrolling.out_pixels * unrolling.out_rows * unrolling.out_channels
+    weights += sum(_elements(network, constant, rows) for constant in network.constants)
     read = weights * machine.element_bytes + _bytes(network, machine, network.inputs, rows)
     written = _bytes(network, machine, tuple(set(network.outputs) - set(network.inputs)), rows)
     link = machine.links.dram
@@ -121,27 +124,46 @@ def _weight_count(layer: Layer) -> int:
     return anchor.out_channels * (anchor.in_channels // anchor.groups) * anchor.taps
 
 
+def _macs_per_pixel(layer: Layer) -> int:
+    if isinstance(layer.anchor, MatMul):
+        return layer.anchor.out_channels * layer.anchor.reduction
+    return _weight_count(layer)
+
+
 def _matrix_work(network: Network, machine: Machine, layer: Layer, rows: int) -> int:
-    """Core-cycles of a contraction, times out_pixels x out_rows x out_channels of the engine."""
+    """Core-cycles of a contraction, times out_pixels x out_rows x out_channels of the engine. A product of two
+    activations has another operand for every image, so images cannot share an issue."""
     anchor = layer.anchor
-    if not isinstance(anchor, Contraction):
+    images = network.batch
+    if isinstance(anchor, Contraction):
+        inputs, times = anchor.in_channels // anchor.groups, 1
+    elif isinstance(anchor, MatMul):
+        inputs, images, times = anchor.reduction, 1, network.batch
+    else:
         return 0
     by = machine.matrix.unrolling
     columns = network.tensors[layer.output].columns
     spans = -(-columns // by.out_columns)
     if by.out_pixels > 1:
-        high, pixels = by.out_pixels, network.batch * rows * columns
+        high, pixels = by.out_pixels, images * rows * columns
         full_pixels = -(-pixels // high) * high
     else:
-        high, pixels = by.out_rows, network.batch * rows * spans
-        full_pixels = network.batch * spans * -(-rows // high) * high
+        high, pixels = by.out_rows, images * rows * spans
+        full_pixels = images * spans * -(-rows // high) * high
     channels = anchor.out_channels // anchor.groups
     full_channels = -(-channels // by.out_channels) * by.out_channels
-    reduction = -(-(anchor.in_channels // anchor.groups) // by.in_channels) * anchor.taps
-    return anchor.groups * reduction * max(pixels * full_channels, channels * full_pixels)
+    taps = anchor.taps if isinstance(anchor, Contraction) else 1
+    reduction = -(-inputs // by.in_channels) * taps
+    return times * anchor.groups * reduction * max(pixels * full_channels, channels * full_pixels)
 
 
 def _bytes(network: Network, machine: Machine, tensors: tuple[int, ...], rows: list[int]) -> int:
     """Bytes of the needed rows of some tensors, whole batch."""
-    per_image = sum(network.tensors[t].channels * rows[t] * network.tensors[t].columns for t in tensors)
+    per_image = sum(_elements(network, t, rows) for t in tensors)
     return per_image * network.batch * machine.element_bytes
+
+
+def _elements(network: Network, tensor: int, rows: list[int]) -> int:
+    """Elements of one image in the needed rows."""
+    shape = network.tensors[tensor]
+    return shape.channels * rows[tensor] * shape.columns

@@ -214,7 +214,7 @@ def _crossing_bytes(evaluator: Evaluator) -> Ints:
     layers = len(table.is_matrix)
     crossing = np.zeros(layers + 1, np.int64)
     sizes = table.tensor_channels * table.tensor_rows * table.tensor_columns * table.batch
-    for tensor, size in enumerate(sizes.tolist()):
+    for tensor, size in enumerate((sizes * (1 - table.tensor_constant)).tolist()):
         made = int(table.producer[tensor])
         used = min(int(table.last_use[tensor]), layers - 1)
         crossing[made + 1 : used + 1] += size * evaluator.machine.element_bytes

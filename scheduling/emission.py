@@ -10,7 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graph.network import Layer, Network
-from graph.primitives import ChannelNorm, Concat, Contraction, Softmax, Step, Window
+from graph.primitives import (
+    ChannelNorm,
+    ChannelReduce,
+    Concat,
+    Contraction,
+    Embedding,
+    MatMul,
+    Normalize,
+    Rearrange,
+    Softmax,
+    Step,
+    Window,
+)
 from hwmodel.costs import STEP_CODES
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, VectorKind
 from scheduling.choice import Choice
@@ -41,6 +53,18 @@ from scheduling.rows import (
 from scheduling.shares import overlap, part_of, piece_rows
 
 Fields = dict[str, int]
+
+_WINDOW_KINDS = {
+    "max": VectorKind.WINDOW_MAX,
+    "min": VectorKind.WINDOW_MIN,
+    "average": VectorKind.WINDOW_AVERAGE,
+}
+_REDUCE_KINDS = {
+    "sum": VectorKind.REDUCE_SUM,
+    "average": VectorKind.REDUCE_AVERAGE,
+    "max": VectorKind.REDUCE_MAX,
+    "min": VectorKind.REDUCE_MIN,
+}
 _VIEW = ("addr", "image_stride", "row_stride", "col_stride", "row", "ring")
 _WINDOW = ("symbol", "offset", "image_stride", "row_stride", "col_stride")
 
@@ -90,6 +114,8 @@ class Emitter:
             Op.STORE: self._store,
             Op.BROADCAST: self._broadcast,
             Op.CONV: self._conv,
+            Op.MATMUL: self._matmul,
+            Op.GATHER: self._gather,
             Op.VECTOR: self._vector,
         }[op]
         return Instruction(op, cores, _merge(emit(row, core) for core in cores), tuple(sorted(waits)), events)
@@ -141,7 +167,8 @@ class Emitter:
         return i0, max(0, i1 - i0), h0, max(0, h1 - h0)
 
     def _view(self, name: str, local: int, core: int, image: int, first_row: int, channel: int) -> Fields:
-        """View of an L1 tensor from an image (of the core's), a row and a channel (both absolute) on."""
+        """View of an L1 tensor from an image (of the core's), a row and a channel (both absolute) on; every image of
+        a constant is its only one."""
         geo, plan = self.lowered.geometry, self.lowered.plan
         tensor = self.network.tensors[geo.tensor[local]]
         held, from_channel = tensor.channels, 0
@@ -152,11 +179,10 @@ class Emitter:
         col_stride = held * self.element_bytes
         row_stride = tensor.columns * col_stride
         start = int(geo.start[self._ways(core)[1], local])
+        image_stride = 0 if geo.tensor[local] in self.network.constants else ring * row_stride
         values = (
-            int(plan.address[local])
-            + image * ring * row_stride
-            + (channel - from_channel) * self.element_bytes,
-            ring * row_stride,
+            int(plan.address[local]) + image * image_stride + (channel - from_channel) * self.element_bytes,
+            image_stride,
             row_stride,
             col_stride,
             (first_row - start) % ring,
@@ -203,6 +229,8 @@ class Emitter:
         from_row = tensor.rows * row_part // row_parts
         rows_held = tensor.rows * (row_part + 1) // row_parts - from_row
         channel, stop = (0, tensor.channels) if geo.full[local] else self._share(local, core)
+        if index in self.network.constants:  # one image, which every core with work holds
+            a, b, from_image = mine[0], mine[0] + min(1, b - a), mine[0]
         return {
             **{"images": b - a, "rows": d - c, "columns": tensor.columns, "channels": stop - channel},
             **self._view("dst", local, core, a - mine[0], c, channel),
@@ -324,6 +352,48 @@ class Emitter:
             **self._view("in", source, core, image, low, channel),
         }
 
+    def _matmul(self, row: list[int], core: int) -> Fields:
+        number, layer = self._layer(row)
+        anchor = layer.anchor
+        if not isinstance(anchor, MatMul):
+            raise TypeError(f"layer {layer.name} has a MATMUL but no product")
+        image, images, first, rows = self._tile(row, core)
+        start, stop = self._share(row[C_TENSOR], core)
+        k0, k1 = start + min(row[C_K0], stop - start), start + min(row[C_K1], stop - start)
+        group, within = divmod(k0, anchor.out_channels // anchor.groups)
+        channel = group * anchor.reduction + row[C_R0]
+        first_row, second_channel = (within, channel) if anchor.transposed else (row[C_R0], k0)
+        one, two = self._source(number, 0), self._source(number, 1)
+        if k1 <= k0:  # nothing to do on this core
+            first_row = channel = second_channel = 0
+        return {
+            **{"images": images, "rows": rows, "columns": self.network.tensors[layer.output].columns},
+            **{"out_channels": k1 - k0, "in_channels": row[C_R1] - row[C_R0]},
+            **{"acc_addr": row[C_ACC], "accumulate": row[C_A], "transposed": int(anchor.transposed)},
+            **self._view("in", one, core, image, first, channel),
+            **self._view("w", two, core, image, first_row, second_channel),
+        }
+
+    def _gather(self, row: list[int], core: int) -> Fields:
+        number, layer = self._layer(row)
+        anchor = layer.anchor
+        if not isinstance(anchor, Embedding):
+            raise TypeError(f"layer {layer.name} has a GATHER but no table")
+        local = row[C_TENSOR]
+        low, high = piece_rows(
+            self.lowered.geometry.start, self.lowered.geometry.ends, self._ways(core)[1], local, row[C_PIECE]
+        )
+        mine = self._images(core)
+        start, stop = self._share(local, core)
+        return {
+            **{"images": mine[1] - mine[0], "rows": high - low, "channels": stop - start},
+            **{"columns": self.network.tensors[layer.output].columns, "entries": anchor.entries},
+            **{"src_symbol": self._symbol(f"w{number}", False), "src_offset": start * self.element_bytes},
+            "src_row_stride": anchor.channels * self.element_bytes,
+            **self._view("dst", local, core, 0, low, start),
+            **self._view("idx", self._source(number, 0), core, 0, low, 0),
+        }
+
     def _vector(self, row: list[int], core: int) -> Fields:
         number, layer = self._layer(row)
         local = row[C_TENSOR]
@@ -333,14 +403,28 @@ class Emitter:
         anchor = layer.anchor
         fields: Fields = {"images": images, "rows": rows}
         fields["columns"] = self.network.tensors[layer.output].columns
-        if isinstance(anchor, Concat):
+        if isinstance(anchor, Concat) and anchor.axis == "rows":
+            below = sum(self.network.tensors[t].rows for t in layer.inputs[: row[C_A]])
+            high = self.network.tensors[layer.inputs[row[C_A]]].rows
+            last = min(first + rows, below + high)
+            first = max(first, below)
+            rows = fields["rows"] = max(0, last - first)
+            source = self._source(number, row[C_A])
+            fields["kind"] = VectorKind.COPY
+            from_row = (
+                first - below if rows else int(self.lowered.geometry.start[self._ways(core)[1], source])
+            )
+            fields |= self._view("in", source, core, image, from_row, k0)
+            if not rows:
+                first = int(self.lowered.geometry.start[self._ways(core)[1], local])
+        elif isinstance(anchor, Concat):
             below = sum(self.network.tensors[t].channels for t in layer.inputs[: row[C_A]])
             wide = self.network.tensors[layer.inputs[row[C_A]]].channels
             k0, k1 = max(k0, below), max(max(k0, below), min(k1, below + wide))
             source = self._source(number, row[C_A])
             fields["kind"] = VectorKind.COPY
             fields |= self._view("in", source, core, image, first, k0 - below if k1 > k0 else 0)
-        elif isinstance(anchor, Contraction):
+        elif isinstance(anchor, Contraction | MatMul):
             fields["kind"] = VectorKind.ACCUMULATOR
             fields["acc_addr"] = row[C_ACC]
         else:
@@ -361,7 +445,7 @@ class Emitter:
         if isinstance(anchor, Window):
             top = 0 if layer.maps[0].rows.whole else max(0, low - (first * anchor.stride_h - anchor.pad_top))
             return {
-                "kind": VectorKind.WINDOW_MAX if anchor.mode == "max" else VectorKind.WINDOW_AVERAGE,
+                "kind": _WINDOW_KINDS[anchor.mode],
                 **self._view("in", source, core, image, low, channel),
                 **{"in_rows": high - low, "in_columns": tensor.columns},
                 **{"kernel_h": anchor.kernel_h, "kernel_w": anchor.kernel_w},
@@ -369,11 +453,35 @@ class Emitter:
                 **{"pad_top": top, "pad_left": anchor.pad_left},
                 "count_include_pad": int(anchor.count_include_pad),
             }
-        if isinstance(anchor, ChannelNorm | Softmax):
-            view = self._view("in", source, core, image, low, 0)
-            fields = {**view, "in_channels": tensor.channels, "channel_start": channel}
+        if isinstance(anchor, Rearrange):
+            output = self.network.tensors[layer.output]
+            fields = {
+                "kind": VectorKind.REARRANGE,
+                **self._view("in", source, core, image, low, 0),
+                **{"in_start": low, "in_rows": high - low, "in_columns": tensor.columns},
+                **{"in_channels": tensor.channels, "row_start": first, "channel_start": channel},
+                **{"out_columns": output.columns, "out_channels": output.channels},
+                **{"offset": anchor.offset, "digits": len(anchor.sizes)},
+            }
+            for index, (size, stride) in enumerate(zip(anchor.sizes, anchor.strides, strict=True)):
+                fields |= {f"d{index}_size": size, f"d{index}_stride": stride}
+            return fields
+        if isinstance(anchor, ChannelNorm | Softmax | Normalize | ChannelReduce):
+            # Where channels are in groups, a core reads those of its own share.
+            begin, stop = 0, tensor.channels
+            own = 0
+            if not isinstance(anchor, ChannelNorm) and tensor.channels > anchor.group:
+                begin, stop = self._share(source, core)
+                own = self._share(self.lowered.geometry.entries + number - self.choice.first, core)[0]
+            view = self._view("in", source, core, image, low, begin)
+            fields = {**view, "in_channels": stop - begin, "channel_start": channel - own}
             if isinstance(anchor, Softmax):
-                return {"kind": VectorKind.SOFTMAX, **fields}
+                return {"kind": VectorKind.SOFTMAX, **fields, "group": anchor.group, "log": int(anchor.log)}
+            if isinstance(anchor, Normalize):
+                fields |= {"kind": VectorKind.NORM, "group": anchor.group, "center": int(anchor.center)}
+                return {**fields, "epsilon": float_bits(anchor.epsilon)}
+            if isinstance(anchor, ChannelReduce):
+                return {"kind": _REDUCE_KINDS[anchor.mode], **fields, "group": anchor.group}
             fields |= {
                 "kind": VectorKind.CHANNEL_NORM,
                 "size": anchor.size,
@@ -394,6 +502,7 @@ class Emitter:
         channel: int,
         share: tuple[int, int],
     ) -> Fields:
+        layer = self.network.layers[number]
         code = STEP_CODES[step.op]
         fields: Fields = {f"{prefix}_op": code, f"{prefix}_kind": OperandKind.NONE}
         if code is StepCode.CLIP:
@@ -405,13 +514,34 @@ class Emitter:
             fields[f"{prefix}_kind"] = OperandKind.PARAMETER
             fields[f"{prefix}_addr"] = row[C_WEIGHT] + elements * self.element_bytes
         elif step.tensor is not None:
-            fields[f"{prefix}_kind"] = OperandKind.TENSOR
-            source = self._source(number, step.tensor)
-            fields |= self._view(prefix, source, core, image, first, channel)
+            fields |= self._operand(prefix, layer, step.tensor, number, core, image, first, channel)
         elif step.scalar is not None:
             fields[f"{prefix}_kind"] = OperandKind.SCALAR
             fields[f"{prefix}_low"] = float_bits(step.scalar)
         return fields
+
+    def _operand(
+        self,
+        prefix: str,
+        layer: Layer,
+        position: int,
+        number: int,
+        core: int,
+        image: int,
+        first: int,
+        channel: int,
+    ) -> Fields:
+        """A tensor operand; where it has one row, column or channel, that one serves all of the output's."""
+        output, tensor = self.network.tensors[layer.output], self.network.tensors[layer.inputs[position]]
+        source = self._source(number, position)
+        one_row = tensor.rows == 1 < output.rows
+        one_channel = tensor.channels == 1 < output.channels
+        view = self._view(prefix, source, core, image, 0 if one_row else first, 0 if one_channel else channel)
+        if one_row:
+            view |= {f"{prefix}_row_stride": 0, f"{prefix}_ring": output.rows, f"{prefix}_row": 0}
+        if tensor.columns == 1 < output.columns:
+            view[f"{prefix}_col_stride"] = 0
+        return {f"{prefix}_kind": OperandKind.CHANNEL if one_channel else OperandKind.TENSOR, **view}
 
 
 def _merge(cores: Iterable[Fields]) -> dict[str, tuple[int, ...]]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hwmodel.compiled import compiled
-from hwmodel.costs import matrix_cycles, vector_cycles
+from hwmodel.costs import matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
 from scheduling.operations import batch_part_max
 from scheduling.planning import check_axes, plan_instance
-from scheduling.tables import NetworkTable
+from scheduling.tables import CONVOLVES, EMBEDS, NetworkTable
 from scheduling.tiling import LEGAL
 
 
@@ -70,8 +70,9 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             sum_rows += width
             own += max(0, geo.own_stop[way, t] - geo.own_start[way, t])
         if t < entries:
-            size = slice_images * sum_rows * columns * channels * eb
-            core = images * rows * columns * (channels if geo.full[t] else share) * eb
+            constant = net.tensor_constant[tensor] == 1
+            size = (1 if constant else slice_images) * sum_rows * columns * channels * eb
+            core = (1 if constant else images) * rows * columns * (channels if geo.full[t] else share) * eb
             dma += max(-(-core // m.dma_bytes), -(-size // m.llb_read)) + m.dma_startup * pieces
             border += size * instances
             continue
@@ -95,15 +96,22 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             parts = -(-net.reduction[layer] // tiles[j, 1])
             piece_rows = -(-rows // pieces)
             spots = -(-images // tiles[j, 2]) * -(-piece_rows // tiles[j, 3])
-            full = matrix_cycles(
-                m, images, piece_rows, columns, tiles[j, 0], net.reduction[layer], net.taps[layer]
-            )
-            rest = matrix_cycles(m, images, piece_rows, columns, last, net.reduction[layer], net.taps[layer])
+            reduction, taps = net.reduction[layer], net.taps[layer]
+            if net.kind[layer] == CONVOLVES:
+                full = matrix_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction, taps)
+                rest = matrix_cycles(m, images, piece_rows, columns, last, reduction, taps)
+            else:
+                full = matmul_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction)
+                rest = matmul_cycles(m, images, piece_rows, columns, last, reduction)
             here_matrix = groups * pieces * ((chunks - 1) * full + rest)
             units = pieces * groups * chunks * spots
-            size = share * net.reduction[layer] * net.taps[layer] * eb
-            weights += size
-            dma += groups * chunks * parts * m.dma_startup
+            if net.kind[layer] == CONVOLVES:
+                weights += share * reduction * taps * eb
+                dma += groups * chunks * parts * m.dma_startup
+        elif net.kind[layer] == EMBEDS:
+            size = slice_images * sum_rows * columns * channels * eb
+            core = images * rows * columns * share * eb
+            dma += max(-(-core // m.dma_bytes), -(-size // m.dram_read)) + m.dma_startup * pieces
         weights += net.parameters[layer] * share * eb
         matrix += here_matrix
         vector += here_vector

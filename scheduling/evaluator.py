@@ -32,7 +32,7 @@ from scheduling.planning import check_axes
 from scheduling.reasons import explain
 from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
-from scheduling.tables import Ints, network_table
+from scheduling.tables import CONVOLVES, Ints, network_table
 from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
@@ -327,5 +327,5 @@ def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> int:
     """Bytes of weights that the system DMA copies into the LLB."""
     table = evaluator.table
     outputs = table.tensor_channels[table.input_count + np.arange(len(table.is_matrix))]
-    weights = outputs * (table.reduction * table.taps * table.is_matrix + table.parameters)
+    weights = outputs * (table.reduction * table.taps * (table.kind == CONVOLVES) + table.parameters)
     return int(weights[plan.copy_layer].sum()) * evaluator.machine.element_bytes

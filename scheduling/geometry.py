@@ -33,15 +33,15 @@ class Geometry(NamedTuple):
 
 
 @compiled
-def needed_start(row: int, stride: int, offset: int, whole: int) -> int:
+def needed_start(row: int, stride: int, offset: int, divisor: int, whole: int) -> int:
     """First input row that output rows from `row` on need."""
-    return 0 if whole else max(0, row * stride + offset)
+    return 0 if whole else max(0, row // divisor * stride + offset)
 
 
 @compiled
-def needed_stop(stop: int, stride: int, offset: int, extent: int, whole: int, size: int) -> int:
+def needed_stop(stop: int, stride: int, offset: int, extent: int, divisor: int, whole: int, size: int) -> int:
     """Row after the last input row that output rows up to `stop` (exclusive) need."""
-    return size if whole else max(0, min(size, (stop - 1) * stride + offset + extent))
+    return size if whole else max(0, min(size, (stop - 1) // divisor * stride + offset + extent))
 
 
 @compiled
@@ -113,17 +113,25 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int) -> Geometry:
             for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
                 t = edge_local[e - edge0]
                 size = net.tensor_rows[tensor_of[t]]
-                low = needed_start(start[way, out], net.edge_stride[e], net.edge_offset[e], net.edge_whole[e])
+                low = needed_start(
+                    start[way, out],
+                    net.edge_stride[e],
+                    net.edge_offset[e],
+                    net.edge_divisor[e],
+                    net.edge_whole[e],
+                )
                 high = needed_stop(
                     last[out],
                     net.edge_stride[e],
                     net.edge_offset[e],
                     net.edge_extent[e],
+                    net.edge_divisor[e],
                     net.edge_whole[e],
                     size,
                 )
-                start[way, t] = min(start[way, t], low)
-                last[t] = max(last[t], high)
+                if high > low:  # a part of a Concat reads nothing of the other inputs
+                    start[way, t] = min(start[way, t], low)
+                    last[t] = max(last[t], high)
         for t in range(n):
             if last[t] <= start[way, t]:
                 start[way, t] = 0
@@ -143,8 +151,9 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int) -> Geometry:
                         net.edge_stride[e],
                         net.edge_offset[e],
                         net.edge_extent[e],
+                        net.edge_divisor[e],
                         net.edge_whole[e],
                         size,
                     )
-                    ends[way, t, p] = max(ends[way, t, p], high)
+                    ends[way, t, p] = max(ends[way, t, p], min(high, last[t]))
     return Geometry(entries, tensor_of, edge_local, start, ends, own_start, own_stop, leaves, full)

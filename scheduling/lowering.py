@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled
-from hwmodel.costs import ceil_div, dma_hold, matrix_cycles, vector_cycles
+from hwmodel.costs import ceil_div, dma_hold, matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
 from scheduling.geometry import Geometry, needed_start, needed_stop
@@ -63,8 +63,10 @@ from scheduling.rows import (
     N_WEIGHTS_WRITE,
     OP_BROADCAST,
     OP_CONV,
+    OP_GATHER,
     OP_LAUNCH,
     OP_LOAD,
+    OP_MATMUL,
     OP_STORE,
     OP_VECTOR,
     SLOT_DMA,
@@ -72,7 +74,15 @@ from scheduling.rows import (
     VECTOR,
 )
 from scheduling.shares import active, active_rows, input_rows, most_rows, overlap, part_of, piece_rows
-from scheduling.tables import Ints, NetworkTable
+from scheduling.tables import (
+    CONVOLVES,
+    EMBEDS,
+    JOINS_CHANNELS,
+    JOINS_ROWS,
+    REARRANGES,
+    Ints,
+    NetworkTable,
+)
 from scheduling.tiling import ACCUMULATOR_BYTES, LEGAL
 from scheduling.waits import arrange_rows, later, log_read, log_write
 from scheduling.weight_ring import claim, weight_load
@@ -119,7 +129,8 @@ def lower(
         return Lowered(status, where, short, nothing, counts, plan, geo, tiles)
     first = choice.first
     start, ends = geo.start, geo.ends
-    stride, shift, extent, whole = net.edge_stride, net.edge_offset, net.edge_extent, net.edge_whole
+    stride, shift, extent = net.edge_stride, net.edge_offset, net.edge_extent
+    divisor, whole = net.edge_divisor, net.edge_whole
     entries = geo.entries
     n = geo.tensor.shape[0]
     count = choice.stop - first
@@ -157,7 +168,7 @@ def lower(
     chunk_start = np.zeros(count + 1, np.int64)
     for j in range(count):
         chunks = 1
-        if net.is_matrix[first + j] and tiles[j, 0] > 0:
+        if net.kind[first + j] == CONVOLVES and tiles[j, 0] > 0:
             groups = max(1, net.groups[first + j] // channel_ways)
             share = -(-net.tensor_channels[geo.tensor[entries + j]] // channel_ways)
             chunks += (
@@ -226,13 +237,14 @@ def lower(
                         size = net.tensor_rows[tensor]
                         rb = needed_stop(
                             rb,
-                            net.edge_stride[e],
-                            net.edge_offset[e],
-                            net.edge_extent[e],
-                            net.edge_whole[e],
+                            stride[e],
+                            shift[e],
+                            extent[e],
+                            divisor[e],
+                            whole[e],
                             size,
                         )
-                        ra = needed_start(ra, net.edge_stride[e], net.edge_offset[e], net.edge_whole[e])
+                        ra = needed_start(ra, stride[e], shift[e], divisor[e], whole[e])
                     if ra < b - ring and rb > a - ring:
                         later(latest, logs[entry, 4], logs[entry, 5])
                 entry = logs[entry, 0]
@@ -263,10 +275,15 @@ def lower(
                     h = net.tensor_rows[tensor]
                     most_r = max(most_r, part_of(b - 1, h, part_rows) - part_of(a, h, part_rows) + 1)
             for bi in range(most_b):
-                sum_b, max_b = 0, 0
+                sum_b, max_b, copies_b = 0, 0, 0
                 for way in range(batch_ways):
                     a, b = image0 + images * way // batch_ways, image0 + images * (way + 1) // batch_ways
                     a, b = overlap(a, b, net.batch, part_images, bi)
+                    copies_b += b - a
+                    if net.tensor_constant[tensor] and b > a:  # one broadcast for all images
+                        copies_b += 1 - (b - a)
+                        sum_b, max_b = 1, 1
+                        continue
                     sum_b += b - a
                     max_b = max(max_b, b - a)
                 for ri in range(most_r):
@@ -299,13 +316,40 @@ def lower(
                     later(latest, MATRIX, 0)
                     counts[N_LLB_READ if in_llb[tensor] else N_DRAM_READ] += link_bytes
                     held = channel_ways if geo.full[t] else 1
-                    counts[N_L1_WRITE] += sum_b * copies_r * columns * channels * eb * held
+                    counts[N_L1_WRITE] += copies_b * copies_r * columns * channels * eb * held
                     i = finish_transfer(rows, raw, latest, i, t, p)
+            log_write(written, last_access, t, p, pieces, DMA, i - 1)
+
+        elif kind == COMPUTE and net.kind[first + t - entries] == EMBEDS:
+            e = net.edge_start[first + t - entries]
+            source = geo.edge_local[e - edge0]
+            for engine in range(3):
+                later(latest, engine, written[source, p, engine])
+            later(latest, MATRIX, 0)
+            sum_r = 0
+            for way in range(row_ways):
+                a, b = piece_rows(start, ends, way, t, p)
+                sum_r += b - a
+            pixels = images * sum_r * columns
+            link_bytes = pixels * channels * eb
+            core_bytes = images_most * most_rows(start, ends, t, p) * columns * share_most * eb
+            rows[i, C_OP] = OP_GATHER
+            rows[i, C_LINK] = LINK_DRAM_READ
+            rows[i, C_HOLD] = dma_hold(m, core_bytes, link_bytes, m.dram_read)
+            rows[i, C_LINK_HOLD] = -(-link_bytes // m.dram_read)
+            rows[i, C_EXTERNAL0] = -1
+            rows[i, C_EXTERNAL1] = -1
+            counts[N_DRAM_READ] += link_bytes
+            counts[N_L1_WRITE] += link_bytes
+            counts[N_L1_READ] += pixels * 2 * eb * active(channels, channel_ways, 0, share_most)
+            i = finish_transfer(rows, raw, latest, i, t, p)
+            log_count = log_read(logs, log_head, log_count, last_access, source, t, e, p, DMA, i - 1)
             log_write(written, last_access, t, p, pieces, DMA, i - 1)
 
         elif kind == COMPUTE:
             j = t - entries
             layer = first + j
+            convolves = net.kind[layer] == CONVOLVES
             matrix = net.is_matrix[layer] == 1
             rows_most = most_rows(start, ends, t, p)
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
@@ -370,8 +414,10 @@ def lower(
                                 for rc in range(chunks_r):
                                     r0 = rc * tile_r
                                     r1 = min(reduction, r0 + tile_r)
-                                    chunk = parameter_chunk + 1 + (g * chunks_k + kc) * chunks_r + rc
-                                    if chunk_address[chunk] < 0:
+                                    chunk = parameter_chunk
+                                    if convolves:
+                                        chunk += 1 + (g * chunks_k + kc) * chunks_r + rc
+                                    if convolves and chunk_address[chunk] < 0:
                                         size = max_k * (r1 - r0) * net.taps[layer] * eb
                                         link_bytes = sum_k * (r1 - r0) * net.taps[layer] * eb
                                         claim(
@@ -390,10 +436,13 @@ def lower(
                                             rows, raw, anchor_of, i, m, t, p, size, link_bytes, weight_link,
                                             weight_rate, weight_slot, anchor, barrier, choice.overlap,
                                         )  # fmt: skip
-                                    hold = matrix_cycles(
-                                        m, i1 - i0, max_h, columns, max_k, r1 - r0, net.taps[layer]
-                                    )
-                                    rows[i, C_OP] = OP_CONV
+                                    if convolves:
+                                        hold = matrix_cycles(
+                                            m, i1 - i0, max_h, columns, max_k, r1 - r0, net.taps[layer]
+                                        )
+                                    else:
+                                        hold = matmul_cycles(m, i1 - i0, max_h, columns, max_k, r1 - r0)
+                                    rows[i, C_OP] = OP_CONV if convolves else OP_MATMUL
                                     rows[i, C_TENSOR], rows[i, C_PIECE] = t, p
                                     rows[i, C_K0], rows[i, C_K1] = k0, k1
                                     rows[i, C_R0], rows[i, C_R1] = r0, r1
@@ -411,25 +460,28 @@ def lower(
                                     rows[i, C_EXTERNAL1] = -1
                                     for engine in range(4):
                                         raw[i, engine] = matrix_waits[engine]
-                                    raw[i, 3] = max(raw[i, 3], chunk_row[chunk])
                                     if rc == 0:
                                         raw[i, 1] = max(raw[i, 1], acc_reader[acc_slot])
-                                    chunk_reader[chunk] = i
                                     wrote_matrix = i
                                     work = elements * (r1 - r0)
                                     counts[N_MACS] += work * net.taps[layer]
-                                    counts[N_WEIGHTS_READ] += (
+                                    operand = (
                                         sum_k * (r1 - r0) * net.taps[layer] * eb
-                                        * active(images, batch_ways, i0, i1)
                                         * active_rows(start, ends, t, p, h0, h1)
                                     )  # fmt: skip
+                                    if convolves:
+                                        raw[i, 3] = max(raw[i, 3], chunk_row[chunk])
+                                        chunk_reader[chunk] = i
+                                        counts[N_WEIGHTS_READ] += operand * active(images, batch_ways, i0, i1)
+                                    else:
+                                        counts[N_L1_READ] += operand * sum_i
                                     counts[N_ACC_WRITE] += elements * ACCUMULATOR_BYTES
                                     if rc > 0:
                                         counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
                                     counts[N_L1_READ] += (
                                         sum_i * input_rows(
                                             start, ends, t, p, h0, h1, stride[first_edge], shift[first_edge],
-                                            extent[first_edge], whole[first_edge], input_height,
+                                            extent[first_edge], divisor[first_edge], whole[first_edge], input_height,
                                         )
                                         * net.tensor_columns[geo.tensor[geo.edge_local[net.edge_start[layer] - edge0]]]
                                         * (r1 - r0) * eb * active(channels, channel_ways, k0, k1)
@@ -452,12 +504,23 @@ def lower(
                                     weight_slot, anchor, barrier, choice.overlap,
                                 )  # fmt: skip
                             sources = 1
-                            concat = not matrix and net.anchor_inputs[layer] > 1
-                            if concat:
+                            if net.kind[layer] in (JOINS_CHANNELS, JOINS_ROWS):
                                 sources = net.anchor_inputs[layer]
                             below = 0
                             for s in range(sources):
-                                if concat:
+                                if net.kind[layer] == JOINS_ROWS:
+                                    high = net.tensor_rows[net.edge_tensor[net.edge_start[layer] + s]]
+                                    sum_h, max_h = 0, 0
+                                    for way in range(row_ways):
+                                        a, b = piece_rows(start, ends, way, t, p)
+                                        width = max(0, min(b, below + high) - max(a, below))
+                                        sum_h += width
+                                        max_h = max(max_h, width)
+                                    below += high
+                                    elements = sum_i * sum_h * sum_k * columns
+                                    if elements == 0:
+                                        continue
+                                elif net.kind[layer] == JOINS_CHANNELS:
                                     width_all = net.tensor_channels[
                                         net.edge_tensor[net.edge_start[layer] + s]
                                     ]
@@ -509,17 +572,23 @@ def lower(
                                     e = net.edge_start[layer] + s
                                     source = geo.edge_local[e - edge0]
                                     wide = sum_k
-                                    if net.edge_all_channels[e] and not concat:
-                                        wide = net.tensor_channels[geo.tensor[source]] * active(
-                                            channels, channel_ways, k0, k1
-                                        )
-                                    counts[N_L1_READ] += (
-                                        sum_i * input_rows(
-                                            start, ends, t, p, h0, h1, stride[e], shift[e], extent[e], whole[e],
-                                            net.tensor_rows[geo.tensor[source]],
-                                        )
-                                        * net.tensor_columns[geo.tensor[source]] * wide * eb
-                                    )  # fmt: skip
+                                    held = net.tensor_channels[geo.tensor[source]]
+                                    if net.kind[layer] == JOINS_CHANNELS:
+                                        pass
+                                    elif net.edge_all_channels[e]:
+                                        wide = held * active(channels, channel_ways, k0, k1)
+                                    elif held != channels:  # groups of channels become one each
+                                        wide = sum_k * held // channels
+                                    if net.kind[layer] in (REARRANGES, JOINS_ROWS):
+                                        counts[N_L1_READ] += elements * eb
+                                    else:
+                                        counts[N_L1_READ] += (
+                                            sum_i * input_rows(
+                                                start, ends, t, p, h0, h1, stride[e], shift[e], extent[e],
+                                                divisor[e], whole[e], net.tensor_rows[geo.tensor[source]],
+                                            )
+                                            * net.tensor_columns[geo.tensor[source]] * wide * eb
+                                        )  # fmt: skip
                                 last_vector = i
                                 i += 1
                             if matrix:

@@ -102,7 +102,15 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
 
 @compiled
 def _rows_read(
-    start: Ints, ends: Ints, reader: int, way: int, piece: int, stride: int, offset: int, whole: int
+    start: Ints,
+    ends: Ints,
+    reader: int,
+    way: int,
+    piece: int,
+    stride: int,
+    offset: int,
+    divisor: int,
+    whole: int,
 ) -> int:
     """First row that `reader` (a layer's output, or with the identity map the tensor itself, for gather and store)
     reads in `piece` or, where that is empty, in the next one that is not; a large number when there is none.
@@ -110,7 +118,7 @@ def _rows_read(
     for p in range(piece, ends.shape[2]):
         low = start[way, reader] if p == 0 else ends[way, reader, p - 1]
         if ends[way, reader, p] > low:
-            return needed_start(low, stride, offset, whole)
+            return needed_start(low, stride, offset, divisor, whole)
     return 1 << 40
 
 
@@ -130,7 +138,7 @@ def place(
     entries = geo.entries
     n = geo.tensor.shape[0]
     start, ends = geo.start, geo.ends
-    stride, shift, whole = net.edge_stride, net.edge_offset, net.edge_whole
+    stride, shift, divisor, whole = net.edge_stride, net.edge_offset, net.edge_divisor, net.edge_whole
     row_ways = start.shape[0]
     edge0 = net.edge_start[first]
     edges = geo.edge_local.shape[0]
@@ -148,14 +156,22 @@ def place(
             head[geo.edge_local[e]] = e
             for way in range(row_ways):
                 needs[e, way] = _rows_read(
-                    start, ends, entries + j, way, 0, stride[edge0 + e], shift[edge0 + e], whole[edge0 + e]
+                    start,
+                    ends,
+                    entries + j,
+                    way,
+                    0,
+                    stride[edge0 + e],
+                    shift[edge0 + e],
+                    divisor[edge0 + e],
+                    whole[edge0 + e],
                 )
     for t in range(n):
         for way in range(row_ways):
             if gathers and geo.full[t] and t >= entries:
-                needs[edges + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 0)
+                needs[edges + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
             if geo.leaves[t]:
-                needs[edges + n + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 0)
+                needs[edges + n + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
     for position in range(kinds.shape[0]):
         t, p = tensors[position], pieces[position]
         if kinds[position] <= COMPUTE:
@@ -176,16 +192,24 @@ def place(
             ):
                 for way in range(row_ways):
                     needs[e, way] = _rows_read(
-                        start, ends, t, way, p + 1, stride[edge0 + e], shift[edge0 + e], whole[edge0 + e]
+                        start,
+                        ends,
+                        t,
+                        way,
+                        p + 1,
+                        stride[edge0 + e],
+                        shift[edge0 + e],
+                        divisor[edge0 + e],
+                        whole[edge0 + e],
                     )
                 dies[geo.edge_local[e]] = max(dies[geo.edge_local[e]], position)
         elif kinds[position] == GATHER:
             for way in range(row_ways):
-                needs[edges + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 0)
+                needs[edges + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
             dies[t] = max(dies[t], position)
         elif kinds[position] == STORE:
             for way in range(row_ways):
-                needs[edges + n + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 0)
+                needs[edges + n + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
             dies[t] = max(dies[t], position)
 
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
@@ -194,7 +218,8 @@ def place(
         channels = net.tensor_channels[geo.tensor[t]]
         if not geo.full[t]:
             channels = -(-channels // choice.ways_channels)
-        size[t] = images * ring[t] * net.tensor_columns[geo.tensor[t]] * channels * element_bytes
+        held = 1 if net.tensor_constant[geo.tensor[t]] else images
+        size[t] = held * ring[t] * net.tensor_columns[geo.tensor[t]] * channels * element_bytes
     address = np.zeros(n, np.int64)
     by_size = np.argsort(-size, kind="mergesort")
     placed = np.empty(n, np.int64)

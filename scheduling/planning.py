@@ -9,7 +9,7 @@ from hwmodel.machine_table import MachineTable
 from scheduling.choice import CHANNELS, Choice
 from scheduling.geometry import Geometry, geometry
 from scheduling.operations import Plan, batch_part_max, order_operations, place
-from scheduling.tables import Ints, NetworkTable
+from scheduling.tables import MULTIPLIES, Ints, NetworkTable
 from scheduling.tiling import LEGAL, SHORT_L1, SHORT_WEIGHTS, tile_contraction
 
 ROWS_NOT_CARRIED = 4
@@ -35,7 +35,9 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
             if net.last_use[out] >= choice.stop and net.tensor_rows[out] < parts:
                 return ROWS_NOT_CARRIED, layer, 0
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
-                if net.edge_whole[e]:
+                # Reading a whole input that lies in shared memory is a broadcast; making it on every core again
+                # for each part would be no split.
+                if net.edge_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:
                     return ROWS_NOT_CARRIED, layer, 0
     return LEGAL, choice.first, 0
 
@@ -78,6 +80,7 @@ def plan_instance(
         groups = max(1, net.groups[layer] // choice.ways_channels)
         tiling = tile_contraction(
             m,
+            net.kind[layer] == MULTIPLIES,
             images,
             rows,
             net.tensor_columns[geo.tensor[t]],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.network import Network
-from graph.primitives import Contraction
+from graph.primitives import Contraction, Embedding
 from hwmodel.isa import Buffer, Kernel, Launch, Op, Program, Ref, SystemCopy, Trace
 from scheduling.arrangement import Arrangement, touching
 from scheduling.choice import Choice
@@ -18,6 +18,9 @@ from scheduling.evaluator import Evaluator, Template
 from scheduling.rows import C_OP, C_TENSOR
 from scheduling.shares import part_of
 from scheduling.simulation import COPY_CHUNK_BYTES, Times
+
+_COMPUTE = ((Op.CONV, Op.MATMUL), (Op.VECTOR,))
+_DMA = (Op.LOAD, Op.LOADW, Op.STORE, Op.BROADCAST, Op.GATHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,10 @@ def build_program(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrange
 
 
 def program_weights(network: Network) -> dict[str, NDArray[np.float32]]:
-    """Weights and parameters by buffer name."""
+    """Weights, tables, parameters and constants by buffer name; constants are (rows, columns, channels)."""
     weights: dict[str, NDArray[np.float32]] = {}
+    for index, values in network.constants.items():
+        weights[network.tensors[index].name] = np.ascontiguousarray(values.transpose(1, 2, 0))
     for layer in network.layers:
         if layer.weight is not None:
             weights[f"{layer.name}.weight"] = layer.weight
@@ -93,7 +98,9 @@ class _Builder:
         for index, tensor in enumerate(network.tensors):
             made_by = int(self.evaluator.table.producer[index])
             shape = (network.batch, tensor.rows, tensor.columns, tensor.channels)
-            if made_by < 0:
+            if index in network.constants:
+                self.tensor_address[index] = self._add(tensor.name, "constant", shape[1:])
+            elif made_by < 0:
                 self.tensor_address[index] = self._add(tensor.name, "input", shape)
             elif index in network.outputs:
                 self.tensor_address[index] = self._add(tensor.name, "output", shape)
@@ -108,6 +115,8 @@ class _Builder:
                 self._add(
                     f"{layer.name}.weight", "weight", (channels, reduction, anchor.kernel_h, anchor.kernel_w)
                 )
+            elif isinstance(anchor, Embedding):
+                self._add(f"{layer.name}.weight", "table", (anchor.entries, anchor.channels))
             for index in range(len(layer.parameters)):
                 self._add(f"{layer.name}.parameter{index}", "parameter", (channels,))
 
@@ -164,6 +173,8 @@ class _Builder:
         part = part_of(first, batch, parts) + relative
         begin = batch * part // parts
         skip = max(first, begin) - begin
+        if index in self.network.constants:
+            return self.tensor_address[index]
         if plan.in_llb[index]:
             address = int(plan.slice_address[plan.slice_start[index] + part * row_parts + row_part])
         else:
@@ -208,9 +219,9 @@ class _Refs:
     def event(self, step: int, name: str) -> tuple[Ref, ...]:
         """Instructions that an event of a step stands for."""
         if name == EVENT_COMPUTE:
-            return self._last(step - 1, (Op.CONV, Op.VECTOR))
+            return self._last(step - 1, *_COMPUTE)
         if name == EVENT_DMA:
-            return self._last(step - 1, (Op.LOAD, Op.LOADW, Op.STORE, Op.BROADCAST))
+            return self._last(step - 1, _DMA)
         if name.startswith("w"):
             return self._staged(step, int(name[1:]))
         return self._stores(step, int(name[2:]))
@@ -219,15 +230,14 @@ class _Refs:
         """System copies of a step, in order."""
         return tuple(copy for copy, _ in self._copies[step])
 
-    def _last(self, step: int, ops: tuple[Op, ...]) -> tuple[Ref, ...]:
-        """The last instruction of each of `ops`' engines: one for transfers, one per compute engine."""
+    def _last(self, step: int, *engines: tuple[Op, ...]) -> tuple[Ref, ...]:
+        """The last instruction of each engine, given the ops of each."""
         if step < 0:
             return ()
         rows = self._templates[step].lowered.rows[:, C_OP]
-        engines = [[Op.CONV], [Op.VECTOR]] if Op.VECTOR in ops else [list(ops)]
         refs = []
-        for engine in engines:
-            found = np.flatnonzero(np.isin(rows, engine))
+        for ops in engines:
+            found = np.flatnonzero(np.isin(rows, ops))
             if len(found):
                 refs.append(Ref(step, int(found[-1])))
         return tuple(refs)
@@ -236,8 +246,7 @@ class _Refs:
         builder, times = self._builder, self._builder.times
         done: dict[int, int] = {}
         result = []
-        compute, dma = (Op.CONV, Op.VECTOR), (Op.LOAD, Op.LOADW, Op.STORE, Op.BROADCAST)
-        waits = (*self._last(step - 1, compute), *self._last(step - 1, dma))
+        waits = self._last(step - 1, *_COMPUTE, _DMA)
         for i in np.flatnonzero(times.copy_step == step).tolist():
             layer = int(times.copy_layer[i])
             total = self._weight_bytes(layer)

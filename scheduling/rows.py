@@ -6,6 +6,7 @@ from hwmodel.isa import Op
 
 OP_LAUNCH, OP_LOAD, OP_LOADW = int(Op.LAUNCH), int(Op.LOAD), int(Op.LOADW)
 OP_STORE, OP_BROADCAST, OP_CONV, OP_VECTOR = int(Op.STORE), int(Op.BROADCAST), int(Op.CONV), int(Op.VECTOR)
+OP_MATMUL, OP_GATHER = int(Op.MATMUL), int(Op.GATHER)
 
 # Columns of a row: what the instruction does.
 C_OP, C_TENSOR, C_PIECE = 0, 1, 2

@@ -77,6 +77,7 @@ def input_rows(
     stride: int,
     offset: int,
     extent: int,
+    divisor: int,
     whole: int,
     size: int,
 ) -> int:
@@ -86,7 +87,6 @@ def input_rows(
         a, b = piece_rows(start, ends, way, tensor, piece)
         first, stop = a + min(b - a, low), a + min(b - a, high)
         if stop > first:
-            total += needed_stop(stop, stride, offset, extent, whole, size) - needed_start(
-                first, stride, offset, whole
-            )
+            low_row = needed_start(first, stride, offset, divisor, whole)
+            total += max(0, needed_stop(stop, stride, offset, extent, divisor, whole, size) - low_row)
     return total

@@ -10,8 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.network import Network
-from graph.primitives import Concat, Contraction, Window
+from graph.network import AxisMap, Layer, Network
+from graph.primitives import (
+    ChannelReduce,
+    Concat,
+    Contraction,
+    Embedding,
+    MatMul,
+    Normalize,
+    Rearrange,
+    Softmax,
+    Window,
+)
 from hwmodel.costs import vector_ops, vector_passes
 from hwmodel.machine import Machine
 
@@ -20,20 +30,28 @@ Ints = NDArray[np.int64]
 NEVER = 1 << 40
 """A step later than any other: graph outputs are used then."""
 
+PLAIN, CONVOLVES, MULTIPLIES, EMBEDS, JOINS_CHANNELS, JOINS_ROWS, REARRANGES = range(7)
+"""What a layer's anchor is to lowering. MULTIPLIES: both operands of the matrix engine are activations."""
+
 
 class NetworkTable(NamedTuple):
-    """Arrays of a network on a machine. T tensors, L layers, E edges (inputs of layers, in layer order)."""
+    """Arrays of a network on a machine. T tensors, L layers, E edges (inputs of layers, in layer order).
+
+    The first `input_count` tensors are made by no layer: graph inputs, then constants.
+    """
 
     batch: int
     input_count: int
     tensor_channels: Ints  # (T,)
     tensor_rows: Ints  # (T,)
     tensor_columns: Ints  # (T,)
-    producer: Ints  # (T,) layer, or -1 for a graph input
+    tensor_constant: Ints  # (T,) 1 where the tensor is the same for every image
+    producer: Ints  # (T,) layer, or -1 for a graph input or constant
     last_use: Ints  # (T,) last layer that reads the tensor; NEVER for a graph output
-    is_matrix: Ints  # (L,) 1 for a contraction
-    groups: Ints  # (L,)
-    reduction: Ints  # (L,) input channels of one group of a contraction, else 0
+    kind: Ints  # (L,) PLAIN, CONVOLVES, ...
+    is_matrix: Ints  # (L,) 1 where the layer needs the matrix engine
+    groups: Ints  # (L,) groups of channels that need nothing of each other
+    reduction: Ints  # (L,) input channels of one group of a contraction or product, else 0
     taps: Ints  # (L,) kernel positions of a contraction
     passes: Ints  # (L,) vector cycles per output lane-element
     operations: Ints  # (L,) vector operations per output element, for energy
@@ -46,6 +64,7 @@ class NetworkTable(NamedTuple):
     edge_stride: Ints  # (E,) region map of the rows
     edge_offset: Ints  # (E,)
     edge_extent: Ints  # (E,)
+    edge_divisor: Ints  # (E,)
     edge_whole: Ints  # (E,) 1 where every output row needs all input rows
     edge_all_channels: Ints  # (E,) 1 where an output channel needs other channels of this input
 
@@ -56,49 +75,83 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     tensors = network.tensors
     producer = np.full(len(tensors), -1, np.int64)
     last_use = np.full(len(tensors), -1, np.int64)
-    edges: list[tuple[int, int, int, int, int, int]] = []
+    edges: list[tuple[int, ...]] = []
     starts = [0]
     for index, layer in enumerate(layers):
         producer[layer.output] = index
         for tensor, region in zip(layer.inputs, layer.maps, strict=True):
             last_use[tensor] = index
-            rows, channels = region.rows, region.channels
-            # A Concat moves even its first input to other cores: an even share of the output is not one of it.
-            same = not (channels.whole or channels.offset or isinstance(layer.anchor, Concat))
-            edges.append((tensor, rows.stride, rows.offset, rows.extent, int(rows.whole), int(not same)))
+            rows = region.rows
+            shared_out = int(not _own_share(network, layer, region.channels))
+            edges.append(
+                (tensor, rows.stride, rows.offset, rows.extent, rows.divisor, rows.whole, shared_out)
+            )
         starts.append(len(edges))
     for tensor in network.outputs:
         last_use[tensor] = NEVER
-    edge = np.array(edges, np.int64).reshape(-1, 6)
+    edge = np.array(edges, np.int64).reshape(-1, 7)
     columns = [_layer_columns(network, index, machine) for index in range(len(layers))]
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
     fields = (
         network.batch,
-        len(network.inputs),
+        network.source_count,
         np.array([t.channels for t in tensors], np.int64),
         np.array([t.rows for t in tensors], np.int64),
         np.array([t.columns for t in tensors], np.int64),
+        np.array([t in network.constants for t in range(len(tensors))], np.int64),
         producer,
         last_use,
         *by_column,
         np.array(starts, np.int64),
-        *(np.ascontiguousarray(edge[:, i]) for i in range(6)),
+        *(np.ascontiguousarray(edge[:, i]) for i in range(7)),
     )
     return NetworkTable._make(fields)
+
+
+def _own_share(network: Network, layer: Layer, channels: AxisMap) -> bool:
+    """Whether an even share of the output channels needs no more than the same share of this input's.
+
+    A Concat or Rearrange moves channels to other cores even where its map begins like that.
+    """
+    if isinstance(layer.anchor, Concat | Rearrange):
+        return channels == AxisMap() and isinstance(layer.anchor, Concat) and layer.anchor.axis == "rows"
+    blocks = channels.stride == channels.extent and not channels.whole
+    return channels == AxisMap() or (blocks and _groups(network, layer) > 1)
+
+
+def _groups(network: Network, layer: Layer) -> int:
+    """Groups of channels that need nothing of each other; 1 too where every channel is one."""
+    anchor = layer.anchor
+    if isinstance(anchor, Contraction | MatMul):
+        return anchor.groups
+    if isinstance(anchor, Softmax | Normalize | ChannelReduce):
+        return network.tensors[layer.inputs[0]].channels // anchor.group
+    return 1
 
 
 def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int, ...]:
     layer = network.layers[index]
     anchor = layer.anchor
-    contraction = anchor if isinstance(anchor, Contraction) else None
     step_tensors = {step.tensor for step in layer.steps if step.tensor is not None}
+    kind, reduction, taps = PLAIN, 0, 1
+    if isinstance(anchor, Contraction):
+        kind, reduction, taps = CONVOLVES, anchor.in_channels // anchor.groups, anchor.taps
+    elif isinstance(anchor, MatMul):
+        kind, reduction = MULTIPLIES, anchor.reduction
+    elif isinstance(anchor, Embedding):
+        kind = EMBEDS
+    elif isinstance(anchor, Concat):
+        kind = JOINS_CHANNELS if anchor.axis == "channels" else JOINS_ROWS
+    elif isinstance(anchor, Rearrange):
+        kind = REARRANGES
+    elif isinstance(anchor, Window):
+        taps = anchor.kernel_h * anchor.kernel_w
     return (
-        int(contraction is not None),
-        contraction.groups if contraction else 1,
-        contraction.in_channels // contraction.groups if contraction else 0,
-        contraction.taps
-        if contraction
-        else (anchor.kernel_h * anchor.kernel_w if isinstance(anchor, Window) else 1),
+        kind,
+        int(kind in (CONVOLVES, MULTIPLIES)),
+        _groups(network, layer),
+        reduction,
+        taps,
         vector_passes(machine, anchor, layer.steps),
         vector_ops(anchor, layer.steps),
         len(layer.parameters),

@@ -34,6 +34,7 @@ class Tiling(NamedTuple):
 @compiled
 def tile_contraction(
     m: MachineTable,
+    from_l1: bool,
     images: int,
     rows: int,
     columns: int,
@@ -47,9 +48,14 @@ def tile_contraction(
 
     The engine's native number of output channels is kept where possible; then input channels are added in parts.
     Half of the weight buffer, less the layer's parameters, bounds a chunk, so that the next one can be loaded.
+    `from_l1`: the second operand is an activation of each image; then a tile is of one image, and the weight buffer
+    does not bound it.
     """
     half = m.accumulator_bytes // 2 // ACCUMULATOR_BYTES
     buffer = (m.weights_bytes - parameter_bytes) // 2 // m.element_bytes
+    if from_l1:
+        buffer = 1 << 40
+        images = 1
     native = m.f_out_channels
     most = channels
     if channel_pieces > 1:
