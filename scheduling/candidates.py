@@ -43,7 +43,8 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
     """Every legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate.
 
     The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows or
-    output channels, whichever is estimated faster.
+    output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), half or a quarter
+    of them share channels.
     """
     width = 11
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
@@ -62,8 +63,9 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                 if legal_splits[k, at] >= SPLITS_EACH:
                     continue
                 best = 0
-                for variant in range(2):
-                    if variant == 1 and others == 1:
+                for variant in range(4):
+                    channel_ways = 1 if variant == 0 else others >> (variant - 1)
+                    if (variant == 1 and others == 1) or (variant > 1 and (best > 0 or channel_ways < 2)):
                         continue
                     flight = pieces[k, 2]
                     rule = (
@@ -73,7 +75,7 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                     )
                     choice = Choice(
                         first, stop, splits[i], 1, batch_ways,
-                        others if variant == 0 else 1, others if variant == 1 else 1,
+                        others if variant == 0 else 1, channel_ways,
                         pieces[k, 1], pieces[k, 0], rule, 1,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
@@ -209,13 +211,14 @@ class CandidateSpace:
 
 
 def _crossing_bytes(evaluator: Evaluator) -> Ints:
-    """(L + 1,) activation bytes, whole batch, that are made before layer l and used from it on."""
+    """(L + 1,) activation bytes, whole batch, that are made by a layer before l and used from l on; at 0 the graph
+    inputs. What no layer makes lies in DRAM anyway, whoever reads it."""
     table = evaluator.table
     layers = len(table.is_matrix)
     crossing = np.zeros(layers + 1, np.int64)
     sizes = table.tensor_channels * table.tensor_rows * table.tensor_columns * table.batch
     for tensor, size in enumerate((sizes * (1 - table.tensor_constant)).tolist()):
         made = int(table.producer[tensor])
-        used = min(int(table.last_use[tensor]), layers - 1)
+        used = min(int(table.last_use[tensor]), layers - 1) if made >= 0 else 0
         crossing[made + 1 : used + 1] += size * evaluator.machine.element_bytes
     return crossing

@@ -4,7 +4,7 @@ One deterministic function, used for phases that are left out, for the reward, a
 GraphTurbo grouping rule (OSDI'23) restricted to runs of layers: blocks between points that one tensor crosses;
 every group takes the smallest split of the batch that fits; neighbours merge while the merged group needs no finer
 split than the later one had (chains, fork-join blocks and siblings are runs here), so splits fall from front to
-back. How the paper picks among splits, and when merging ends, is not published; the smallest factor and this end are
+back. No group grows beyond the longest sub-graph that candidates offer. How the paper picks among splits, and when merging ends, is not published; the smallest factor and this end are
 inferred. On ResNet-50 at batch 16 they give the published 8, 4, 2 and 1 instances, with the first two stages in two
 groups each, since rows shared by cores are recomputed and need room. Then instructions are scheduled: a group runs
 in row pieces, successive layers interleaved, where that is faster in isolation.
@@ -13,10 +13,11 @@ in row pieces, successive layers interleaved, where that is faster in isolation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates import MOST_LAYERS, CandidateSpace
 from scheduling.choice import ROWS, RULE_SCALE, Choice
 from scheduling.estimate import estimate
 from scheduling.isolated import isolated
@@ -108,6 +109,8 @@ class Defaults:
         return [stop for _, stop in groups]
 
     def _merges(self, a: list[int], b: list[int]) -> bool:
+        if b[1] - a[0] > MOST_LAYERS:
+            return False
         one, two = self.choice(a[0], a[1]), self.choice(b[0], b[1])
         both = self.choice(a[0], b[1])
         if one is None or two is None or both is None:
@@ -116,9 +119,9 @@ class Defaults:
 
 
 def _tensors_crossing(producer: Ints, last_use: Ints, layers: int) -> list[int]:
-    crossing = [0] * (layers + 1)
+    crossing = [0] * (layers + 2)
     for made, used in zip(producer.tolist(), last_use.tolist(), strict=True):
-        last = layers - 1 if used == NEVER else used
-        for cut in range(max(made + 1, 0), last + 1):
-            crossing[cut] += 1
-    return crossing
+        if made >= 0:  # graph inputs and constants lie in DRAM, whoever reads them
+            crossing[made + 1] += 1
+            crossing[layers if used == NEVER else used + 1] -= 1
+    return list(accumulate(crossing))
