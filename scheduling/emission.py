@@ -23,7 +23,7 @@ from graph.primitives import (
     Step,
     Window,
 )
-from hwmodel.costs import STEP_CODES
+from hwmodel.costs import REDUCTIONS, STEP_CODES, WINDOWS
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, VectorKind
 from scheduling.choice import Choice
 from scheduling.lowering import Lowered
@@ -54,17 +54,6 @@ from scheduling.shares import overlap, part_of, piece_rows
 
 Fields = dict[str, int]
 
-_WINDOW_KINDS = {
-    "max": VectorKind.WINDOW_MAX,
-    "min": VectorKind.WINDOW_MIN,
-    "average": VectorKind.WINDOW_AVERAGE,
-}
-_REDUCE_KINDS = {
-    "sum": VectorKind.REDUCE_SUM,
-    "average": VectorKind.REDUCE_AVERAGE,
-    "max": VectorKind.REDUCE_MAX,
-    "min": VectorKind.REDUCE_MIN,
-}
 _VIEW = ("addr", "image_stride", "row_stride", "col_stride", "row", "ring")
 _WINDOW = ("symbol", "offset", "image_stride", "row_stride", "col_stride")
 
@@ -445,7 +434,7 @@ class Emitter:
         if isinstance(anchor, Window):
             top = 0 if layer.maps[0].rows.whole else max(0, low - (first * anchor.stride_h - anchor.pad_top))
             return {
-                "kind": _WINDOW_KINDS[anchor.mode],
+                "kind": WINDOWS[anchor.mode],
                 **self._view("in", source, core, image, low, channel),
                 **{"in_rows": high - low, "in_columns": tensor.columns},
                 **{"kernel_h": anchor.kernel_h, "kernel_w": anchor.kernel_w},
@@ -481,7 +470,7 @@ class Emitter:
                 fields |= {"kind": VectorKind.NORM, "group": anchor.group, "center": int(anchor.center)}
                 return {**fields, "epsilon": float_bits(anchor.epsilon)}
             if isinstance(anchor, ChannelReduce):
-                return {"kind": _REDUCE_KINDS[anchor.mode], **fields, "group": anchor.group}
+                return {"kind": REDUCTIONS[anchor.mode], **fields, "group": anchor.group}
             fields |= {
                 "kind": VectorKind.CHANNEL_NORM,
                 "size": anchor.size,
