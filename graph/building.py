@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.constants import fill
-from graph.effects import Affine, Factor, Limit, merge_affines
+from graph.constants import Array, fill
+from graph.effects import Affine, Apply, Combine, Factor, Limit, Operand, merge_affines
 from graph.fusing import Group
 from graph.network import Layer, Network, Tensor
 from graph.primitives import Contraction, Step, StepOp
@@ -23,25 +23,30 @@ def build_network(
     name: str,
     batch: int,
     inputs: Sequence[Value],
+    constants: Mapping[str, Array],
     groups: Sequence[Group],
     outputs: Sequence[str],
     names: Mapping[str, str],
     weights: bool,
     model_hash: str,
 ) -> Network:
-    """Network of `groups` in their order.
+    """Network of `groups` in their order, with those `constants` (C, H, W) that they read.
 
-    `outputs` are sources; `names` renames those sources that the graph gives out under another name. Without
-    `weights`, layers have no weight and their parameters are fills of zero.
+    `outputs` are sources; `names` renames sources. Without `weights`, layers have no weight, and their
+    parameters and the constants are fills of zero.
     """
-    sources = [value.source for value in inputs] + [group.output.source for group in groups]
+    read = {value.source for group in groups for value in group.inputs}
+    held = {source: array for source, array in constants.items() if source in read}
+    sources = [value.source for value in inputs] + list(held) + [group.output.source for group in groups]
     index_of = {source: index for index, source in enumerate(sources)}
-    tensors = tuple(
-        Tensor(names.get(value.source, value.source), value.channels, value.rows, value.columns)
-        for value in [*inputs, *(group.output for group in groups)]
+    tensors = (
+        *(_tensor(value, names) for value in inputs),
+        *(Tensor(source, *_sizes(array)) for source, array in held.items()),
+        *(_tensor(group.output, names) for group in groups),
     )
+    first = len(inputs) + len(held)
     layers = tuple(
-        _layer(group, tuple(index_of[value.source] for value in group.inputs), len(inputs) + i, weights)
+        _layer(group, tuple(index_of[value.source] for value in group.inputs), first + i, weights)
         for i, group in enumerate(groups)
     )
     return Network(
@@ -52,7 +57,18 @@ def build_network(
         inputs=tuple(range(len(inputs))),
         outputs=tuple(index_of[source] for source in outputs),
         model_hash=model_hash,
+        constants={index_of[source]: array for source, array in held.items()},
     )
+
+
+def _tensor(value: Value, names: Mapping[str, str]) -> Tensor:
+    name = names.get(value.source, value.source)
+    return Tensor(name, value.channels, value.rows, value.columns, value.indices)
+
+
+def _sizes(array: Array) -> tuple[int, int, int]:
+    channels, rows, columns = (int(size) for size in array.shape)
+    return channels, rows, columns
 
 
 def _layer(group: Group, inputs: tuple[int, ...], output: int, weights: bool) -> Layer:
@@ -76,7 +92,11 @@ def _layer(group: Group, inputs: tuple[int, ...], output: int, weights: bool) ->
                 steps.append(Step(StepOp.RELU))
             else:
                 steps.append(Step(StepOp.CLIP, low=effect.low, high=_high(effect)))
-        else:
+        elif isinstance(effect, Operand):
+            steps.append(_constant_step(effect.op, effect.factor, parameters, weights))
+        elif isinstance(effect, Apply):
+            steps.append(Step(effect.op))
+        elif isinstance(effect, Combine):
             steps.append(Step(effect.op, tensor=effect.tensor))
     return Layer(
         name=group.name,

@@ -22,10 +22,25 @@ class Affine:
 
 @dataclass(frozen=True, slots=True)
 class Combine:
-    """y = x op input `tensor` of the layer, of the same shape; `op` is ADD or MUL."""
+    """y = x op input `tensor` of the layer, whose axes are each 1 or the output's."""
 
     op: StepOp
     tensor: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operand:
+    """y = x op a constant: a number or a per-channel vector (C,)."""
+
+    op: StepOp
+    factor: Factor
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """y = op(x) for an op without operand."""
+
+    op: StepOp
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,27 @@ class Limit:
     high: float | None
 
 
-Effect = Affine | Combine | Limit
+Effect = Affine | Combine | Operand | Apply | Limit
+
+
+REVERSED = {
+    StepOp.ADD: StepOp.ADD,
+    StepOp.MUL: StepOp.MUL,
+    StepOp.MAX: StepOp.MAX,
+    StepOp.MIN: StepOp.MIN,
+    StepOp.EQUAL: StepOp.EQUAL,
+    StepOp.SUB: StepOp.RSUB,
+    StepOp.DIV: StepOp.RDIV,
+    StepOp.POW: StepOp.RPOW,
+    StepOp.LESS: StepOp.GREATER,
+    StepOp.LESS_OR_EQUAL: StepOp.GREATER_OR_EQUAL,
+    StepOp.GREATER: StepOp.LESS,
+    StepOp.GREATER_OR_EQUAL: StepOp.LESS_OR_EQUAL,
+    StepOp.RSUB: StepOp.SUB,
+    StepOp.RDIV: StepOp.DIV,
+    StepOp.RPOW: StepOp.POW,
+}
+"""The op that gives the same with its two operands exchanged."""
 
 
 def then(first: Affine, second: Affine) -> Affine:

@@ -4,24 +4,35 @@ constant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 from graph.constants import Array, evaluate, initializer_value
 from graph.errors import ModelError
 from graph.source import Source
+
+_INPUT_TYPES = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.INT64,
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.BOOL,
+)
+# Constants up to this many elements may be shapes.
+_SMALL = 64
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedGraph:
     """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
 
-    `inputs` maps each used graph input to its shape without the batch; `file_batch` is the batch that shapes
-    in the file are written for (1 where it is symbolic). `constants` holds at least those that `nodes` read.
+    `inputs` maps each used graph input to its shape without the batch, `input_types` to its element type;
+    `file_batch` is the batch that shapes in the file are written for (1 where it is symbolic). `constants`
+    holds at least those that `nodes` read.
     """
 
     source: Source
@@ -30,6 +41,7 @@ class FoldedGraph:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
     file_batch: int
+    input_types: Mapping[str, np.dtype[np.generic]]
 
 
 def node_name(node: onnx.NodeProto) -> str:
@@ -54,8 +66,8 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     live: list[onnx.NodeProto] = []
     for node in graph.node:
         names = [name for name in node.input if name]
-        if node.op_type == "Shape" and node.input[0] not in constants:
-            constants[node.output[0]] = shape_of(node)
+        if node.op_type in ("Shape", "Size") and node.input[0] not in constants:
+            constants[node.output[0]] = shape_of(node, constants)
         elif all(name in constants for name in names) and not _has_graph(node):
             inputs = [constants[name] if name else None for name in node.input]
             try:
@@ -75,45 +87,67 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     read = {name for node in nodes for name in node.input} | set(outputs)
     used = {name: shape for name, shape in shapes.items() if name in read}
     kept = {name: value for name, value in constants.items() if name in read}
-    return FoldedGraph(source, nodes, kept, used, outputs, file_batch)
+    types = {
+        item.name: np.dtype(helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type))
+        for item in declared
+    }
+    return FoldedGraph(source, nodes, kept, used, outputs, file_batch, types)
 
 
 class _ShapeOf:
-    """Value of a Shape node; shapes of inner tensors are inferred when the first one is asked for."""
+    """Value of a Shape or Size node; shapes of inner tensors are inferred when one is asked for that is not
+    known yet, with the constants that are known by then.
+    """
 
     def __init__(self, source: Source, file_batch: int, inputs: list[str]) -> None:
         self._source = source
         self._file_batch = file_batch
         self._inputs = inputs
-        self._shapes: dict[str, list[int | None]] | None = None
+        self._shapes: dict[str, list[int | None]] = {}
 
-    def __call__(self, node: onnx.NodeProto) -> Array:
-        if self._shapes is None:
-            self._shapes = self._infer()
+    def __call__(self, node: onnx.NodeProto, constants: Mapping[str, Array]) -> Array:
         shape = self._shapes.get(node.input[0])
+        if shape is None or any(size is None for size in shape):
+            self._shapes = self._infer(constants)
+            shape = self._shapes.get(node.input[0])
         if shape is None or any(size is None for size in shape):
             raise ModelError(
                 f"{self._source.path}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
                 f"(found {shape}); export the model with static shapes"
             )
+        if node.op_type == "Size":
+            return np.array(math.prod(size or 0 for size in shape), dtype=np.int64)
         attributes = {item.name: item.i for item in node.attribute}
         start, end = attributes.get("start", 0), attributes.get("end", len(shape))
         return np.array(shape[start:end], dtype=np.int64)
 
-    def _infer(self) -> dict[str, list[int | None]]:
+    def _infer(self, constants: Mapping[str, Array]) -> dict[str, list[int | None]]:
         proto = onnx.ModelProto()
         proto.CopyFrom(self._source.proto)
-        for item in proto.graph.input:
+        graph = proto.graph
+        for item in graph.input:
             if item.name in self._inputs:
                 item.type.tensor_type.shape.dim[0].dim_value = self._file_batch
-        del proto.graph.value_info[:]
-        graph = shape_inference.infer_shapes(proto, data_prop=True).graph
+        del graph.value_info[:]
+        kept = [node for node in graph.node if not all(name in constants for name in node.output)]
+        present = {item.name for item in graph.initializer}
+        computed = {name for node in graph.node for name in node.output if name in constants}
+        del graph.node[:]
+        graph.node.extend(kept)
+        for name in sorted(computed - present):
+            array = constants[name]
+            if array.size <= _SMALL:
+                graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+            else:
+                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+                graph.value_info.append(helper.make_tensor_value_info(name, kind, array.shape))
+        inferred = shape_inference.infer_shapes(proto, data_prop=True).graph
         return {
             item.name: [
                 int(dim.dim_value) if dim.HasField("dim_value") else None
                 for dim in item.type.tensor_type.shape.dim
             ]
-            for item in [*graph.input, *graph.value_info, *graph.output]
+            for item in [*inferred.input, *inferred.value_info, *inferred.output]
         }
 
 
@@ -140,12 +174,14 @@ def _input_shapes(
     batches: dict[str, int] = {}
     for item in declared:
         where = f"{source.path}: input {item.name!r}"
-        if item.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        if item.type.tensor_type.elem_type not in _INPUT_TYPES:
             found = onnx.TensorProto.DataType.Name(item.type.tensor_type.elem_type)
-            raise ModelError(f"{where}: element type {found}; expected FLOAT")
+            raise ModelError(f"{where}: element type {found}; expected FLOAT, INT64, INT32 or BOOL")
         dims = list(item.type.tensor_type.shape.dim)
-        if len(dims) not in (2, 4):
-            raise ModelError(f"{where}: {len(dims)} dimensions; expected (B, C, H, W) or (B, D)")
+        if not dims:
+            raise ModelError(
+                f"{where}: no dimensions; expected the batch first, such as (B, C, H, W) or (B, T, D)"
+            )
         for axis, dim in enumerate(dims[1:], start=1):
             if dim.dim_value <= 0:
                 found = repr(dim.dim_param) if dim.dim_param else "no size"

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graph.constants import Array
-from graph.effects import Combine, Effect
-from graph.network import RegionMap
-from graph.operation import Anchored, Pointwise
-from graph.primitives import Anchor, Concat, Move
-from graph.values import IDENTITY, Value
+from graph.effects import REVERSED, Combine, Effect
+from graph.emitter import Anchored, Item, Pointwise
+from graph.network import AxisMap, RegionMap
+from graph.primitives import Anchor, Concat, Embedding, Move
+from graph.values import Value
+
+IDENTITY = RegionMap(AxisMap(), AxisMap(), AxisMap())
+_CLOSED = (Concat, Embedding)
+"""Anchors that take no steps."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,22 +36,15 @@ class Group:
     nodes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Item:
-    """A node's name and first output with what its operator made of it; views leave no item."""
-
-    name: str
-    output: str
-    result: Anchored | Pointwise
-
-
 def fuse(items: Sequence[Item], outputs: Iterable[str]) -> list[Group]:
     """Layers of `items`, which are in topological order; `outputs` are the sources that the graph gives out.
 
     An element-wise operator joins the last anchor that feeds it, provided that nothing else reads what is
-    between and that the anchor is no Concat; otherwise it becomes a layer of its own.
+    between and that the anchor takes steps; otherwise it becomes a layer of its own. What no output needs is
+    left out.
     """
     kept = set(outputs)
+    items = _needed(items, kept)
     readers = Counter(value.source for item in items for value in _values(item.result))
     groups: list[Group] = []
     by_source: dict[str, Group] = {}
@@ -56,25 +53,37 @@ def fuse(items: Sequence[Item], outputs: Iterable[str]) -> list[Group]:
             group = _anchored(position, item, item.result)
             groups.append(group)
         else:
-            values = item.result.values
+            values, output = item.result.values, item.result.output
             open_groups = [
                 (by_source[value.source].position, index)
                 for index, value in enumerate(values)
                 if value.source in by_source
                 and readers[value.source] == 1
                 and value.source not in kept
-                and not isinstance(by_source[value.source].anchor, Concat)
+                and value.sizes == output.sizes
+                and (index == item.result.main or not item.result.fixed)
+                and not isinstance(by_source[value.source].anchor, _CLOSED)
             ]
             if open_groups:
                 main = max(open_groups)[1]
                 group = by_source.pop(values[main].source)
             else:
-                main = 0
-                group = Group(position, item.name, Move(), [values[0]], [IDENTITY], values[0])
+                main = item.result.main
+                group = Group(position, item.name, Move(), [values[main]], [IDENTITY], output)
                 groups.append(group)
             _join(group, item, item.result, main)
         by_source[group.output.source] = group
     return _ordered(groups, by_source)
+
+
+def _needed(items: Sequence[Item], outputs: set[str]) -> list[Item]:
+    wanted = set(outputs)
+    found: list[Item] = []
+    for item in reversed(items):
+        if item.output in wanted:
+            wanted.update(value.source for value in _values(item.result))
+            found.append(item)
+    return found[::-1]
 
 
 def _values(result: Anchored | Pointwise) -> tuple[Value, ...]:
@@ -91,20 +100,31 @@ def _anchored(position: int, item: Item, result: Anchored) -> Group:
         output=result.output,
         weight=result.weight,
         effects=list(result.effects),
-        nodes=[item.name],
+        nodes=list(item.nodes),
     )
 
 
 def _join(group: Group, item: Item, result: Pointwise, main: int) -> None:
     for index, value in enumerate(result.values):
         if index != main and result.combine is not None:
-            group.effects.append(Combine(result.combine, len(group.inputs)))
+            op = result.combine if main == 0 or result.fixed else REVERSED[result.combine]
+            group.effects.append(Combine(op, len(group.inputs)))
             group.inputs.append(value)
-            group.maps.append(IDENTITY)
+            group.maps.append(_operand_map(result.output, value))
     group.effects.extend(result.effects)
-    group.nodes.append(item.name)
-    value = result.values[main]
-    group.output = Value(item.output, value.channels, value.rows, value.columns, value.dims)
+    group.nodes.extend(node for node in item.nodes if node not in group.nodes)
+    group.output = result.output
+
+
+def _operand_map(output: Value, operand: Value) -> RegionMap:
+    """Identity along axes of the same size; the one position of the others is repeated."""
+    pairs = (
+        (output.rows, operand.rows),
+        (output.columns, operand.columns),
+        (output.channels, operand.channels),
+    )
+    rows, columns, channels = (AxisMap(stride=int(size == given)) for size, given in pairs)
+    return RegionMap(rows, columns, channels)
 
 
 def _ordered(groups: list[Group], by_source: dict[str, Group]) -> list[Group]:

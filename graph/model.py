@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from graph.constants import Array
 from graph.errors import ModelError
 from graph.export import network_to_onnx
 from graph.folding import FoldedGraph
-from graph.network import Network
-from graph.reference import reference_model
+from graph.network import INDEX_BASE, Network
+from graph.reference import in_file_batches, reference_model
+from graph.values import Value
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +29,8 @@ class Model:
 
     `randomised` names the constants that were fills and hold random values now (ONNX names, sorted).
     `has_weights` is False where the file was read for its structure only; then there is nothing to compare
-    with.
+    with. `layouts` says how ONNX tensors are stored, for those of the network's tensors that are in the file;
+    the others have a name with `//` in it.
     """
 
     network: Network
@@ -33,22 +39,39 @@ class Model:
     randomised: tuple[str, ...]
     folded: FoldedGraph
     constants: Mapping[str, Array]
+    layouts: Mapping[str, Value]
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every graph input as the file has it, the batch first: (B, C, H, W) or (B, D)."""
+        """Shape of every graph input as the file has it, the batch first."""
         return {name: (self.network.batch, *dims) for name, dims in self.folded.inputs.items()}
+
+    @property
+    def input_types(self) -> dict[str, np.dtype[np.generic]]:
+        """Element type of every graph input as the file has it."""
+        return {name: self.folded.input_types[name] for name in self.folded.inputs}
+
+    @property
+    def index_limits(self) -> dict[str, int]:
+        """For every graph input of indices, the entries of the smallest table that it is used on."""
+        limits: dict[str, int] = {}
+        for node in self.folded.nodes:
+            name = node.input[1] if node.op_type == "Gather" else ""
+            if name in self.folded.inputs and self.layouts[name].indices:
+                entries = int(self.folded.constants[node.input[0]].shape[0])
+                limits[name] = min(entries, limits.get(name, entries))
+        return limits
 
     @cached_property
     def reference(self) -> onnx.ModelProto:
-        """The file's own graph at this batch, with the weights that the network has; made when first asked
-        for.
+        """The file's own graph at the file's batch, with the weights that the network has; made when first
+        asked for.
 
-        Every tensor of the network is in it under the same name, in the file's shape: the network's (B, C, H,
-        W) holds the same elements in the same order. Raises ModelError without weights.
+        Run it on each of `file_batches(feeds)`, and give the lists of results to `stored`. Raises ModelError
+        without weights.
         """
         self._need_weights()
-        return reference_model(self.folded, self.constants, self.network.batch)
+        return reference_model(self.folded, self.constants)
 
     def rounded_reference(
         self, dtype: np.dtype[np.floating] | type[np.floating] = np.float16
@@ -56,11 +79,47 @@ class Model:
         """The network as ONNX (everything folded), weights and per-channel vectors rounded to `dtype`, kept
         float32.
 
-        It takes the inputs that `reference` takes; its other tensors are (B, C, H, W) under the network's
-        names. Raises ModelError without weights, or for a weight that `dtype` cannot hold.
+        It takes `stored_inputs(feeds)`; all its tensors are (B, C, H, W) under the network's names. Raises
+        ModelError without weights, or for a weight that `dtype` cannot hold.
         """
         self._need_weights()
-        return network_to_onnx(self.network, self.input_shapes, np.dtype(dtype))
+        return network_to_onnx(self.network, np.dtype(dtype))
+
+    def file_batches(self, feeds: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+        """Inputs of any batch, as runs of the file's batch; the last run repeats its last image."""
+        return in_file_batches(feeds, self.folded.file_batch)
+
+    def stored(self, name: str, arrays: Sequence[NDArray[Any]]) -> Floats:
+        """Tensor `name` as the machine stores it, (B, C, H, W), from the arrays of the file's layout that runs
+        on `file_batches` gave (or that are its parts, for a graph input).
+        """
+        value = self.layouts[name]
+        maps = np.concatenate([value.stored(array, self.folded.file_batch) for array in arrays])
+        maps = maps[: self.network.batch]
+        if value.indices:
+            maps = np.concatenate([maps // INDEX_BASE, maps % INDEX_BASE], axis=1)
+        return maps.astype(np.float32)
+
+    def stored_inputs(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+        """Every graph input as the machine stores it, (B, C, H, W), from arrays of the file's shapes at this
+        batch. Raises ModelError for an array of another shape, or an index that a table does not have.
+        """
+        shapes = self.input_shapes
+        for name, shape in shapes.items():
+            if name not in feeds or feeds[name].shape != shape:
+                found = feeds[name].shape if name in feeds else "no array"
+                raise ModelError(f"input {name!r}: {found}; expected shape {shape}")
+        for name, limit in self.index_limits.items():
+            low, high = int(feeds[name].min()), int(feeds[name].max())
+            if low < 0 or high >= limit:
+                raise ModelError(f"input {name!r}: indices {low} to {high}; expected 0 to {limit - 1}")
+        runs = self.file_batches({name: feeds[name] for name in shapes})
+        return {name: self.stored(name, [run[name] for run in runs]) for name in shapes}
+
+    def file_output(self, name: str, maps: Floats) -> list[Floats]:
+        """The inverse of `stored` for a batch that is a multiple of the file's: one array for each run."""
+        size = self.folded.file_batch
+        return [self.layouts[name].unstored(maps[i : i + size]) for i in range(0, maps.shape[0], size)]
 
     def _need_weights(self) -> None:
         if not self.has_weights:

@@ -1,4 +1,6 @@
-"""The re-batched original as an ONNX model again, for comparison with onnxruntime."""
+"""The file's own graph as an ONNX model again, for comparison with onnxruntime: at the file's batch, so that
+nothing in it has to change, run over as many images at a time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from graph.constants import Array
@@ -13,27 +16,20 @@ from graph.errors import ModelError
 from graph.folding import FoldedGraph
 
 
-def reference_model(folded: FoldedGraph, constants: Mapping[str, Array], batch: int) -> onnx.ModelProto:
-    """The folded graph at `batch`, its constants as initializers; tensor names are the file's.
-
-    Target shapes of Reshape that hold the file's batch get the new one.
-    """
+def reference_model(folded: FoldedGraph, constants: Mapping[str, Array]) -> onnx.ModelProto:
+    """The folded graph at its own batch, its constants as initializers; tensor names are the file's."""
     original = folded.source.proto
-    targets = {node.input[1] for node in folded.nodes if node.op_type == "Reshape" and len(node.input) > 1}
-    initializers = []
-    for name, value in constants.items():
-        if name in targets and value.size and int(value.flat[0]) == folded.file_batch:
-            value = np.concatenate([np.array([batch], value.dtype), value.ravel()[1:]])
-        initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
     graph = helper.make_graph(
         list(folded.nodes),
         original.graph.name or "graph",
         [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch, *dims])
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(folded.input_types[name]), [folded.file_batch, *dims]
+            )
             for name, dims in folded.inputs.items()
         ],
-        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in folded.outputs],
-        initializers,
+        [onnx.ValueInfoProto(name=name) for name in folded.outputs],
+        [numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in constants.items()],
     )
     model = helper.make_model(
         graph, opset_imports=list(original.opset_import), functions=list(original.functions)
@@ -43,8 +39,20 @@ def reference_model(folded: FoldedGraph, constants: Mapping[str, Array], batch: 
     return model
 
 
+def in_file_batches(
+    feeds: Mapping[str, NDArray[np.generic]], file_batch: int
+) -> list[dict[str, NDArray[np.generic]]]:
+    """Inputs of any batch as runs of `file_batch` images each; the last run repeats its last image."""
+    batch = next(iter(feeds.values())).shape[0]
+    runs = []
+    for start in range(0, batch, file_batch):
+        images = np.minimum(np.arange(start, start + file_batch), batch - 1)
+        runs.append({name: np.ascontiguousarray(array[images]) for name, array in feeds.items()})
+    return runs
+
+
 def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """A copy of `model` that also gives out the inner tensors `names`; graph inputs among them are left out.
+    """A copy of `model` that gives out the tensors `names` too; graph inputs among them are left out.
 
     Raises ModelError for a name that no node of the model writes.
     """
@@ -58,6 +66,6 @@ def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProt
             continue
         if name not in written:
             raise ModelError(f"model {copy.graph.name!r}: no node writes tensor {name!r}")
-        copy.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        copy.graph.output.append(onnx.ValueInfoProto(name=name))
         present.add(name)
     return copy

@@ -7,7 +7,7 @@ Here a model is built with stand-ins, and the arrays are handed to onnxruntime a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from graph.errors import ModelError
 from graph.export import network_to_onnx
 from graph.model import Model
-from graph.primitives import Contraction
 from graph.reference import reference_model
 
 Floats = NDArray[np.float32]
@@ -37,8 +36,7 @@ def exact_reference(model: Model, outputs: Iterable[str]) -> Reference:
     """`model.reference` that gives out the tensors `outputs`."""
     large = {name: value for name, value in model.constants.items() if value.nbytes > _LARGE_BYTES}
     constants = {**model.constants, **dict.fromkeys(large, _STAND_IN)}
-    proto = reference_model(model.folded, constants, model.network.batch)
-    return _finished(proto, large, outputs)
+    return _finished(reference_model(model.folded, constants), large, outputs)
 
 
 def rounded_reference(model: Model, dtype: type[np.floating], outputs: Iterable[str]) -> Reference:
@@ -46,24 +44,9 @@ def rounded_reference(model: Model, dtype: type[np.floating], outputs: Iterable[
 
     Raises ModelError for a weight that `dtype` cannot hold.
     """
-    network = model.network
-    light = replace(
-        network,
-        layers=tuple(
-            layer if layer.weight is None else replace(layer, weight=_STAND_IN) for layer in network.layers
-        ),
-    )
-    proto = network_to_onnx(light, model.input_shapes, np.dtype(dtype))
-    contractions = [layer for layer in network.layers if isinstance(layer.anchor, Contraction)]
-    nodes = [node for node in proto.graph.node if node.op_type == "Conv"]
-    weights: dict[str, NDArray[np.generic]] = {}
-    for layer, node in zip(contractions, nodes, strict=True):
-        if layer.weight is None:
-            raise ModelError(f"layer {layer.name!r}: has no weight; expected a network loaded with weights")
-        weights[node.input[1]] = rounded(layer.weight, dtype)
-        if not np.isfinite(weights[node.input[1]]).all():
-            raise ModelError(f"layer {layer.name!r}: a weight does not fit {np.dtype(dtype).name}")
-    return _finished(proto, weights, outputs)
+    large: dict[str, NDArray[np.generic]] = {}
+    proto = network_to_onnx(model.network, np.dtype(dtype), large)
+    return _finished(proto, large, outputs)
 
 
 def rounded(values: Floats, dtype: type[np.floating]) -> Floats:
@@ -76,7 +59,7 @@ def _finished(
     proto: onnx.ModelProto, large: Mapping[str, NDArray[np.generic]], outputs: Iterable[str]
 ) -> Reference:
     for item in proto.graph.initializer:
-        if item.name in large:
+        if item.name in large and item.data_location != onnx.TensorProto.EXTERNAL:
             item.ClearField("raw_data")
             item.data_location = onnx.TensorProto.EXTERNAL
             del item.dims[:]
@@ -89,6 +72,6 @@ def _finished(
             raise ModelError(f"model {proto.graph.name!r}: no node writes tensor {name!r}")
     del proto.graph.output[:]
     for name in wanted:
-        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    arrays = {name: np.ascontiguousarray(value) for name, value in large.items()}
+        proto.graph.output.append(onnx.ValueInfoProto(name=name))
+    arrays = {name: np.asarray(value, order="C") for name, value in large.items()}
     return Reference(proto.SerializeToString(), arrays)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from graph.inputs import random_inputs
 from graph.model import Model
-from graph.network import Tensor
 from hwmodel.errors import KernelError
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.isa import Program, Trace
@@ -44,19 +43,36 @@ def verify(
     machine fp16 too; an int8 machine is verified in fp32 only. Raises KernelError where the program cannot be
     run, or where its traces do not cover a tensor that it traces.
     """
-    feeds = random_inputs(model.input_shapes, seed)
+    feeds = random_inputs(model, seed)
+    stored = model.stored_inputs(feeds)
     names = _compared(program)
     progress("comparing with onnxruntime in fp32 arithmetic")
-    fp32 = _check(
-        model, program, machine, weights, feeds, exact_reference(model, names), "fp32", FP32_TOLERANCE
-    )
+    # The file's own graph where it has the tensor, the network as exported for those between two of its nodes.
+    expected = _file_tensors(model, [name for name in names if name in model.layouts], feeds)
+    inner = [name for name in names if name not in model.layouts]
+    if inner:
+        exported = rounded_reference(model, np.float32, inner)
+        expected |= dict(zip(inner, run_reference(exported, inner, stored), strict=True))
+    fp32 = _check(model, program, machine, weights, stored, expected, "fp32", FP32_TOLERANCE)
     if machine.element != "fp16":
         return Verification(fp32, None)
     progress("comparing with onnxruntime in fp16 arithmetic")
-    half = {name: rounded(values, np.float16) for name, values in feeds.items()}
+    half = {name: rounded(values, np.float16) for name, values in stored.items()}
     reference = rounded_reference(model, np.float16, names)
-    native = _check(model, program, machine, weights, half, reference, "native", FP16_TOLERANCE)
+    expected = dict(zip(names, run_reference(reference, names, half), strict=True))
+    native = _check(model, program, machine, weights, half, expected, "native", FP16_TOLERANCE)
     return Verification(fp32, native)
+
+
+def _file_tensors(
+    model: Model, names: list[str], feeds: Mapping[str, NDArray[np.generic]]
+) -> dict[str, Floats]:
+    """Tensors `names`, (B, C, H, W), as the file's own graph computes them, a file's batch at a time."""
+    if not names:
+        return {}
+    reference = exact_reference(model, names)
+    runs = run_each(reference, names, model.file_batches(feeds))
+    return {name: model.stored(name, [run[i] for run in runs]) for i, name in enumerate(names)}
 
 
 def _compared(program: Program) -> list[str]:
@@ -70,21 +86,15 @@ def _check(
     program: Program,
     machine: Machine,
     weights: Mapping[str, Floats],
-    feeds: Mapping[str, Floats],
-    reference: Reference,
+    inputs: Mapping[str, Floats],
+    expected: Mapping[str, Floats],
     arithmetic: Arithmetic,
     tolerance: float,
 ) -> Check:
-    names = _compared(program)
-    tensors = {tensor.name: tensor for tensor in model.network.tensors}
-    expected = {
-        name: _as_map(value, model.network.batch, tensors[name])
-        for name, value in zip(names, run_reference(reference, names, feeds), strict=True)
-    }
     simulator = FunctionalSimulator(program, machine, arithmetic, weights)
     for index in model.network.inputs:
-        tensor = model.network.tensors[index]
-        simulator.write_input(tensor.name, _as_map(feeds[tensor.name], model.network.batch, tensor))
+        name = model.network.tensors[index].name
+        simulator.write_input(name, inputs[name])
     comparison = Comparison(expected)
     simulator.run(on_trace=comparison.add_trace)
     for buffer in program.buffers:
@@ -92,13 +102,20 @@ def _check(
             comparison.add_whole(buffer.name, simulator.read_output(buffer.name))
     worst, error = comparison.result()
     label = machine.element if arithmetic == "native" else arithmetic
-    return Check(label, error, tolerance, worst, len(names))
+    return Check(label, error, tolerance, worst, len(expected))
 
 
 def run_reference(
-    reference: Reference, names: Iterable[str], feeds: Mapping[str, Floats]
+    reference: Reference, names: Iterable[str], feeds: Mapping[str, NDArray[np.generic]]
 ) -> list[NDArray[np.float32]]:
     """Tensors `names` of a reference model, as onnxruntime computes them on the CPU."""
+    return run_each(reference, names, [feeds])[0]
+
+
+def run_each(
+    reference: Reference, names: Iterable[str], runs: Iterable[Mapping[str, NDArray[np.generic]]]
+) -> list[list[NDArray[np.float32]]]:
+    """`run_reference` on several feeds, one after another in one session."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 3
@@ -109,13 +126,8 @@ def run_reference(
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in reference.initializers.values()]
     options.add_external_initializers(list(reference.initializers), values)
     session = onnxruntime.InferenceSession(reference.model, options, providers=["CPUExecutionProvider"])
-    found: list[NDArray[np.float32]] = session.run(list(names), dict(feeds))
-    return found
-
-
-def _as_map(values: Floats, batch: int, tensor: Tensor) -> Floats:
-    """The (B, C, H, W) form of a tensor that has the file's shape."""
-    return values.reshape(batch, tensor.channels, tensor.rows, tensor.columns)
+    wanted = list(names)
+    return [session.run(wanted, dict(feeds)) for feeds in runs]
 
 
 class Comparison:

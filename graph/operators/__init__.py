@@ -1,28 +1,28 @@
-"""The operators that can be read: one file each, from an ONNX node to an anchor, element-wise effects or a
-view.
-"""
+"""The operators that can be read, one file for each family: from an ONNX node to layers, steps or a view."""
 
 from __future__ import annotations
 
 from graph.operation import Operator
-from graph.operators.add import add
+from graph.operators.activations import ACTIVATIONS
+from graph.operators.arithmetic import ARITHMETIC
 from graph.operators.batch_normalization import batch_normalization
 from graph.operators.clip import clip
 from graph.operators.concat import concat
 from graph.operators.conv import conv
+from graph.operators.gather import gather
 from graph.operators.gemm import gemm
-from graph.operators.global_pool import global_average_pool, global_max_pool
-from graph.operators.identity import identity
 from graph.operators.lrn import lrn
 from graph.operators.matmul import matmul
-from graph.operators.mul import mul
+from graph.operators.normalization import layer_normalization, rms_normalization
 from graph.operators.pool import average_pool, max_pool
-from graph.operators.relu import relu
-from graph.operators.reshape import flatten, reshape, squeeze, unsqueeze
+from graph.operators.reduce import REDUCTIONS
+from graph.operators.reshape import flatten, identity, reshape, squeeze, transpose, unsqueeze
 from graph.operators.softmax import softmax
 
 OPERATORS: dict[str, Operator] = {
-    "Add": add,
+    **ACTIVATIONS,
+    **ARITHMETIC,
+    **REDUCTIONS,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "Clip": clip,
@@ -30,18 +30,18 @@ OPERATORS: dict[str, Operator] = {
     "Conv": conv,
     "Dropout": identity,
     "Flatten": flatten,
+    "Gather": gather,
     "Gemm": gemm,
-    "GlobalAveragePool": global_average_pool,
-    "GlobalMaxPool": global_max_pool,
     "Identity": identity,
     "LRN": lrn,
+    "LayerNormalization": layer_normalization,
+    "LogSoftmax": softmax,
     "MatMul": matmul,
     "MaxPool": max_pool,
-    "Mul": mul,
-    "Relu": relu,
+    "RMSNormalization": rms_normalization,
     "Reshape": reshape,
     "Softmax": softmax,
     "Squeeze": squeeze,
-    "Sum": add,
+    "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

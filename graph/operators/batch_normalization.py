@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from graph.effects import Affine
 from graph.operation import Operation, Pointwise
+from graph.operators.joining import scaled
 
 
 def batch_normalization(operation: Operation) -> Pointwise:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias, as one Affine."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, as one scale and one shift."""
     operation.require("training_mode", 0)
     if operation.opset < 9:
         operation.require("spatial", 1)
-    value = operation.value()
-    if not value.natural:
-        raise operation.error(
-            f"input 0 has shape {value.shape_text} after flattening; expected channels second"
-        )
-
-    def vector(index: int) -> NDArray[np.float64]:
-        array = operation.weight(index)
-        if array.shape != (value.channels,):
-            raise operation.error(
-                f"input {index} has shape {list(array.shape)}; expected [{value.channels}] (one per channel)"
-            )
-        return array.astype(np.float64)
-
-    scale = vector(1) / np.sqrt(vector(4) + operation.number("epsilon", 1e-5))
-    return Pointwise((value,), (Affine(scale, vector(2) - vector(3) * scale),))
+    value = operation.stored(operation.value())
+    if value.rank < 2:
+        raise operation.error(f"input 0 has shape {operation.text(value)}; expected channels second")
+    size = value.image_size(1)
+    scale, bias, mean, variance = (operation.vector(index, size).astype(np.float64) for index in range(1, 5))
+    factor = scale / np.sqrt(variance + operation.number("epsilon", 1e-5))
+    shape = (size,) + (1,) * (value.rank - 2)
+    return scaled(operation, value, factor.reshape(shape), (bias - mean * factor).reshape(shape))

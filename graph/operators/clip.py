@@ -20,4 +20,5 @@ def clip(operation: Operation) -> Pointwise:
             raise operation.error(f"{name} has shape {list(array.shape)}; expected one number")
         limits.append(default if array is None else float(array.reshape(())))
     low, high = limits
-    return Pointwise((operation.value(),), (Limit(low, None if low == 0 and high >= _LARGEST else high),))
+    value = operation.stored(operation.value())
+    return Pointwise((value,), value, (Limit(low, None if low == 0 and high >= _LARGEST else high),))

@@ -1,15 +1,16 @@
-"""Conv: two-dimensional convolution, grouped and dilated, with constant weights."""
+"""Conv: one- and two-dimensional convolution, grouped and dilated, with constant weights."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from graph.effects import Affine
-from graph.network import AxisMap, RegionMap
+from graph.network import RegionMap
 from graph.operation import Anchored, Operation
+from graph.operators.linear import channel_blocks
 from graph.operators.windows import window_axes
 from graph.primitives import Contraction
-from graph.values import map_value
+from graph.values import stored_value
 
 
 def conv(operation: Operation) -> Anchored:
@@ -17,9 +18,9 @@ def conv(operation: Operation) -> Anchored:
     value = operation.map_input()
     weight = operation.weight(1)
     groups = operation.integer("group", 1)
-    if weight.ndim != 4:
+    if weight.ndim != value.rank:
         raise operation.error(
-            f"the weight has {weight.ndim} dimensions; expected 4 (K, C/groups, rows, columns)"
+            f"the weight has {weight.ndim} dimensions; expected {value.rank} (K, C/groups, kernel)"
         )
     outputs, inputs, kernel = int(weight.shape[0]), int(weight.shape[1]), weight.shape[2:]
     if groups < 1 or outputs % groups or inputs * groups != value.channels:
@@ -53,8 +54,13 @@ def conv(operation: Operation) -> Anchored:
             groups=groups,
         ),
         inputs=(value,),
-        maps=(RegionMap(rows.axis_map, columns.axis_map, AxisMap(whole=True)),),
-        output=map_value(operation.output, outputs, rows.size, columns.size),
-        weight=weight,
+        maps=(RegionMap(rows.axis_map, columns.axis_map, channel_blocks(groups, outputs // groups, inputs)),),
+        output=stored_value(
+            [value.dims[0], outputs, *[rows.size, columns.size][: value.rank - 2]],
+            rows=[2],
+            columns=range(3, value.rank),
+            channels=[1],
+        ),
+        weight=weight.reshape(outputs, inputs, rows.kernel, columns.kernel),
         effects=() if bias is None else (Affine(shift=bias.astype(np.float64)),),
     )

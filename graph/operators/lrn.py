@@ -5,7 +5,6 @@ from __future__ import annotations
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation
 from graph.primitives import ChannelNorm
-from graph.values import map_value
 
 
 def lrn(operation: Operation) -> Anchored:
@@ -23,5 +22,5 @@ def lrn(operation: Operation) -> Anchored:
         ),
         inputs=(value,),
         maps=(RegionMap(AxisMap(), AxisMap(), AxisMap(whole=True)),),
-        output=map_value(operation.output, value.channels, value.rows, value.columns),
+        output=value,
     )

@@ -6,7 +6,7 @@ from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation
 from graph.operators.windows import window_axes
 from graph.primitives import Window
-from graph.values import map_value
+from graph.values import stored_value
 
 
 def max_pool(operation: Operation) -> Anchored:
@@ -21,10 +21,11 @@ def average_pool(operation: Operation) -> Anchored:
 
 def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored:
     value = operation.map_input()
-    dilations = operation.integers("dilations", 2, 1)
-    if dilations != (1, 1):
-        raise operation.error(f"attribute dilations is {list(dilations)}; expected [1, 1]")
-    rows, columns = window_axes(operation, value, operation.integers("kernel_shape", 2, 0))
+    count = value.rank - 2
+    dilations = operation.integers("dilations", count, 1)
+    if max(dilations) != 1:
+        raise operation.error(f"attribute dilations is {list(dilations)}; expected {[1] * count}")
+    rows, columns = window_axes(operation, value, operation.integers("kernel_shape", count, 0))
     for axis in (rows, columns):
         if max(axis.pad_start, axis.pad_end) >= axis.kernel:
             pads = [axis.pad_start, axis.pad_end]
@@ -49,5 +50,10 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored:
         ),
         inputs=(value,),
         maps=(RegionMap(rows.axis_map, columns.axis_map, AxisMap()),),
-        output=map_value(operation.output, value.channels, rows.size, columns.size),
+        output=stored_value(
+            [*value.dims[:2], *[rows.size, columns.size][:count]],
+            rows=[2],
+            columns=range(3, value.rank),
+            channels=[1],
+        ),
     )

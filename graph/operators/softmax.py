@@ -1,31 +1,28 @@
-"""Softmax over the channels of a vector."""
+"""Softmax and LogSoftmax along any dimension."""
 
 from __future__ import annotations
 
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation
+from graph.operators.groups import grouped
+from graph.operators.linear import channel_blocks
 from graph.primitives import Softmax
-from graph.values import Value
 
 
 def softmax(operation: Operation) -> Anchored:
-    """A Softmax; rows and columns must be 1.
+    """A Softmax over a group of channels.
 
-    Before opset 13 the operator flattens from `axis` (default 1) on; from then on it works along `axis`
-    (default -1). Both mean the channels here when the axis is 1.
+    Before opset 13 the operator works over all dimensions from `axis` (default 1) on; from then on along
+    `axis` (default -1).
     """
+    old = operation.opset < 13
     value = operation.value()
-    axis = operation.integer("axis", 1 if operation.opset < 13 else -1)
-    axis = axis + 1 + len(value.dims) if axis < 0 else axis
-    if axis != 1 or not value.natural or value.rows != 1 or value.columns != 1:
-        raise operation.error(
-            f"softmax along dimension {axis} of {value.shape_text}; "
-            "expected dimension 1, all others but the batch 1"
-        )
-    whole = AxisMap(whole=True)
+    axis = operation.axis(value, operation.integer("axis", 1 if old else -1))
+    value, group = grouped(operation, value, list(range(axis, value.rank)) if old else [axis])
+    count = value.channels // group
     return Anchored(
-        anchor=Softmax(),
+        anchor=Softmax(group, operation.node.op_type == "LogSoftmax"),
         inputs=(value,),
-        maps=(RegionMap(AxisMap(), AxisMap(), whole),),
-        output=Value(operation.output, value.channels, 1, 1, value.dims),
+        maps=(RegionMap(AxisMap(), AxisMap(), channel_blocks(count, group, group)),),
+        output=value,
     )

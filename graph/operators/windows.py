@@ -31,13 +31,17 @@ class WindowAxis:
 
 
 def window_axes(operation: Operation, value: Value, kernel: tuple[int, ...]) -> tuple[WindowAxis, WindowAxis]:
-    """The windows of a node along rows and columns, output sizes included.
+    """The windows of a node along rows and columns, output sizes included; of a (B, C, L) value the columns
+    are a window of 1.
 
-    Raises ModelError for attributes that are not those of two spatial axes or leave no output.
+    Raises ModelError for attributes that are not those of its spatial axes or leave no output.
     """
-    strides = operation.integers("strides", 2, 1)
-    dilations = operation.integers("dilations", 2, 1)
-    pads = operation.integers("pads", 4, 0)
+    count = value.rank - 2
+    strides = operation.integers("strides", count, 1)
+    dilations = operation.integers("dilations", count, 1)
+    pads = operation.integers("pads", 2 * count, 0)
+    if len(kernel) != count:
+        raise operation.error(f"attribute kernel_shape is {list(kernel)}; expected {count} integers")
     for name, items in (("kernel_shape", kernel), ("strides", strides), ("dilations", dilations)):
         if min(items) < 1:
             raise operation.error(f"attribute {name} is {list(items)}; expected positive integers")
@@ -45,10 +49,10 @@ def window_axes(operation: Operation, value: Value, kernel: tuple[int, ...]) -> 
         raise operation.error(f"attribute pads is {list(pads)}; expected no negative padding")
     sizes = (value.rows, value.columns)
     axes = [
-        _window_axis(operation, sizes[i], kernel[i], strides[i], dilations[i], (pads[i], pads[i + 2]))
-        for i in range(2)
+        _window_axis(operation, sizes[i], kernel[i], strides[i], dilations[i], (pads[i], pads[i + count]))
+        for i in range(count)
     ]
-    return (axes[0], axes[1])
+    return (axes[0], axes[1] if count == 2 else WindowAxis(1, 1, 1, 0, 0, 1, 0))
 
 
 def _window_axis(

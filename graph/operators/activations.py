@@ -1,0 +1,76 @@
+"""Element-wise operators on one operand."""
+
+from __future__ import annotations
+
+from graph.effects import Affine, Apply, Effect, Limit, Operand
+from graph.operation import Operation, Operator, Pointwise
+from graph.primitives import StepOp
+
+_APPLIED = {
+    "Abs": StepOp.ABS,
+    "Ceil": StepOp.CEIL,
+    "Cos": StepOp.COS,
+    "Erf": StepOp.ERF,
+    "Exp": StepOp.EXP,
+    "Floor": StepOp.FLOOR,
+    "Log": StepOp.LOG,
+    "Mish": StepOp.MISH,
+    "Round": StepOp.ROUND,
+    "Sigmoid": StepOp.SIGMOID,
+    "Sign": StepOp.SIGN,
+    "Sin": StepOp.SIN,
+    "Softplus": StepOp.SOFTPLUS,
+    "Sqrt": StepOp.SQRT,
+    "Tanh": StepOp.TANH,
+}
+_SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
+
+
+def effects_of(operation: Operation, name: str) -> tuple[Effect, ...] | None:
+    """The steps of operator `name` with the attributes of `operation`; None where it is no chain of steps."""
+    number = operation.number
+    if name in _APPLIED:
+        return (Apply(_APPLIED[name]),)
+    if name == "Relu":
+        return (Limit(0.0, None),)
+    if name == "Neg":
+        return (Affine(scale=-1.0),)
+    if name == "Not":
+        return (Affine(scale=-1.0, shift=1.0),)
+    if name == "Reciprocal":
+        return (Operand(StepOp.RDIV, 1.0),)
+    if name == "LeakyRelu":
+        return (Operand(StepOp.PRELU, number("alpha", 0.01)),)
+    if name == "ThresholdedRelu":
+        return None
+    if name == "Elu":
+        return (Operand(StepOp.ELU, number("alpha", 1.0)),)
+    if name == "Selu":
+        gamma = number("gamma", _SELU_GAMMA)
+        return (Operand(StepOp.ELU, number("alpha", _SELU_ALPHA)), Affine(scale=gamma))
+    if name == "HardSigmoid":
+        return (Affine(number("alpha", 0.2), number("beta", 0.5)), Limit(0.0, 1.0))
+    if name == "Gelu":
+        tanh = operation.word("approximate", "none") == "tanh"
+        return (Apply(StepOp.GELU_TANH if tanh else StepOp.GELU),)
+    if name == "Swish" and number("alpha", 1.0) == 1:
+        return (Apply(StepOp.SILU),)
+    return None
+
+
+def _operator(name: str) -> Operator:
+    def read(operation: Operation) -> Pointwise:
+        value = operation.stored(operation.value())
+        effects = effects_of(operation, name)
+        if effects is None:
+            raise operation.error("attributes are not supported; expected the default ones")
+        return Pointwise((value,), value, effects)
+
+    return read
+
+
+_NAMES = (
+    *_APPLIED,
+    *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "Gelu", "Swish"),
+)
+ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES}

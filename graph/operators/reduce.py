@@ -1,0 +1,137 @@
+"""Reductions over any dimensions, and pools of whole maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graph.effects import Affine, Apply
+from graph.layout import Digit, Digits, merged
+from graph.network import AxisMap, RegionMap
+from graph.operation import Anchored, Operation, Operator, Pointwise, Result
+from graph.operators.groups import grouped
+from graph.operators.linear import WHOLE
+from graph.primitives import ChannelReduce, StepOp, Window
+from graph.values import Value
+
+_MODES = {
+    "ReduceMean": "average",
+    "ReduceSum": "sum",
+    "ReduceSumSquare": "sum",
+    "ReduceL2": "sum",
+    "ReduceMax": "max",
+    "ReduceMin": "min",
+    "ReduceL1": "sum",
+    "ReduceLogSumExp": "sum",
+}
+
+
+def reduced(operation: Operation, value: Value, axes: Sequence[int], mode: str) -> Value:
+    """Dimensions `axes` of `value` reduced to 1 each: windows over whole rows and columns where they are
+    those, groups of channels otherwise. `mode` is average, sum, max or min.
+    """
+    axes = [axis for axis in axes if value.shape[axis] > 1]
+    if not axes:
+        return value
+    if any(value.has_batch(axis) for axis in axes):
+        raise operation.error(f"reduces the batch of {operation.file_batch}; expected each image by itself")
+    value, axes = _over_places(operation, operation.stored(value), axes, mode)
+    return _over_channels(operation, value, axes, mode) if axes else value
+
+
+def _over_places(operation: Operation, value: Value, axes: list[int], mode: str) -> tuple[Value, list[int]]:
+    """The dimensions that make all rows or all columns reduced, and those that are left."""
+    cut = value.axis_digits()
+    if cut is None:
+        return value, axes
+    sizes = {0: value.rows, 1: value.columns, 2: value.channels}
+    done: list[int] = []
+    kernel = [1, 1]
+    for stored in (0, 1):
+        inside = [axis for axis in axes if any(value.axis_of(d) == stored for d in cut[axis])]
+        pure = all(value.axis_of(d) in (0, 1) for axis in inside for d in cut[axis])
+        count = 1
+        for axis in inside:
+            for digit in cut[axis]:
+                count *= digit.size if value.axis_of(digit) == stored else 1
+        if inside and pure and count == sizes[stored]:
+            kernel[stored] = count
+            done += [axis for axis in inside if axis not in done]
+    # A dimension over both rows and columns needs both of them whole.
+    for axis in done:
+        for digit in cut[axis]:
+            if kernel[value.axis_of(digit)] != sizes[value.axis_of(digit)]:
+                return value, axes
+    if not done:
+        return value, axes
+    rows, columns = (1 if kernel[i] > 1 else sizes[i] for i in (0, 1))
+    dims: list[Digits] = []
+    for axis, dim in enumerate(cut):
+        digits: list[Digit] = []
+        for digit in dim if axis not in done else ():
+            if not digit.batch and value.axis_of(digit) == 0:
+                digit = Digit(digit.size, digit.stride // value.columns * columns)
+            digits.append(digit)
+        dims.append(merged(digits))
+    output = Value("", value.channels, rows, columns, tuple(dims))
+    maps = RegionMap(WHOLE if kernel[0] > 1 else AxisMap(), WHOLE if kernel[1] > 1 else AxisMap(), AxisMap())
+    effects = (Affine(scale=float(kernel[0] * kernel[1])),) if mode == "sum" else ()
+    window = Window("average" if mode == "sum" else mode, kernel[0], kernel[1])
+    found = operation.emit(Anchored(window, (value,), (maps,), output, effects=effects))
+    return found, [axis for axis in axes if axis not in done]
+
+
+def _over_channels(operation: Operation, value: Value, axes: list[int], mode: str) -> Value:
+    value, group = grouped(operation, value, axes)
+    count = value.channels // group
+    dims: list[Digits] = []
+    for axis, dim in enumerate(value.dims):
+        kept = merged(d if d.batch else Digit(d.size, d.stride // group) for d in dim)
+        dims.append(() if axis in axes else kept)
+    output = replace(value, channels=count, dims=tuple(dims), source="")
+    channels = AxisMap(stride=group, extent=group) if count > 1 else WHOLE
+    maps = (RegionMap(AxisMap(), AxisMap(), channels),)
+    return operation.emit(Anchored(ChannelReduce(group, mode), (value,), maps, output))
+
+
+def squared(operation: Operation, value: Value) -> Value:
+    """x * x."""
+    value = operation.stored(value)
+    return operation.emit(Pointwise((value, value), value, combine=StepOp.MUL))
+
+
+def _reduce(operation: Operation) -> Result:
+    name = operation.node.op_type
+    value = operation.value()
+    found = operation.axes(1)
+    if found is None and operation.integer("noop_with_empty_axes", 0):
+        return value
+    axes = range(value.rank) if found is None else [operation.axis(value, axis) for axis in found]
+    if name in ("ReduceL2", "ReduceSumSquare"):
+        value = squared(operation, value)
+    elif name in ("ReduceL1", "ReduceLogSumExp"):
+        value = operation.stored(value)
+        step = StepOp.ABS if name == "ReduceL1" else StepOp.EXP
+        value = operation.emit(Pointwise((value,), value, (Apply(step),)))
+    result = reduced(operation, value, axes, _MODES[name])
+    if name in ("ReduceL2", "ReduceLogSumExp"):
+        step = StepOp.SQRT if name == "ReduceL2" else StepOp.LOG
+        result = operation.emit(Pointwise((result,), result, (Apply(step),)))
+    if operation.integer("keepdims", 1):
+        return result
+    return operation.reshaped(result, [s for axis, s in enumerate(result.shape) if axis not in axes])
+
+
+def _global_pool(mode: str) -> Operator:
+    def read(operation: Operation) -> Result:
+        value = operation.map_input()
+        return reduced(operation, value, range(2, value.rank), mode)
+
+    return read
+
+
+REDUCTIONS: dict[str, Operator] = {
+    **dict.fromkeys(_MODES, _reduce),
+    "GlobalAveragePool": _global_pool("average"),
+    "GlobalMaxPool": _global_pool("max"),
+}
