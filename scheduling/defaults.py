@@ -3,7 +3,8 @@
 One deterministic function, used for phases that are left out, for the reward, and by lookahead. It follows the
 GraphTurbo grouping rule (OSDI'23) restricted to runs of layers: blocks between points that one tensor crosses;
 every group takes the smallest split of the batch that fits; neighbours merge while the merged group needs no finer
-split than the later one had (chains, fork-join blocks and siblings are runs here), so splits fall from front to
+split than the later one had and no more pieces than either (a group that fits in pieces only reads its weights once
+for each piece; the rule for pieces is inferred) (chains, fork-join blocks and siblings are runs here), so splits fall from front to
 back. No group grows beyond the longest sub-graph that candidates offer. How the paper picks among splits, and when merging ends, is not published; the smallest factor and this end are
 inferred. On ResNet-50 at batch 16 they give the published 8, 4, 2 and 1 instances, with the first two stages in two
 groups each, since rows shared by cores are recomputed and need room. Then instructions are scheduled: a group runs
@@ -115,7 +116,7 @@ class Defaults:
         both = self.choice(a[0], b[1])
         if one is None or two is None or both is None:
             return False
-        return both.split_batch <= two.split_batch
+        return both.split_batch <= two.split_batch and both.pieces <= max(one.pieces, two.pieces)
 
 
 def _tensors_crossing(producer: Ints, last_use: Ints, layers: int) -> list[int]:
