@@ -1,6 +1,15 @@
-"""The one error that reading a model raises, so that a caller can tell a bad file from a bug."""
+"""The one error that reading a model raises, so that a caller can tell a bad file from a bug, and the sizes from
+which on a model is refused.
+"""
 
 from __future__ import annotations
+
+# Elements of any tensor that a file declares or a graph makes. A fill takes no memory, so a table of embeddings
+# may be large; beyond this, a shape is taken for a mistake.
+MOST_ELEMENTS = 2**33
+
+# Elements of an array that has to be computed and held, as folding does: 256 MiB of float32.
+MOST_COMPUTED_ELEMENTS = 2**26
 
 
 class ModelError(ValueError):

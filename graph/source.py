@@ -1,4 +1,8 @@
-"""Reading an ONNX file: bytes to a checked ModelProto with its hash, every failure a ModelError."""
+"""Reading an ONNX file: bytes to a checked ModelProto with its hash, every failure a ModelError.
+
+A file may come from anywhere. What it says is compared with what is there before anything is allocated for it, and
+it reads no file outside its own folder.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import external_data_helper
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from graph.constants import is_weight
 from graph.errors import ModelError
+from graph.models import build, is_model
+from graph.structure import MOST_NODES, check_functions, check_graph, inline_functions
+from graph.tensors import is_external, read_external
 
 MINIMUM_OPSET = 7
+_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checked ONNX file: its path, proto, SHA-256 of the file's bytes and version of the default opset."""
+    """A checked model: where it is from, its proto, a SHA-256 and the version of the default opset.
+
+    The hash is that of the file's bytes, or of the proto where a model was built by name; then `path` is the
+    name. Functions of the model's own are inlined in `proto`.
+    """
 
     path: Path
     proto: onnx.ModelProto
@@ -27,11 +38,39 @@ class Source:
 
 
 def read_source(path: Path, weights: bool) -> Source:
-    """Read and check a file; `weights` says whether weights in side files are read too.
+    """Read and check a file, or build the model that `path` names (see graph.models).
 
-    Raises ModelError when the file is not a valid ONNX model or its opset is older than `MINIMUM_OPSET`.
+    `weights` says whether weights in side files are read too; without it these files need not be there. Raises
+    ModelError when the file is not a valid ONNX model, or its opset is older than `MINIMUM_OPSET` or newer than
+    the onnx package knows.
     """
-    data = path.read_bytes()
+    if is_model(str(path)):
+        proto = build(str(path))
+        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+        return Source(path, proto, digest, _opset(proto))
+    proto, digest = _parse(path)
+    try:
+        opset = _opset(proto)
+        proto = _checked(proto)
+        _read_side_files(proto, path.parent, weights)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{path}: not a valid ONNX model: a name in it is no text ({error.reason})"
+        ) from error
+    return Source(path, proto, digest, opset)
+
+
+def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
+    try:
+        if path.stat().st_size > onnx.checker.MAXIMUM_PROTOBUF:
+            raise ModelError(
+                f"{path}: is larger than {onnx.checker.MAXIMUM_PROTOBUF} bytes; expected weights in side files"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -41,35 +80,66 @@ def read_source(path: Path, weights: bool) -> Source:
         raise ModelError(
             f"{path}: not an ONNX file, or an empty one; expected a graph with at least one node"
         )
-    _check(path, proto, len(data))
+    return proto, hashlib.sha256(data).hexdigest()
+
+
+def _checked(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, its functions inlined, after all checks that need no side file."""
+    if len(proto.graph.node) > MOST_NODES:
+        raise ModelError(f"has {len(proto.graph.node)} nodes; expected at most {MOST_NODES}")
+    check_graph(proto.graph)
+    check_functions(proto)
+    skeleton = _without_data(proto)
     try:
-        for item in proto.graph.initializer:
-            if external_data_helper.uses_external_data(item) and (weights or not is_weight(item)):
-                external_data_helper.load_external_data_for_tensor(item, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{path}: its external data cannot be read ({error})") from error
-    return Source(path, proto, hashlib.sha256(data).hexdigest(), _opset(path, proto))
+        onnx.checker.check_model(skeleton)
+    except (onnx.checker.ValidationError, EncodeError, ValueError) as error:
+        # Among the last are UnicodeDecodeError, where the checker's own message cannot be decoded.
+        raise ModelError(f"not a valid ONNX model: {str(error).strip()}") from error
+    if proto.functions:
+        inlined = inline_functions(skeleton)
+        for field in ("node", "value_info"):
+            del getattr(proto.graph, field)[:]
+            getattr(proto.graph, field).extend(getattr(inlined.graph, field))
+        del proto.functions[:], proto.opset_import[:]
+        proto.opset_import.extend(inlined.opset_import)
+        check_graph(proto.graph)
+    return proto
 
 
-def _check(path: Path, proto: onnx.ModelProto, size_bytes: int) -> None:
-    external = any(external_data_helper.uses_external_data(item) for item in proto.graph.initializer)
-    try:
-        if external or size_bytes >= onnx.checker.MAXIMUM_PROTOBUF:
-            onnx.checker.check_model(str(path))
-        else:
-            onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        # The checker's own message cannot always be decoded when a name in a broken file is no text.
-        raise ModelError(f"{path}: not a valid ONNX model: {str(error).strip()}") from error
-    if proto.graph.sparse_initializer:
-        name = proto.graph.sparse_initializer[0].values.name
-        raise ModelError(f"{path}: initializer {name!r} is sparse; expected dense initializers")
+def _without_data(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose initializers are empty, so that it is small and names no side file."""
+    graph = onnx.GraphProto(
+        name=proto.graph.name or "graph",
+        node=proto.graph.node,
+        input=proto.graph.input,
+        output=proto.graph.output,
+        value_info=proto.graph.value_info,
+        initializer=[
+            onnx.TensorProto(name=item.name, data_type=item.data_type, dims=[0])
+            for item in proto.graph.initializer
+        ],
+    )
+    return onnx.ModelProto(
+        ir_version=proto.ir_version,
+        opset_import=proto.opset_import,
+        graph=graph,
+        functions=proto.functions,
+    )
 
 
-def _opset(path: Path, proto: onnx.ModelProto) -> int:
-    for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            if entry.version < MINIMUM_OPSET:
-                raise ModelError(f"{path}: opset {entry.version}; expected {MINIMUM_OPSET} or later")
-            return int(entry.version)
-    raise ModelError(f"{path}: imports no version of the default ONNX opset; expected one")
+def _read_side_files(proto: onnx.ModelProto, folder: Path, weights: bool) -> None:
+    for item in proto.graph.initializer:
+        if is_external(item) and (weights or not is_weight(item)):
+            read_external(f"initializer {item.name!r}", item, folder)
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    newest = onnx.defs.onnx_opset_version()
+    versions = {int(item.version) for item in proto.opset_import if item.domain in _DEFAULT_DOMAINS}
+    if len(versions) != 1:
+        raise ModelError(f"imports versions {sorted(versions)} of the default ONNX opset; expected one")
+    (version,) = versions
+    if not MINIMUM_OPSET <= version <= newest:
+        kind = "or later" if version < MINIMUM_OPSET else f"to {newest}"
+        raise ModelError(f"opset {version}; expected {MINIMUM_OPSET} {kind}")
+    return version

@@ -1,4 +1,6 @@
-"""Names of the public model-zoo files that ship inside the onnx package, so that no download is needed."""
+"""Names of models: the public zoo files that ship inside the onnx package and the networks of graph.models, so that
+no download is needed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from graph.errors import ModelError
+from graph.models import is_model, model_names
 
 _FILES = {
     "alexnet": "light_bvlc_alexnet.onnx",
@@ -21,23 +24,41 @@ _FILES = {
 }
 
 
-def zoo_names() -> tuple[str, ...]:
-    """Names that `find_model` knows, sorted."""
+def file_names() -> tuple[str, ...]:
+    """Names of the zoo files, sorted."""
     return tuple(sorted(_FILES))
 
 
-def find_model(name_or_path: str) -> Path:
-    """Path of a zoo model by name, or of the file itself for any other string.
+def zoo_names() -> tuple[str, ...]:
+    """Names that `find_model` knows, sorted: of zoo files and of models that are built, without parameters."""
+    return tuple(sorted((*_FILES, *model_names())))
 
-    Raises ModelError when there is no such file.
+
+def model_name(name_or_path: str) -> str:
+    """What to call a model: its name as it was given, or a file's name without its suffix."""
+    known = name_or_path in _FILES or is_model(name_or_path)
+    return name_or_path if known else Path(name_or_path).stem
+
+
+def find_model(name_or_path: str) -> Path:
+    """Path of a zoo file by name, or of the file itself for any other string.
+
+    A model that is built has no file: its name, with the parameters, comes back as a path, and `read_source`
+    builds it. Raises ModelError when there is no such file.
     """
+    if is_model(name_or_path):
+        return Path(name_or_path)
     if name_or_path in _FILES:
         path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / _FILES[name_or_path]
     else:
         path = Path(name_or_path)
-    if not path.is_file():
-        kind = "is a directory" if path.is_dir() else "does not exist"
+    try:
+        found, folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise ModelError(f"{name_or_path[:200]}: no path of a file ({error.strerror})") from error
+    if not found:
+        kind = "is a directory" if folder else "is no ordinary file" if path.exists() else "does not exist"
         raise ModelError(
-            f"{path}: {kind}; expected an ONNX file or one of the zoo names {', '.join(zoo_names())}"
+            f"{path}: {kind}; expected an ONNX file or one of the names {', '.join(zoo_names())}"
         )
     return path
