@@ -46,6 +46,12 @@ class Value:
         return tuple(extent(dim) for dim in self.dims)
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The ONNX shape of one image; a first dimension that is nothing but the batch is left out."""
+        sizes = tuple(self.image_size(axis) for axis in range(self.rank))
+        return sizes[1:] if sizes and sizes[0] == 1 else sizes
+
+    @property
     def rank(self) -> int:
         """ONNX dimensions, the batch included."""
         return len(self.dims)

@@ -43,21 +43,26 @@ class DataError(ValueError):
 def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> None:
     """Run a kernel folder on the arrays of an .npz file and write its outputs to another.
 
-    Arrays are (images, channels, rows, columns), by the name of the input or output. Raises KernelError or
+    Arrays have the shapes of the model, the images first, by the name of the input or output. Raises KernelError or
     DataError where the folder or the data is wrong.
     """
-    program, machine, weights, _ = load_kernels(kernels)
-    names = {buffer.name for buffer in program.buffers if buffer.role == "input"}
+    program, machine, weights, manifest = load_kernels(kernels)
+    buffers = {buffer.name: buffer for buffer in program.buffers if buffer.role == "input"}
     inputs = read_arrays(source)
-    if inputs.keys() != names:
+    if inputs.keys() != buffers.keys():
         found = ", ".join(sorted(inputs)) or "no arrays"
-        raise DataError(f"{source}: holds {found}; the kernels take {', '.join(sorted(names))}")
+        raise DataError(f"{source}: holds {found}; the kernels take {', '.join(sorted(buffers))}")
     simulator = FunctionalSimulator(program, machine, arithmetic, weights)
     for name, array in inputs.items():
-        simulator.write_input(name, array)
+        layout = manifest.interface.get(name)
+        simulator.write_input(name, array if layout is None else layout.to_stored(name, array, buffers[name]))
     simulator.run()
     outputs = [buffer.name for buffer in program.buffers if buffer.role == "output"]
-    write_arrays(target, {name: simulator.read_output(name) for name in outputs})
+    results = {name: simulator.read_output(name) for name in outputs}
+    for name, layout in manifest.interface.items():
+        if name in results:
+            results[name] = layout.from_stored(results[name])
+    write_arrays(target, results)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:

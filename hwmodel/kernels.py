@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hwmodel.assembly import assemble, disassemble
 from hwmodel.binary import decode, encode
 from hwmodel.errors import KernelError
+from hwmodel.host import HostLayout
 from hwmodel.isa import STORED_ROLES, Buffer, Kernel, Launch, Program, Symbol, Trace
 from hwmodel.machine import Machine
 
@@ -38,7 +39,8 @@ Weights = dict[str, NDArray[np.float32]]
 class Manifest(BaseModel):
     """What manifest.json holds: all of a kernel folder but the instructions and the weights.
 
-    `symbols` is the symbol table of every kernel, `files` the SHA-256 of every other file.
+    `symbols` is the symbol table of every kernel, `files` the SHA-256 of every other file. `interface` says how the
+    model's own arrays map to inputs and outputs; one that is not there is (images, channels, rows, columns).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -51,6 +53,7 @@ class Manifest(BaseModel):
     buffers: tuple[Buffer, ...]
     steps: tuple[Launch, ...]
     traces: tuple[Trace, ...]
+    interface: dict[str, HostLayout] = {}
     files: dict[str, str]
 
 
@@ -60,6 +63,7 @@ def save_kernels(
     machine: Machine,
     weights: Mapping[str, NDArray[np.float32]],
     model_hash: str,
+    interface: Mapping[str, HostLayout] | None = None,
 ) -> None:
     """Write a program, its machine and the values of its weights and parameters as a folder.
 
@@ -85,6 +89,7 @@ def save_kernels(
         buffers=program.buffers,
         steps=program.steps,
         traces=program.traces,
+        interface=dict(interface or {}),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
     _check_steps(manifest, program.kernels)

@@ -3,12 +3,12 @@
 One deterministic function, used for phases that are left out, for the reward, and by lookahead. It follows the
 GraphTurbo grouping rule (OSDI'23) restricted to runs of layers: blocks between points that one tensor crosses;
 every group takes the smallest split of the batch that fits; neighbours merge while the merged group needs no finer
-split than the later one had and no more pieces than either (a group that fits in pieces only reads its weights once
-for each piece; the rule for pieces is inferred) (chains, fork-join blocks and siblings are runs here), so splits fall from front to
-back. No group grows beyond the longest sub-graph that candidates offer. How the paper picks among splits, and when merging ends, is not published; the smallest factor and this end are
-inferred. On ResNet-50 at batch 16 they give the published 8, 4, 2 and 1 instances, with the first two stages in two
-groups each, since rows shared by cores are recomputed and need room. Then instructions are scheduled: a group runs
-in row pieces, successive layers interleaved, where that is faster in isolation.
+split than the later one had (chains, fork-join blocks and siblings are runs here), so splits fall from front to
+back. Inferred, since the paper does not say how it picks among splits and when merging ends: the smallest factor;
+no group grows into more pieces than its parts have, since each piece reads the weights again, or beyond the longest
+sub-graph that candidates offer. On ResNet-50 at batch 16 that gives the published 8, 4, 2 and 1 instances, with the
+first two stages in two groups each, since rows shared by cores are recomputed and need room. Then instructions are
+scheduled: a group runs in row pieces, successive layers interleaved, where that is faster in isolation.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from graph.layout import without_batch
 from graph.model import Model
 from hwmodel.flatten import Timing, time_program
+from hwmodel.host import HostLayout
 from hwmodel.isa import Program
 from hwmodel.kernels import Weights, load_kernels, save_kernels
 from hwmodel.machine import Machine
@@ -27,6 +29,24 @@ class Exported:
     timing: Timing
 
 
+def host_layouts(model: Model) -> dict[str, HostLayout]:
+    """How the model's own arrays of its inputs and outputs map to what the machine stores."""
+    network = model.network
+    names = [network.tensors[index].name for index in (*network.inputs, *network.outputs)]
+    found = {}
+    for name in names:
+        value = model.layouts[name]
+        digits = without_batch(value.digits)
+        pair = 2 if value.indices else 1
+        found[name] = HostLayout(
+            value.image_shape,
+            tuple(digit.size for digit in digits),
+            tuple(digit.stride // pair for digit in digits),
+            value.indices,
+        )
+    return found
+
+
 def export_kernels(
     folder: Path, model: Model, evaluator: Evaluator, schedule: Schedule, expected: Evaluation
 ) -> Exported:
@@ -41,6 +61,7 @@ def export_kernels(
         evaluator.machine,
         program_weights(model.network),
         model.network.model_hash,
+        host_layouts(model),
     )
     program, machine, weights, _ = load_kernels(folder / KERNELS)
     timing = time_program(program, machine)
