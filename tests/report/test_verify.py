@@ -79,10 +79,12 @@ def test_weights_beside_the_model_change_nothing(tmp_path: Path, dtype: type[np.
     model = load_model(str(small_model(tmp_path, channels=64)), batch=3)
     names = [layer.name for layer in model.network.layers]
     tensors = [model.network.tensors[layer.output].name for layer in model.network.layers]
-    feeds = random_inputs(model.input_shapes)
+    feeds = random_inputs(model)
     if dtype is None:
+        feeds = model.file_batches(feeds)[0]
         whole, parts = model.reference, exact_reference(model, tensors)
     else:
+        feeds = model.stored_inputs(feeds)
         whole, parts = model.rounded_reference(dtype), rounded_reference(model, dtype, tensors)
     assert parts.initializers and len(parts.model) < 50_000
     found = dict(zip(tensors, run_reference(parts, tensors, feeds), strict=True))

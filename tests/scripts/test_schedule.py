@@ -132,12 +132,12 @@ def refused(line: list[str], message: str, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("nosuch", "nosuch: does not exist; expected an ONNX file or one of the zoo names"),
+        ("nosuch", "nosuch: does not exist; expected an ONNX file or one of the names alexnet, "),
         ("squeezenet --machine nosuch", "no machine is called 'nosuch', expected .*tiny"),
         ("squeezenet --machine no/such.yaml", r"no/such.yaml: cannot be read \(No such file or directory\)"),
         ("squeezenet --strategies magic", "no strategy is called 'magic', expected some of .*dp"),
         ("squeezenet --replay nosuch.json", r"nosuch\.json"),
-        ("shufflenet", "unsupported operators: .*Transpose"),
+        ("bert_base:layers=0", "layers"),
     ],
 )
 def test_bad_names(line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
