@@ -1,4 +1,5 @@
-"""Random networks to train on: chains, residual stages, fork-join modules and dense blocks, of realistic sizes.
+"""Random networks to train on, of realistic sizes: chains, residual stages, fork-join modules, dense blocks, inverted
+residuals with depthwise convolutions, and attention.
 
 Built directly as networks of layers; no ONNX file is involved and there are no weights. The same seed gives the same
 network.
@@ -9,9 +10,21 @@ from __future__ import annotations
 import numpy as np
 
 from graph.network import AxisMap, Layer, Network, RegionMap, Tensor
-from graph.primitives import Anchor, Concat, Contraction, Move, Step, StepOp, Window
+from graph.primitives import (
+    Anchor,
+    Concat,
+    Contraction,
+    MatMul,
+    Move,
+    Normalize,
+    Rearrange,
+    Softmax,
+    Step,
+    StepOp,
+    Window,
+)
 
-FAMILIES = ("chain", "residual", "fork_join", "dense")
+FAMILIES = ("chain", "residual", "fork_join", "dense", "inverted", "attention")
 
 SAME = AxisMap()
 ALL = AxisMap(whole=True)
@@ -58,6 +71,73 @@ class _Draft:
         steps.append(Step(StepOp.RELU))
         return self.add(anchor, inputs, maps, (channels, rows, rows), tuple(steps), 1)
 
+    def depthwise(self, x: int, kernel: int, stride: int) -> int:
+        """A convolution of every channel on its own, with bias and a ReLU."""
+        source = self.tensors[x]
+        pad = kernel // 2
+        rows = (source.rows + 2 * pad - kernel) // stride + 1
+        anchor = Contraction(
+            source.channels, source.channels, kernel, kernel, stride, stride,
+            pad_top=pad, pad_left=pad, pad_bottom=pad, pad_right=pad, groups=source.channels,
+        )  # fmt: skip
+        window = AxisMap(stride, -pad, kernel)
+        steps = (Step(StepOp.ADD, parameter=0), Step(StepOp.RELU))
+        return self.add(
+            anchor, (x,), (RegionMap(window, window, SAME),), (source.channels, rows, rows), steps, 1
+        )
+
+    def linear(self, x: int, channels: int, step: StepOp | None = None, add: int | None = None) -> int:
+        """Every pixel's channels times a matrix, with bias, an optional activation and a residual addition."""
+        source = self.tensors[x]
+        steps = [Step(StepOp.ADD, parameter=0)]
+        inputs, maps = (x,), (RegionMap(SAME, SAME, ALL),)
+        if step is not None:
+            steps.append(Step(step))
+        if add is not None:
+            inputs, maps = (x, add), (*maps, RegionMap(SAME, SAME, SAME))  # type: ignore[assignment]
+            steps.append(Step(StepOp.ADD, tensor=1))
+        shape = (channels, source.rows, source.columns)
+        return self.add(Contraction(channels, source.channels, 1, 1), inputs, maps, shape, tuple(steps), 1)
+
+    def tokens(self, x: int) -> int:
+        """The pixels of a map as rows of one column."""
+        source = self.tensors[x]
+        rows, channels = source.rows * source.columns, source.channels
+        anchor = Rearrange((rows * channels,), (1,))
+        maps = (RegionMap(AxisMap(divisor=source.columns), ALL, ALL),)
+        return self.add(anchor, (x,), maps, (channels, rows, 1), (), 0)
+
+    def normalize(self, x: int) -> int:
+        """Layer normalisation."""
+        source = self.tensors[x]
+        steps = (Step(StepOp.MUL, parameter=0), Step(StepOp.ADD, parameter=1))
+        shape = (source.channels, source.rows, source.columns)
+        return self.add(
+            Normalize(source.channels, 1e-5), (x,), (RegionMap(SAME, SAME, ALL),), shape, steps, 2
+        )
+
+    def attention(self, query: int, key: int, value: int, heads: int) -> int:
+        """Softmax of the scaled products of queries and keys, times the values."""
+        rows, width = self.tensors[query].rows, self.tensors[query].channels
+        each = width // heads
+        scores = self.add(
+            MatMul(heads * rows, each, heads, transposed=True),
+            (query, key),
+            (_heads(rows, each), RegionMap(ALL, ALL, _heads(rows, each).channels)),
+            (heads * rows, rows, 1),
+            (Step(StepOp.MUL, scalar=each**-0.5),),
+            0,
+        )
+        weights = self.add(Softmax(rows), (scores,), (_heads(rows, rows),), (heads * rows, rows, 1), (), 0)
+        return self.add(
+            MatMul(width, rows, heads),
+            (weights, value),
+            (_heads(each, rows), RegionMap(ALL, ALL, _heads(each, each).channels)),
+            (width, rows, 1),
+            (),
+            0,
+        )
+
     def pool(self, x: int, kernel: int, stride: int, mode: str = "max") -> int:
         """A pooling window."""
         source = self.tensors[x]
@@ -101,11 +181,17 @@ def generate(family: str, seed: int, batch: int) -> Network:
     x = draft.conv(0, int(rng.choice([32, 48, 64])), int(rng.choice([3, 7])), 2)
     if rng.random() < 0.8:
         x = draft.pool(x, 3, 2)
-    build = {"chain": _chain, "residual": _residual, "fork_join": _fork_join, "dense": _dense}[family]
+    build = {"chain": _chain, "residual": _residual, "fork_join": _fork_join, "dense": _dense,
+             "inverted": _inverted, "attention": _attention}[family]  # fmt: skip
     x = build(draft, x, rng)
     output = draft.head(x, int(rng.choice([100, 1000])))
     name = f"{family}_{seed}"
     return Network(name, batch, tuple(draft.tensors), tuple(draft.layers), (0,), (output,))
+
+
+def _heads(out: int, into: int) -> RegionMap:
+    """Map of an input in blocks of channels: a head of `out` output channels needs the same head's `into`."""
+    return RegionMap(SAME, SAME, AxisMap(stride=into, extent=into, divisor=out))
 
 
 def _stages(rng: np.random.Generator, least: int, most: int) -> range:
@@ -181,4 +267,39 @@ def _dense(draft: _Draft, x: int, rng: np.random.Generator) -> int:
         for _ in range(int(rng.integers(longest // 3, longest + 1))):
             y = draft.conv(draft.activate(x), 4 * growth)
             x = draft.concat([x, draft.conv(y, growth, 3)])
+    return x
+
+
+def _inverted(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    width = int(rng.choice([16, 24, 32]))
+    x = draft.conv(x, width)
+    for stage in _stages(rng, 3, 5):
+        expansion = int(rng.choice([3, 4, 6]))
+        for block in range(int(rng.integers(1, 5))):
+            stride = 2 if stage and block == 0 and draft.tensors[x].rows >= 8 else 1
+            same = stride == 1 and draft.tensors[x].channels == width
+            y = draft.depthwise(
+                draft.linear(x, width * expansion, StepOp.RELU), int(rng.choice([3, 5])), stride
+            )
+            x = draft.linear(y, width, add=x if same else None)
+        width = min(320, int(width * 1.5) // 8 * 8)
+    return x
+
+
+def _attention(draft: _Draft, x: int, rng: np.random.Generator) -> int:
+    while draft.tensors[x].rows > 16:
+        x = draft.conv(x, 128, 3, 2)
+    heads = int(rng.choice([4, 6, 8, 12, 16]))
+    width = heads * int(rng.choice([32, 64]))
+    x = draft.tokens(draft.linear(x, width))
+    before = bool(rng.integers(2))
+    for _ in range(int(rng.integers(2, 9))):
+        y = draft.normalize(x) if before else x
+        mixed = draft.attention(draft.linear(y, width), draft.linear(y, width), draft.linear(y, width), heads)
+        x = draft.linear(mixed, width, add=x)
+        y = draft.normalize(x)
+        inner = draft.linear(y, width * int(rng.choice([2, 4])), StepOp.GELU)
+        x = draft.linear(inner, width, add=x if before else y)
+        if not before:
+            x = draft.normalize(x)
     return x
