@@ -19,6 +19,9 @@ from graph.errors import ModelError
 
 Array = NDArray[Any]
 
+SMALL = 64
+"""Constants up to this many elements may be shapes, scales or limits, and are read in any case."""
+
 
 def fill(value: Any, shape: Sequence[int]) -> Array:
     """Array of `shape` that holds one value, as a view of a single element."""
@@ -36,12 +39,12 @@ def is_fill(array: Array) -> bool:
 
 
 def is_weight(tensor: onnx.TensorProto) -> bool:
-    """Whether a tensor has several float elements, so that no shape or limit can depend on it."""
-    return bool(tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > 1)
+    """Whether a tensor has so many float elements that no shape, scale or limit can depend on it."""
+    return bool(tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > SMALL)
 
 
 def initializer_value(tensor: onnx.TensorProto, weights: bool) -> Array:
-    """Value of an initializer; without `weights`, several float elements become a fill of zero.
+    """Value of an initializer; without `weights`, more than a few float elements become a fill of zero.
 
     Raises ModelError (without the file's name) when its data do not fit its type and shape.
     """

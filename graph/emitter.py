@@ -76,11 +76,11 @@ class Emitter:
     _node: str = ""
     _nodes: tuple[str, ...] = ()
     _output: str = ""
-    _count: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
 
     def begin(self, node: str, nodes: tuple[str, ...], output: str) -> None:
         """The next layers come from ONNX nodes `nodes`, whose first output is `output`."""
-        self._node, self._nodes, self._output, self._count = node, nodes, output, 0
+        self._node, self._nodes, self._output = node, nodes, output
 
     def owns(self, source: str) -> bool:
         """Whether a tensor was emitted for the present node and has no other name yet."""
@@ -88,9 +88,10 @@ class Emitter:
 
     def emit(self, result: Anchored | Pointwise) -> Value:
         """Add an item under a new name."""
-        source = f"{self._output}//{self._count}"
-        name = f"{self._node}//{self._count}" if self._count else self._node
-        self._count += 1
+        count = self._counts.get(self._output, 0)
+        self._counts[self._output] = count + 1
+        source = f"{self._output}//{count}"
+        name = f"{self._node}//{count}" if count else self._node
         output = replace(result.output, source=source)
         self.items.append(Item(name, self._nodes, source, replace(result, output=output)))
         return output

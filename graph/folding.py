@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from graph.constants import Array, evaluate, initializer_value
+from graph.constants import SMALL, Array, evaluate, initializer_value
 from graph.errors import ModelError
 from graph.source import Source
 
@@ -22,8 +22,6 @@ _INPUT_TYPES = (
     onnx.TensorProto.INT32,
     onnx.TensorProto.BOOL,
 )
-# Constants up to this many elements may be shapes.
-_SMALL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class _ShapeOf:
         graph.node.extend(kept)
         for name in sorted(computed - present):
             array = constants[name]
-            if array.size <= _SMALL:
+            if array.size <= SMALL:
                 graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
             else:
                 kind = helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -28,6 +28,7 @@ class Operation:
 
     `where` names the file and the node in messages; `file_batch` is the batch that shapes in the file are
     for; `read_names` are the ONNX tensors that any node or the graph's outputs read.
+    `whole` says that the first input holds integers only, `boolean` that it holds 0 and 1 only.
     """
 
     node: onnx.NodeProto
@@ -38,6 +39,8 @@ class Operation:
     attributes: Mapping[str, Any]
     emitter: Emitter
     read_names: frozenset[str] = frozenset()
+    whole: bool = False
+    boolean: bool = False
 
     # Messages.
 

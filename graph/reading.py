@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -25,6 +25,13 @@ _CHANNELS_FIRST = frozenset(
     {
         *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
         *("BatchNormalization", "InstanceNormalization", "GroupNormalization"),
+    }
+)
+_COMPARISONS = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"})
+_MOVES = frozenset(
+    {
+        *("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"),
+        *("Tile", "Transpose", "Unsqueeze"),
     }
 )
 
@@ -54,6 +61,7 @@ def read_graph(
     inputs = {name: _input_value(folded, name) for name in folded.inputs}
     emitter = Emitter(str(folded.source.path), folded.file_batch, weights)
     values = dict(inputs)
+    kinds: dict[str, str] = {name: folded.input_types[name].kind for name in inputs}
     repeated = Counter(node_name(node) for node in folded.nodes)
     read = frozenset([*folded.outputs, *(name for node in folded.nodes for name in node.input)])
     for node in folded.nodes:
@@ -61,12 +69,15 @@ def read_graph(
         name = node_name(node) if repeated[node_name(node)] == 1 else first
         emitter.begin(name, origins.get(first, (name,)), first)
         operation = _operation(folded, node, constants, values, emitter, read)
+        kind = kinds.get(str(node.input[0]), "f")
+        operation = replace(operation, whole=kind in "ib", boolean=kind == "b")
         result = OPERATORS[node.op_type](operation)
         if isinstance(result, Anchored | Pointwise):
             result = emitter.emit(result)
         found = result if isinstance(result, tuple) else (result,)
         for output, value in zip(node.output, found, strict=False):
             if output and value is not None:
+                kinds[output] = _kind(node, kind)
                 values[output] = value
                 if emitter.owns(value.source) and value.plain:
                     emitter.names[value.source] = output
@@ -103,6 +114,16 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
                 "integers that only Gathers read, or numbers"
             )
     return stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
+
+
+def _kind(node: onnx.NodeProto, before: str) -> str:
+    """Whether a node's outputs hold floats (f), integers (i) or booleans (b)."""
+    if node.op_type in _COMPARISONS:
+        return "b"
+    if node.op_type == "Cast":
+        to = next(item.i for item in node.attribute if item.name == "to")
+        return str(helper.tensor_dtype_to_np_dtype(to).kind)
+    return before if node.op_type in _MOVES else "f"
 
 
 def _to_channels_first(node: onnx.NodeProto) -> bool:

@@ -6,18 +6,26 @@ from graph.operation import Operator
 from graph.operators.activations import ACTIVATIONS
 from graph.operators.arithmetic import ARITHMETIC
 from graph.operators.batch_normalization import batch_normalization
+from graph.operators.cast import cast
 from graph.operators.clip import clip
 from graph.operators.concat import concat
 from graph.operators.conv import conv
+from graph.operators.conv_transpose import conv_transpose
 from graph.operators.gather import gather
 from graph.operators.gemm import gemm
+from graph.operators.instance_normalization import group_normalization, instance_normalization
 from graph.operators.lrn import lrn
 from graph.operators.matmul import matmul
 from graph.operators.normalization import layer_normalization, rms_normalization
+from graph.operators.pad import pad
 from graph.operators.pool import average_pool, max_pool
+from graph.operators.recurrent import gru, lstm
 from graph.operators.reduce import REDUCTIONS
 from graph.operators.reshape import flatten, identity, reshape, squeeze, transpose, unsqueeze
+from graph.operators.resize import resize
+from graph.operators.slice import depth_to_space, expand, slice_, space_to_depth, split, tile
 from graph.operators.softmax import softmax
+from graph.operators.where import where
 
 OPERATORS: dict[str, Operator] = {
     **ACTIVATIONS,
@@ -25,23 +33,39 @@ OPERATORS: dict[str, Operator] = {
     **REDUCTIONS,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
+    "Cast": cast,
     "Clip": clip,
     "Concat": concat,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "DepthToSpace": depth_to_space,
     "Dropout": identity,
+    "Expand": expand,
     "Flatten": flatten,
+    "GRU": gru,
     "Gather": gather,
     "Gemm": gemm,
+    "GroupNormalization": group_normalization,
     "Identity": identity,
+    "InstanceNormalization": instance_normalization,
     "LRN": lrn,
+    "LSTM": lstm,
     "LayerNormalization": layer_normalization,
     "LogSoftmax": softmax,
     "MatMul": matmul,
     "MaxPool": max_pool,
+    "Pad": pad,
     "RMSNormalization": rms_normalization,
     "Reshape": reshape,
+    "Resize": resize,
+    "Slice": slice_,
     "Softmax": softmax,
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
+    "Upsample": resize,
+    "Where": where,
 }

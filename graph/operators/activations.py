@@ -41,8 +41,6 @@ def effects_of(operation: Operation, name: str) -> tuple[Effect, ...] | None:
         return (Operand(StepOp.RDIV, 1.0),)
     if name == "LeakyRelu":
         return (Operand(StepOp.PRELU, number("alpha", 0.01)),)
-    if name == "ThresholdedRelu":
-        return None
     if name == "Elu":
         return (Operand(StepOp.ELU, number("alpha", 1.0)),)
     if name == "Selu":
@@ -69,8 +67,15 @@ def _operator(name: str) -> Operator:
     return read
 
 
+def hard_swish(operation: Operation) -> Pointwise:
+    """x max(0, min(1, x / 6 + 1 / 2))."""
+    value = operation.stored(operation.value())
+    share = operation.emit(Pointwise((value,), value, (Affine(1 / 6, 0.5), Limit(0.0, 1.0))))
+    return Pointwise((share, value), value, combine=StepOp.MUL)
+
+
 _NAMES = (
     *_APPLIED,
     *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "Gelu", "Swish"),
 )
-ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES}
+ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES} | {"HardSwish": hard_swish}

@@ -87,12 +87,12 @@ def _axis_sizes(value: Value, place: str) -> tuple[int, int]:
 
 
 def _places(value: Value, axis: int) -> list[str]:
-    """Stored axes of which dimension `axis` is the slowest part, or all where its size is 1 as well."""
+    """Stored axes of which dimension `axis` is the slowest part, or which it can be put in front of."""
     if not value.plain or value.axis_digits() is None:
         return []
     count = value.image_size(axis)
     if count == 1:
-        return [place for place in ("rows", "channels") if _axis_sizes(value, place)[1] == 1]
+        return [place for place in ("rows", "channels") if _axis_sizes(value, place)[1] == 1] or ["channels"]
     found = []
     for place in ("channels", "rows"):
         unit, size = _axis_sizes(value, place)
