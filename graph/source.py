@@ -18,6 +18,7 @@ from graph.errors import ModelError
 from graph.models import build, is_model
 from graph.structure import MOST_NODES, check_functions, check_graph, inline_functions
 from graph.tensors import is_external, read_external
+from graph.wire import MOST_PARTS, has_too_many_parts
 
 MINIMUM_OPSET = 7
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -71,6 +72,8 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if has_too_many_parts(data):
+        raise ModelError(f"{path}: has more than {MOST_PARTS} parts; expected a model of fewer")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)

@@ -13,7 +13,7 @@ from onnx import inliner
 from graph.errors import ModelError
 from graph.tensors import check_shape, check_tensor, is_external, type_name
 
-MOST_NODES = 2**18
+MOST_NODES = 2**17
 MOST_DEPTH = 64
 
 _Key = tuple[str, str, str]
@@ -131,14 +131,24 @@ def _check_input(value: onnx.ValueInfoProto) -> None:
 
 
 def _check_text(graph: onnx.GraphProto) -> None:
-    """Read every text that is kept, so that one that is not UTF-8 raises UnicodeDecodeError here."""
-    _ = graph.name
+    """Raise UnicodeDecodeError or ModelError for a text that is not UTF-8, which protobuf gives as bytes."""
+    texts = [graph.name]
     for value in [*graph.input, *graph.output, *graph.value_info]:
-        _ = value.name, [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        texts += [value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim)]
     for node in graph.node:
-        _ = node.domain, node.overload
+        texts += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
         for item in node.attribute:
-            _ = item.name, item.ref_attr_name, item.s.decode(), [text.decode() for text in item.strings]
+            texts += [
+                item.name,
+                item.ref_attr_name,
+                item.s.decode(),
+                *(text.decode() for text in item.strings),
+            ]
+    texts += [item.name for item in graph.initializer]
+    texts += [item.values.name for item in graph.sparse_initializer]
+    for text in texts:
+        if isinstance(text, bytes):
+            raise ModelError(f"name {text!r} is no text; expected UTF-8")
 
 
 def check_functions(model: onnx.ModelProto) -> None:

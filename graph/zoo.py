@@ -61,4 +61,5 @@ def find_model(name_or_path: str) -> Path:
         raise ModelError(
             f"{path}: {kind}; expected an ONNX file or one of the names {', '.join(zoo_names())}"
         )
-    return path
+    # A file may have the name of a model, and "./unet" means the file.
+    return path.absolute() if is_model(str(path)) else path

@@ -49,6 +49,10 @@ class Builder:
         values = [int(value) for value in values]
         return self._constant("integers", TensorProto.INT64, [len(values)], values)
 
+    def integer(self, value: int) -> Tensor:
+        """One int64 number, of no dimensions; equal ones are stored once."""
+        return self._constant("integer", TensorProto.INT64, [], [value])
+
     def number(self, value: float) -> Tensor:
         """One float32 number, of no dimensions; equal ones are stored once."""
         return self._constant("number", TensorProto.FLOAT, [], [value])

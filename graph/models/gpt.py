@@ -44,11 +44,7 @@ def gpt(
 def _causal_mask(net: Builder, sequence: int) -> Tensor:
     """-10000 above the diagonal, 0 elsewhere: (1, 1, S, S). A constant, though not of stored numbers."""
     full = net.weight("mask/full", (1, 1, sequence, sequence), -10000.0)
-    return net.node("Trilu", "mask", [full, _one(net)], full.shape, upper=1)
-
-
-def _one(net: Builder) -> Tensor:
-    return net.node("Squeeze", "mask/offset", [net.integers([1])], ())
+    return net.node("Trilu", "mask", [full, net.integer(1)], full.shape, upper=1)
 
 
 FAMILIES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from graph.importer import load_model
 from graph.models import build, describe, model_names
 from graph.source import read_source
 from graph.zoo import find_model, model_name, zoo_names
+from tests.graph.checking import check_export, reference_tensors
 
 # Billions of multiply-accumulates and millions of parameters, as published for the model or, where the paper has
 # no number, as the sum of its table.
@@ -276,6 +278,30 @@ def test_loaded_by_name(name: str) -> None:
     assert network.model_hash == load_model(name, weights=False).network.model_hash
     macs, _ = counts(build(name))
     assert macs_per_image(network) == macs
+
+
+def test_a_file_with_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("unet").write_bytes(build("resnet18").SerializeToString())
+    assert read_source(find_model("./unet"), weights=False).proto.graph.name == "resnet18"
+    assert read_source(find_model("unet"), weights=False).proto.graph.name == "unet"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18:size=32,width=0.125",
+        "mobilenet_v2:size=32,width=0.25",
+        "randwire:channels=8,nodes=6,size=32",
+    ],
+)
+def test_random_weights_give_the_same_results(name: str) -> None:
+    """The loaded network equals its graph in onnxruntime, with random weights and two images."""
+    model = load_model(name, batch=2)
+    tensors = reference_tensors(model)
+    check_export(model, tensors)
+    last = tensors[model.network.outputs[0]]
+    assert 0.01 < float(last.std()) < 100
 
 
 def test_a_source_of_a_built_model() -> None:

@@ -1,0 +1,146 @@
+"""Damages model files at random, in their bytes and in their fields."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from graph.models import build
+from graph.zoo import find_model
+
+NAMES = (
+    "resnet18:size=32,width=0.125",
+    "mobilenet_v2:size=32,width=0.25",
+    "randwire:channels=8,nodes=6,size=32",
+    "fsrcnn:rows=9,columns=11,d=8,s=4,m=2",
+    "unet:rows=32,columns=32,width=4,depth=2",
+    "bert_base:sequence=8,layers=1,width=16,heads=2,vocabulary=20,token_types=yes,mask=yes",
+    "gpt:sequence=8,layers=1,width=16,heads=2,vocabulary=20,positions=16",
+    "conformer:frames=16,layers=1,width=16,heads=2,kernel=7,attention=relative",
+    "vit_b16:size=32,patch=16,layers=1,width=16,heads=2,hidden=16",
+    "dlrm:rows=9,tables=3,width=8,scale=0.0625,lookups=2",
+    "deepspeech2:frames=24,layers=1,width=8",
+    "seq2seq:source=5,target=5,layers=1,width=8,vocabulary=9",
+)
+FILES = ("alexnet", "squeezenet", "zfnet512", "shufflenet")
+
+_NUMBERS = (0, 1, -1, 2, 3, 7, 63, 1000, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
+_FLOATS = (0.0, -1.0, 1e-30, 1e38, float("inf"), float("nan"))
+
+
+def originals() -> list[bytes]:
+    """Small valid files of every kind."""
+    return [
+        *(build(name).SerializeToString(deterministic=True) for name in NAMES),
+        *(Path(find_model(name)).read_bytes() for name in FILES),
+    ]
+
+
+def mutated(data: bytes, generator: random.Random) -> bytes:
+    """`data` with a few places damaged, mostly one."""
+    if generator.random() < 0.3:
+        return _other_bytes(bytearray(data), generator)
+    model = onnx.ModelProto()
+    model.ParseFromString(data)
+    for _ in range(generator.choice((1, 1, 1, 2, 3))):
+        _change(model, generator)
+    return bytes(model.SerializeToString())
+
+
+def _other_bytes(data: bytearray, generator: random.Random) -> bytes:
+    for _ in range(generator.randint(1, 3)):
+        place = generator.randrange(len(data))
+        kind = generator.randrange(5)
+        if kind == 0:
+            data[place] = generator.randrange(256)
+        elif kind == 1:
+            data[place] ^= 1 << generator.randrange(8)
+        elif kind == 2:
+            del data[place : place + generator.randint(1, 40)]
+        elif kind == 3:
+            start = generator.randrange(len(data))
+            data[place:place] = data[start : start + generator.randint(1, 60)]
+        else:
+            del data[max(1, place) :]
+        if not data:
+            break
+    return bytes(data)
+
+
+def _change(message: Message, generator: random.Random) -> None:
+    """Walk down to a field at random, and change it."""
+    while True:
+        fields = [field for field, _ in message.ListFields()]
+        if not fields or generator.random() < 0.03:
+            _set(message, generator.choice(message.DESCRIPTOR.fields), generator)
+            return
+        field = generator.choice(fields)
+        value: Any = getattr(message, field.name)
+        if field.type != FieldDescriptor.TYPE_MESSAGE:
+            _set(message, field, generator)
+            return
+        if not field.is_repeated:
+            if generator.random() < 0.05:
+                message.ClearField(field.name)
+                return
+            message = value
+            continue
+        index = generator.randrange(len(value))
+        kind = generator.random()
+        if kind < 0.06:
+            del value[index]
+            return
+        if kind < 0.1:
+            value.add().CopyFrom(value[index])
+            return
+        if kind < 0.14:
+            value[index].CopyFrom(value[generator.randrange(len(value))])
+            return
+        message = value[index]
+
+
+def _set(message: Message, field: FieldDescriptor, generator: random.Random) -> None:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        part = getattr(message, field.name)
+        if field.is_repeated:
+            part.add()
+        else:
+            part.SetInParent()
+        return
+    value = _value(message, field, generator)
+    if not field.is_repeated:
+        if generator.random() < 0.15:
+            message.ClearField(field.name)
+        else:
+            setattr(message, field.name, value)
+        return
+    values = getattr(message, field.name)
+    kind = generator.randrange(3)
+    if values and kind == 0:
+        values[generator.randrange(len(values))] = value
+    elif values and kind == 1:
+        del values[generator.randrange(len(values))]
+    else:
+        values.append(value)
+
+
+def _value(message: Message, field: FieldDescriptor, generator: random.Random) -> Any:
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return generator.choice(
+            ["", "x", "Relu", "Reshape", "ConstantOfShape", "Split", "axes", "ai.onnx", "é"]
+        )
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return generator.choice([b"", b"\xff\xfe", b"SAME_UPPER", b"\0" * 8, b"\x7f" * 8])
+    if field.type in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE):
+        return generator.choice(_FLOATS)
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return generator.choice(field.enum_type.values).number
+    number = generator.choice(_NUMBERS)
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_SINT32):
+        return max(-(2**31), min(2**31 - 1, number))
+    return abs(number) if field.type == FieldDescriptor.TYPE_UINT64 else number
