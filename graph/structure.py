@@ -87,6 +87,10 @@ def _check_attributes(node: onnx.NodeProto, where: str) -> None:
     for item in node.attribute:
         if item.HasField("sparse_tensor") or item.sparse_tensors:
             raise ModelError(f"{where}: attribute {item.name!r} is sparse; expected a dense tensor")
+        if item.ref_attr_name:
+            raise ModelError(
+                f"{where}: attribute {item.name!r} refers to {item.ref_attr_name!r} of a function; expected a value"
+            )
         for tensor in [*([item.t] if item.HasField("t") else []), *item.tensors]:
             if is_external(tensor):
                 raise ModelError(

@@ -478,6 +478,13 @@ def field(number: int, content: bytes) -> bytes:
     return bytes([number * 8 + 2, *digits, size]) + content
 
 
+def test_references_outside_functions(tmp_path: Path) -> None:
+    builder, y = small()
+    model = finished(builder, builder.node("Flatten", y, axis=1))
+    model.graph.node[1].attribute[0].ref_attr_name = "outer"
+    refused(model, tmp_path, "attribute 'axis' refers to 'outer' of a function")
+
+
 def test_a_subgraph_that_reads_nothing(tmp_path: Path) -> None:
     builder, y = small()
     branch = helper.make_graph([helper.make_node("Relu", ["gone"], ["r"])], "branch", [], [])
