@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from graph.network import Layer, Network, Tensor
-from graph.primitives import Contraction
+from graph.primitives import Contraction, Embedding, MatMul
 
 
 def layer_macs(network: Network, layer: Layer) -> int:
-    """Multiply-accumulates of one image in a layer's contraction, padding counted; 0 for other anchors."""
+    """Multiply-accumulates of one image in a layer's contraction or product, padding counted; 0 for other
+    anchors.
+    """
     anchor = layer.anchor
+    if isinstance(anchor, MatMul):
+        return network.tensors[layer.output].elements * anchor.reduction
     if not isinstance(anchor, Contraction):
         return 0
     return network.tensors[layer.output].elements * anchor.taps * (anchor.in_channels // anchor.groups)
@@ -20,21 +24,24 @@ def macs_per_image(network: Network) -> int:
 
 
 def weight_elements(layer: Layer) -> int:
-    """Elements of a layer's weight and parameters, also where the weights were not loaded."""
+    """Elements of a layer's weight (or table) and parameters, also where the weights were not loaded."""
     anchor = layer.anchor
     elements = sum(parameter.size for parameter in layer.parameters)
     if isinstance(anchor, Contraction):
         elements += anchor.out_channels * anchor.taps * (anchor.in_channels // anchor.groups)
+    if isinstance(anchor, Embedding):
+        elements += anchor.entries * anchor.channels
     return elements
 
 
 def weight_elements_total(network: Network) -> int:
-    """Elements of all weights and parameters, after folding."""
-    return sum(weight_elements(layer) for layer in network.layers)
+    """Elements of all weights, tables, parameters and constants, after folding."""
+    constants = sum(network.tensors[index].elements for index in network.constants)
+    return sum(weight_elements(layer) for layer in network.layers) + constants
 
 
 def weight_bytes(network: Network, element_bytes: int) -> int:
-    """Bytes of all weights and parameters at `element_bytes` an element."""
+    """Bytes of all weights, tables, parameters and constants at `element_bytes` an element."""
     return weight_elements_total(network) * element_bytes
 
 
@@ -43,13 +50,16 @@ def _elements(tensors: list[Tensor]) -> int:
 
 
 def activation_elements_per_image(network: Network) -> int:
-    """Elements of all tensors of one image, graph inputs and outputs included."""
-    return _elements(list(network.tensors))
+    """Elements of all tensors of one image, graph inputs and outputs included, constants not."""
+    return _elements([item for i, item in enumerate(network.tensors) if i not in network.constants])
 
 
 def compulsory_elements(network: Network) -> int:
     """Elements that any schedule moves between the machine and DRAM: inputs and outputs of the whole batch,
-    and every weight and parameter once.
+    every weight, parameter and constant once, and of an Embedding's table one row, because all indices may
+    name the same.
     """
     ends = [network.tensors[index] for index in {*network.inputs, *network.outputs}]
-    return _elements(ends) * network.batch + weight_elements_total(network)
+    tables = [layer.anchor for layer in network.layers if isinstance(layer.anchor, Embedding)]
+    unread = sum((table.entries - 1) * table.channels for table in tables)
+    return _elements(ends) * network.batch + weight_elements_total(network) - unread

@@ -72,6 +72,7 @@ class Emitter:
     items: list[Item] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    _held: dict[tuple[str, Value], Value] = field(default_factory=dict)
     _copies: dict[tuple[object, ...], Value] = field(default_factory=dict)
     _node: str = ""
     _nodes: tuple[str, ...] = ()
@@ -96,25 +97,37 @@ class Emitter:
         self.items.append(Item(name, self._nodes, source, replace(result, output=output)))
         return output
 
-    def constant(self, name: str, array: Array) -> Value:
-        """A constant ONNX tensor as a stored one."""
+    def constant(self, name: str, array: Array, like: Value | None = None) -> Value:
+        """A constant ONNX tensor as a stored one; where `like` has the batch, its images must be the same."""
         sizes: list[Digits | int] = list(array.shape)
-        if self.file_batch > 1 and array.ndim and array.shape[0] == self.file_batch:
-            if self.weights and not (array == array[:1]).all():
-                raise ModelError(
-                    f"{self.file}: constant {name!r} differs between the {self.file_batch} images that the "
-                    "file is written for; expected the same for every image"
-                )
-            array = array[:1]
-            sizes[0] = (Digit(self.file_batch, 0, batch=True),)
+        for axis, dim in enumerate(like.dims if like else ()):
+            missing = like.rank - array.ndim if like else 0
+            if axis >= missing and dim and dim[0].batch and array.shape[axis - missing] == extent(dim):
+                images, inside = dim[0].size, extent(dim[1:])
+                array = self._image(name, array, axis - missing, images)
+                sizes[axis - missing] = (dim[0], Digit(inside, 1)) if inside > 1 else (dim[0],)
         rows, columns, channels = default_axes(array.ndim, 1 if array.ndim and array.shape[0] == 1 else 0)
-        source = f"{name}//constant"
-        value = stored_value(sizes, rows=rows, columns=columns, channels=channels, source=source)
-        if source not in self.constants:
+        value = stored_value(sizes, rows=rows, columns=columns, channels=channels)
+        key = (name, value)
+        if key not in self._held:
+            source = f"{name}//constant{len(self._held)}"
             order = [*channels, *rows, *columns]
             rest = [axis for axis in range(array.ndim) if axis not in order]
             self.constants[source] = self._constant(array.transpose(rest + order), value.sizes)
-        return value
+            self._held[key] = replace(value, source=source)
+        return self._held[key]
+
+    def _image(self, name: str, array: Array, axis: int, images: int) -> Array:
+        """What a constant holds for every one of the images that are the slowest part of a dimension."""
+        shape = array.shape
+        parts = array.reshape(*shape[:axis], images, shape[axis] // images, *shape[axis + 1 :])
+        first = parts.take([0], axis=axis)
+        if self.weights and not (parts == first).all():
+            raise ModelError(
+                f"{self.file}: constant {name!r} differs between the {self.file_batch} images that the file is "
+                "written for; expected the same for every image"
+            )
+        return first.reshape(*shape[:axis], shape[axis] // images, *shape[axis + 1 :])
 
     def _constant(self, array: Array, sizes: tuple[int, int, int]) -> Array:
         if not self.weights and array.size > 1:

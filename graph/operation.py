@@ -78,20 +78,22 @@ class Operation:
         item = self.item(index)
         return item if isinstance(item, np.ndarray) else self.value(index)
 
-    def tensor(self, index: int = 0) -> Value:
-        """Input `index`, an activation, or a constant as a tensor that is the same for every image."""
-        item = self.item(index)
-        if isinstance(item, np.ndarray):
-            return self.constant_tensor(item, str(self.node.input[index]))
-        return self.value(index)
+    def tensors(self) -> list[Value]:
+        """All inputs, constants among them as tensors that are the same for every image."""
+        items = [self.operand(index) for index in range(len(self.inputs))]
+        like = next((item for item in items if isinstance(item, Value)), None)
+        return [
+            item if isinstance(item, Value) else self.constant_tensor(item, str(name), like)
+            for name, item in zip(self.node.input, items, strict=True)
+        ]
 
-    def constant_tensor(self, array: Array, name: str) -> Value:
-        """A constant as a tensor; images of the file's batch must hold the same."""
-        return self.emitter.constant(name, array)
+    def constant_tensor(self, array: Array, name: str, like: Value | None = None) -> Value:
+        """A constant as a tensor; where `like` has the batch, it must hold the same for every image."""
+        return self.emitter.constant(name, array, like)
 
     def map_input(self, index: int = 0) -> Value:
         """Input `index`, (B, C, H, W) or (B, C, L), stored with its channels as channels."""
-        value = self.tensor(index)
+        value = self.value(index)
         if value.rank not in (3, 4):
             raise self.error(
                 f"input {index} has shape {self.text(value)}; expected (B, C, H, W) or (B, C, L)"

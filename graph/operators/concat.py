@@ -9,6 +9,6 @@ from graph.values import Value
 
 def concat(operation: Operation) -> Value:
     """A Concat along the channels or rows; with one input, nothing but another name."""
-    values = [operation.tensor(index) for index in range(len(operation.inputs))]
+    values = operation.tensors()
     axis = operation.axis(values[0], operation.integer("axis", 1))
     return concatenated(operation, values, axis)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from graph.constants import Array
-from graph.layout import Digit, ordinal
+from graph.layout import Digit, merged, ordinal
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation, Result
 from graph.operators.linear import WHOLE
@@ -53,7 +53,7 @@ def _embedding(operation: Operation, table: Array, indices: Value) -> Anchored:
         tuple(digit if digit.batch else Digit(digit.size, digit.stride // 2 * channels) for digit in dim)
         for dim in indices.dims
     )
-    output = Value("", channels, indices.rows, indices.columns, (*dims, ordinal([channels])))
+    output = Value("", channels, indices.rows, indices.columns, (*dims, merged(ordinal([channels]))))
     return Anchored(
         anchor=Embedding(entries, channels),
         inputs=(replace(indices, dims=()),),

@@ -39,7 +39,11 @@ def joined(
             place = len(values)
             values.append(main[1])
             continue
-        other = item if isinstance(item, Value) else operation.constant_tensor(item, _name(operation, item))
+        other = (
+            item
+            if isinstance(item, Value)
+            else operation.constant_tensor(item, _name(operation, item), main[1])
+        )
         operand = operation.emitter.operand(main[1], other)
         if operand is None:
             raise operation.error(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from graph.constants import Array
-from graph.layout import Digit, Digits, is_block, ordinal
+from graph.layout import Digit, Digits, is_block, merged, ordinal
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation, Result
 from graph.operators.linear import WHOLE, channel_blocks, grouped_linear, linear
@@ -112,4 +112,4 @@ def _output(first: Value, groups: list[int], columns: int) -> Value:
             dims.append(
                 tuple(d if d.batch else Digit(d.size, d.stride // first.channels * channels) for d in dim)
             )
-    return Value("", channels, first.rows, first.columns, tuple(dims))
+    return Value("", channels, first.rows, first.columns, tuple(merged(dim) for dim in dims))

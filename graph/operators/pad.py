@@ -49,18 +49,10 @@ def pad(operation: Operation) -> Value:
         parts = [value]
         for place, size in zip((0, 2), sizes, strict=True):
             if size:
-                shape = [1 if value.has_batch(i) else n for i, n in enumerate(value.shape)]
+                shape = list(value.shape)
                 shape[axis] = size
-                wide = list(value.shape)
-                wide[axis] = size
-                array = np.full(shape, number, np.float32)
                 name = f"{operation.node.output[0]}//pad{axis}{place}"
-                filled = operation.constant_tensor(array, name)
-                dims = [
-                    dim if not value.has_batch(i) else (Digit(wide[i], 0, batch=True),)
-                    for i, dim in enumerate(filled.dims)
-                ]
-                filled = Value(filled.source, *filled.sizes, tuple(dims))
+                filled = operation.constant_tensor(np.full(shape, number, np.float32), name, value)
                 parts.insert(0 if place == 0 else len(parts), filled)
         value = concatenated(operation, parts, axis)
     return value

@@ -17,24 +17,34 @@ TOLERANCE = 1e-4
 
 
 def reference_tensors(model: Model, seed: int = 0) -> list[Floats]:
-    """Every tensor of the network as the re-batched original computes it, (B, C, H, W)."""
-    feeds = random_inputs(model.input_shapes, seed)
+    """Every tensor of the network, (B, C, H, W): as the file's own graph computes it where it is in there, and
+    as the exported network does for those between two of its nodes.
+    """
     network = model.network
-    names = [network.tensors[layer.output].name for layer in network.layers]
-    found = {**feeds, **run(with_outputs(model.reference, names), feeds, names)}
-    return [
-        found[tensor.name].reshape(network.batch, tensor.channels, tensor.rows, tensor.columns)
-        for tensor in network.tensors
-    ]
+    written = [network.tensors[layer.output].name for layer in network.layers]
+    feeds = random_inputs(model, seed)
+    stored = model.stored_inputs(feeds)
+    found: dict[str, Floats] = dict(stored)
+    for index, array in network.constants.items():
+        found[network.tensors[index].name] = np.broadcast_to(array, (network.batch, *array.shape))
+    inner = [name for name in written if name not in model.layouts]
+    if inner:
+        found |= run(with_outputs(model.rounded_reference(np.float32), inner), stored, inner)
+    names = [name for name in written if name in model.layouts]
+    outer = with_outputs(model.reference, names)
+    runs = [run(outer, part, names) for part in model.file_batches(feeds)]
+    found |= {name: model.stored(name, [part[name] for part in runs]) for name in names}
+    return [found[tensor.name] for tensor in network.tensors]
 
 
 def check_export(model: Model, tensors: list[Floats], seed: int = 0) -> None:
     """The network, folded and exported again, gives the original's tensors, all of them."""
     network = model.network
     names = [network.tensors[layer.output].name for layer in network.layers]
+    assert all(network.tensors[index].name in model.layouts for index in network.outputs)
     exported = with_outputs(model.rounded_reference(np.float32), names)
-    found = run(exported, random_inputs(model.input_shapes, seed), names)
-    for name, tensor in zip(names, tensors[len(network.inputs) :], strict=True):
+    found = run(exported, model.stored_inputs(random_inputs(model, seed)), names)
+    for name, tensor in zip(names, tensors[network.source_count :], strict=True):
         assert found[name].shape == tensor.shape, name
         assert relative_error(found[name], tensor) <= TOLERANCE, name
 

@@ -6,12 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.network import Layer, Network
-from graph.primitives import ChannelNorm, Concat, Contraction, Softmax, StepOp, Window
+from graph.network import Layer, Network, Tensor
+from graph.primitives import (
+    ChannelNorm,
+    ChannelReduce,
+    Concat,
+    Contraction,
+    Embedding,
+    MatMul,
+    Move,
+    Normalize,
+    Rearrange,
+    Softmax,
+    Window,
+)
+from tests.graph.steps import apply_step
 
 Floats = NDArray[np.float32]
 
@@ -55,28 +69,30 @@ def evaluate_slice(network: Network, layer: Layer, inputs: Sequence[Floats], reg
     """`region` of the layer's output; `inputs` are whole (B, C, H, W) arrays, cropped here before use."""
     needs = [needed_region(network, layer, i, region) for i in range(len(layer.inputs))]
     crops = [array[need.index] for array, need in zip(inputs, needs, strict=True)]
-    result = _anchor(layer, crops, needs, region)
+    tensors = (network.tensors[layer.inputs[0]], network.tensors[layer.output])
+    result = _anchor(layer, tensors, crops, needs, region)
     assert result.shape == region.shape
     first, last = region.channels
     for step in layer.steps:
-        if step.op is StepOp.RELU:
-            result = np.maximum(result, 0)
-        elif step.op is StepOp.CLIP:
-            result = np.clip(result, step.low, step.high)
-        else:
-            if step.tensor is not None:
-                operand = crops[step.tensor]
-                assert operand.shape == region.shape
-            elif step.parameter is not None:
-                operand = layer.parameters[step.parameter][first:last, None, None]
-            else:
-                assert step.scalar is not None
-                operand = np.full((1, 1, 1, 1), step.scalar, dtype=np.float32)
-            result = result + operand if step.op is StepOp.ADD else result * operand
+        operand: Floats | None = None
+        if step.tensor is not None:
+            operand = crops[step.tensor]
+            assert np.broadcast_shapes(operand.shape, region.shape) == region.shape
+        elif step.parameter is not None:
+            operand = layer.parameters[step.parameter][first:last, None, None]
+        elif step.scalar is not None:
+            operand = np.full((1, 1, 1, 1), step.scalar, dtype=np.float32)
+        result = apply_step(step, result, operand)
     return result.astype(np.float32)
 
 
-def _anchor(layer: Layer, crops: Sequence[Floats], needs: Sequence[Region], region: Region) -> Floats:
+def _anchor(
+    layer: Layer,
+    tensors: tuple[Tensor, Tensor],
+    crops: Sequence[Floats],
+    needs: Sequence[Region],
+    region: Region,
+) -> Floats:
     anchor, crop, need = layer.anchor, crops[0], needs[0]
     first, last = region.channels
     if isinstance(anchor, Contraction):
@@ -89,13 +105,85 @@ def _anchor(layer: Layer, crops: Sequence[Floats], needs: Sequence[Region], regi
         total = sum(squares[:, i : i + crop.shape[1]] for i in range(anchor.size))
         normed: Floats = crop / (anchor.bias + anchor.alpha / anchor.size * total) ** anchor.beta
         return normed[:, first:last].astype(np.float32)
-    if isinstance(anchor, Softmax):
-        powers = np.exp(crop - crop.max(axis=1, keepdims=True))
-        shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-        return shares[:, first:last].astype(np.float32)
+    if isinstance(anchor, Softmax | Normalize | ChannelReduce):
+        return _over_groups(anchor, crop, need, region)
     if isinstance(anchor, Concat):
-        return np.concatenate(list(crops), axis=1)
+        return np.concatenate(list(crops), axis=1 if anchor.axis == "channels" else 2)
+    if isinstance(anchor, MatMul):
+        return _matmul(anchor, crops, needs, region)
+    if isinstance(anchor, Embedding):
+        assert layer.weight is not None
+        index = (crop[:, 0] * 2048 + crop[:, 1]).astype(np.int64)
+        return layer.weight[index][..., first:last].transpose(0, 3, 1, 2)
+    if isinstance(anchor, Rearrange):
+        return _rearrange(anchor, tensors, crop, need, region)
+    assert isinstance(anchor, Move)
     return crop
+
+
+def _over_groups(
+    anchor: Softmax | Normalize | ChannelReduce, crop: Floats, need: Region, region: Region
+) -> Floats:
+    """Every output channel from its own group, which must lie in the crop whole."""
+    found = []
+    for channel in range(*region.channels):
+        group = channel if isinstance(anchor, ChannelReduce) else channel // anchor.group
+        start = group * anchor.group - need.channels[0]
+        assert start >= 0 and start + anchor.group <= crop.shape[1]
+        part = crop[:, start : start + anchor.group].astype(np.float64)
+        if isinstance(anchor, ChannelReduce):
+            modes = {"sum": np.sum, "average": np.mean, "max": np.max, "min": np.min}
+            found.append(modes[anchor.mode](part, axis=1))
+            continue
+        if isinstance(anchor, Softmax):
+            powers = np.exp(part - part.max(axis=1, keepdims=True))
+            whole = powers / powers.sum(axis=1, keepdims=True)
+            whole = np.log(whole) if anchor.log else whole
+        else:
+            centred = part - part.mean(axis=1, keepdims=True) if anchor.center else part
+            whole = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + anchor.epsilon)
+        found.append(whole[:, channel % anchor.group])
+    return np.stack(found, axis=1).astype(np.float32)
+
+
+def _matmul(anchor: MatMul, crops: Sequence[Floats], needs: Sequence[Region], region: Region) -> Floats:
+    width = anchor.out_channels // anchor.groups
+    found = []
+    for channel in range(*region.channels):
+        group, place = divmod(channel, width)
+        start = group * anchor.reduction - needs[0].channels[0]
+        assert start >= 0 and start + anchor.reduction <= crops[0].shape[1]
+        left = crops[0][:, start : start + anchor.reduction]
+        if anchor.transposed:
+            start = group * anchor.reduction - needs[1].channels[0]
+            right = crops[1][:, start : start + anchor.reduction, place - needs[1].rows[0], 0]
+        else:
+            right = crops[1][:, channel - needs[1].channels[0], :, 0]
+        found.append(np.einsum("bkhw,bk->bhw", left, right))
+    return np.stack(found, axis=1)
+
+
+def _rearrange(
+    anchor: Rearrange, tensors: tuple[Tensor, Tensor], crop: Floats, need: Region, region: Region
+) -> Floats:
+    source, output = tensors
+    result = np.empty(region.shape, dtype=np.float32)
+    for row, column, channel in product(
+        *(range(*axis) for axis in (region.rows, region.columns, region.channels))
+    ):
+        rest = (row * output.columns + column) * output.channels + channel
+        place = anchor.offset
+        for size, stride in zip(reversed(anchor.sizes), reversed(anchor.strides), strict=True):
+            rest, digit = divmod(rest, size)
+            place += digit * stride
+        pixel, c = divmod(place, source.channels)
+        h, w = divmod(pixel, source.columns)
+        at = (c - need.channels[0], h - need.rows[0], w - need.columns[0])
+        assert min(at) >= 0, "reads what its maps do not name"
+        result[:, channel - region.channels[0], row - region.rows[0], column - region.columns[0]] = crop[
+            :, at[0], at[1], at[2]
+        ]
+    return result
 
 
 def _patch(
@@ -153,7 +241,9 @@ def _contraction(layer: Layer, anchor: Contraction, crop: Floats, need: Region, 
     for group in range(anchor.groups):
         low, high = max(first, group * per_group_out), min(last, (group + 1) * per_group_out)
         if low < high:
-            inputs = taps[:, :, :, group * per_group_in : (group + 1) * per_group_in]
+            start = group * per_group_in - need.channels[0]
+            assert start >= 0 and start + per_group_in <= crop.shape[1]
+            inputs = taps[:, :, :, start : start + per_group_in]
             result[:, low - first : high - first] = np.einsum(
                 "ijbcrq,kcij->bkrq", inputs, layer.weight[low:high], optimize=True
             )
@@ -166,6 +256,8 @@ def _window(anchor: Window, crop: Floats, need: Region, region: Region) -> Float
     result: Floats
     if anchor.mode == "max":
         result = np.nanmax(taps, axis=(0, 1))
+    elif anchor.mode == "min":
+        result = np.nanmin(taps, axis=(0, 1))
     elif anchor.count_include_pad:
         result = np.nansum(taps, axis=(0, 1)) / np.float32(anchor.kernel_h * anchor.kernel_w)
     else:

@@ -200,24 +200,6 @@ REFUSED: dict[str, tuple[Build, str]] = {
     ),
     "weight is an activation": (lambda b, x: b.node("Conv", x, b.node("Relu", x)), "expected a constant"),
     "wrong channels": (lambda b, x: b.node("Conv", x, b.random(2, 4, 1, 1)), "on 3 channels"),
-    "transA": (
-        lambda b, x: b.node("Gemm", b.node("Flatten", x), b.random(1, 4), transA=1),
-        "attribute transA is 1; expected 0",
-    ),
-    "softmax over a map": (lambda b, x: b.node("Softmax", x, axis=1), "softmax along dimension 1"),
-    "concat of rows": (lambda b, x: b.node("Concat", x, x, axis=2), "attribute axis is 2; expected 1"),
-    "reshape that moves channels": (
-        lambda b, x: b.node("Reshape", x, b.integers(1, 8, 3, 8)),
-        "Reshape from \\[1, 3, 8, 8\\] to \\[1, 8, 3, 8\\] is not supported",
-    ),
-    "full-map constant": (
-        lambda b, x: b.node("Add", x, b.random(3, 8, 8)),
-        "expected one number or one per channel",
-    ),
-    "broadcast of activations": (
-        lambda b, x: b.node("Mul", x, b.node("GlobalAveragePool", x)),
-        "expected equal shapes",
-    ),
     "even LRN": (lambda b, x: b.node("LRN", x, size=4), "attribute size is 4; expected an odd number"),
     "pool of padding only": (
         lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], pads=[0, 0, 2, 0]),

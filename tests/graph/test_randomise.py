@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from graph.importer import load_model
 from graph.inputs import random_inputs
@@ -43,10 +44,15 @@ def test_fills_are_replaced(tmp_path: Path) -> None:
     check_model(model)
 
 
-def test_inputs_differ_between_images_and_are_deterministic() -> None:
-    shapes = {"x": (2, 3, 10, 7), "y": (2, 5)}
-    first, again = random_inputs(shapes, 3), random_inputs(shapes, 3)
-    for name, shape in shapes.items():
-        assert first[name].shape == shape and first[name].dtype == np.float32
+def test_inputs_differ_between_images_and_are_deterministic(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.node("Relu", builder.input("x", 1, 3, 10, 7))
+    y = builder.node("Relu", builder.input("y", 1, 5))
+    z = builder.node("Gather", builder.random(9, 4), builder.input("i", 1, 50, kind=onnx.TensorProto.INT64))
+    model = load_model(builder.save(tmp_path, x, y, z), batch=2)
+    first, again = random_inputs(model, 3), random_inputs(model, 3)
+    for name, shape in {"x": (2, 3, 10, 7), "y": (2, 5), "i": (2, 50)}.items():
+        assert first[name].shape == shape and first[name].dtype == model.input_types[name]
         assert (first[name] == again[name]).all()
         assert (first[name][0] != first[name][1]).any()
+    assert first["i"].min() >= 0 and first["i"].max() == 8

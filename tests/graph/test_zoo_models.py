@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 
 import numpy as np
+import onnx
 import pytest
 
 from graph.counts import (
@@ -30,6 +31,7 @@ SUPPORTED = {
     "inception_v1": 84,
     "inception_v2": 94,
     "resnet50": 57,
+    "shufflenet": 78,
     "squeezenet": 39,
     "vgg19": 25,
     "zfnet512": 14,
@@ -129,10 +131,12 @@ def test_rounded_reference() -> None:
     model = load_model("squeezenet")
     network = model.network
     names = [network.tensors[layer.output].name for layer in network.layers]
-    feeds = random_inputs(model.input_shapes)
+    feeds = random_inputs(model)
     exact = run(with_outputs(model.reference, names), feeds, names)
     rounded = model.rounded_reference(np.float16)
     for item in rounded.graph.initializer:
+        if item.data_type != onnx.TensorProto.FLOAT or not item.dims:
+            continue
         values = np.frombuffer(item.raw_data, dtype=np.float32)
         assert (values == values.astype(np.float16)).all()
     found = run(with_outputs(rounded, names), feeds, names)
@@ -142,12 +146,11 @@ def test_rounded_reference() -> None:
 
 def test_batch_changes_nothing_but_the_batch() -> None:
     three, one = load_model("inception_v1", batch=3), load_model("inception_v1", batch=1)
-    feeds = random_inputs(three.input_shapes)
+    feeds = random_inputs(three)
     (name,) = [three.network.tensors[index].name for index in three.network.outputs]
-    whole = run(three.reference, feeds, [name])[name]
-    assert whole.shape == (3, 1000)
-    for image in range(3):
-        single = {key: value[image : image + 1] for key, value in feeds.items()}
+    whole = run(three.rounded_reference(np.float32), three.stored_inputs(feeds), [name])[name]
+    assert whole.shape == (3, 1000, 1, 1)
+    for image, single in enumerate(one.file_batches(feeds)):
         assert relative_error(whole[image : image + 1], run(one.reference, single, [name])[name]) <= 1e-5
 
 
