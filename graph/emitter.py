@@ -154,8 +154,9 @@ class Emitter:
         return self.arranged(value, *default_axes(value.rank, first))
 
     def in_order(self, value: Value) -> Value:
-        """`value` with all its elements in ONNX order, as channels of one pixel."""
-        return self.arranged(value, (), (), range(value.rank))
+        """`value` with all its elements stored in ONNX order."""
+        inner = [axis for axis in range(value.rank) if value.image_size(axis) > 1]
+        return self.arranged(value, inner[:-1][:1], inner[1:-1], inner[-1:])
 
     def operand(self, main: Value, other: Value) -> Value | None:
         """`other`, broadcast to `main`, stored as `main` is but for axes of size 1; None where the two cannot

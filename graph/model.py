@@ -17,6 +17,7 @@ from graph.errors import ModelError
 from graph.export import network_to_onnx
 from graph.folding import FoldedGraph
 from graph.network import INDEX_BASE, Network
+from graph.primitives import Embedding
 from graph.reference import in_file_batches, reference_model
 from graph.values import Value
 
@@ -55,10 +56,9 @@ class Model:
     def index_limits(self) -> dict[str, int]:
         """For every graph input of indices, the entries of the smallest table that it is used on."""
         limits: dict[str, int] = {}
-        for node in self.folded.nodes:
-            name = node.input[1] if node.op_type == "Gather" else ""
-            if name in self.folded.inputs and self.layouts[name].indices:
-                entries = int(self.folded.constants[node.input[0]].shape[0])
+        for layer in self.network.layers:
+            if isinstance(layer.anchor, Embedding):
+                name, entries = self.network.tensors[layer.inputs[0]].name, layer.anchor.entries
                 limits[name] = min(entries, limits.get(name, entries))
         return limits
 

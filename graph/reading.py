@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ _CHANNELS_FIRST = frozenset(
     }
 )
 _COMPARISONS = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"})
+_VIEWS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _MOVES = frozenset(
     {
         *("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"),
@@ -105,10 +106,10 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
     if rank == 4 and readers and all(_to_channels_first(node) for node in readers):
         rows, columns, channels = [1], [2], [3]
     if folded.input_types[name].kind == "i":
-        gathering = [node.op_type == "Gather" and node.input[1] == name for node in readers]
-        if readers and all(gathering):
+        gathering = _gathering(folded.nodes, name)
+        if gathering == {True}:
             return _index_value(name, (batch, *dims))
-        if any(gathering):
+        if True in gathering:
             raise ModelError(
                 f"{folded.source.path}: input {name!r} is read by Gather and by other operators; expected "
                 "integers that only Gathers read, or numbers"
@@ -124,6 +125,19 @@ def _kind(node: onnx.NodeProto, before: str) -> str:
         to = next(item.i for item in node.attribute if item.name == "to")
         return str(helper.tensor_dtype_to_np_dtype(to).kind)
     return before if node.op_type in _MOVES else "f"
+
+
+def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:
+    """For every reader of an integer tensor, through views of it: whether it is a Gather that it indexes."""
+    found: set[bool] = set()
+    for node in nodes:
+        if name not in node.input:
+            continue
+        if node.op_type in _VIEWS and node.input[0] == name:
+            found |= _gathering(nodes, node.output[0])
+        else:
+            found.add(node.op_type == "Gather" and node.input[1] == name)
+    return found
 
 
 def _to_channels_first(node: onnx.NodeProto) -> bool:

@@ -14,8 +14,12 @@ _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 def cast(operation: Operation) -> Result:
     """Nothing where every number stays what it is; else rounded towards zero, or 1 for whatever is not 0."""
-    value, target = operation.value(), operation.integer("to", 0)
-    if target in _FLOATS or (target in _INTEGERS and operation.whole) or operation.boolean:
+    value, target = operation.any_value(), operation.integer("to", 0)
+    if (
+        (target in _FLOATS and not value.indices)
+        or (target in _INTEGERS and operation.whole)
+        or operation.boolean
+    ):
         return value
     value = operation.stored(value)
     if target == onnx.TensorProto.BOOL:

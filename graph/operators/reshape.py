@@ -10,7 +10,7 @@ from graph.values import Value
 
 def reshape(operation: Operation) -> Value:
     """The input under a constant target shape."""
-    value = operation.value()
+    value = operation.any_value()
     target = [int(size) for size in operation.constant(1).ravel()]
     before = list(value.shape)
     if not operation.integer("allowzero", 0):
@@ -25,7 +25,7 @@ def reshape(operation: Operation) -> Value:
 
 def flatten(operation: Operation) -> Value:
     """Two dimensions: those before `axis`, and the others."""
-    value = operation.value()
+    value = operation.any_value()
     axis = operation.integer("axis", 1)
     axis = axis + value.rank if axis < 0 else axis
     shape = value.shape
@@ -34,7 +34,7 @@ def flatten(operation: Operation) -> Value:
 
 def squeeze(operation: Operation) -> Value:
     """Drop dimensions of size 1."""
-    value = operation.value()
+    value = operation.any_value()
     axes = operation.axes(1)
     if axes is None:
         dropped = {axis for axis, size in enumerate(value.shape) if size == 1}

@@ -201,7 +201,7 @@ for i, (a) in enumerate(
             ),
         )
 
-    CASES["convt%d" % i] = f
+    CASES[f"convt{i}"] = f
 
 
 @case
@@ -287,9 +287,9 @@ for d in ("forward", "reverse", "bidirectional"):
         return y, o[1], o[2]
 
     CASES["lstm_" + d] = f
-    for l in (0, 1):
+    for late in (0, 1):
 
-        def g(b, d=d, n=n, l=l):
+        def g(b, d=d, n=n, late=late):
             x = b.node("Transpose", b.input("x", 1, 5, 3), perm=[1, 0, 2])
             o = b.nodes_of(
                 "GRU",
@@ -302,11 +302,11 @@ for d in ("forward", "reverse", "bidirectional"):
                 b.random(n, 1, 4),
                 hidden_size=4,
                 direction=d,
-                linear_before_reset=l,
+                linear_before_reset=late,
             )
             return o[0], o[1]
 
-        CASES["gru_%s%d" % (d, l)] = g
+        CASES[f"gru_{d}{late}"] = g
 
 
 @case
@@ -350,6 +350,13 @@ def emb2(b):
         b.node("Gather", b.random(3000, 6), b.input("i", 1, 7, kind=INT64)),
         b.node("Gather", b.random(20, 6), b.input("j", 1, 7, kind=INT64)),
     )
+
+
+@case
+def emb_cast(b):
+    i = b.node("Cast", b.input("i", 2, 6, kind=onnx.TensorProto.INT32), to=7)
+    y = b.node("Gather", b.random(30, 6), b.node("Reshape", i, b.integers(12)))
+    return b.node("MatMul", b.node("Reshape", y, b.integers(2, 3, 12)), b.random(12, 2))
 
 
 @case
