@@ -74,8 +74,19 @@ def hard_swish(operation: Operation) -> Pointwise:
     return Pointwise((share, value), value, combine=StepOp.MUL)
 
 
+def thresholded_relu(operation: Operation) -> Pointwise:
+    """x where x > alpha, else 0."""
+    value = operation.stored(operation.value())
+    above = (Operand(StepOp.GREATER, operation.number("alpha", 1.0)),)
+    mask = operation.emit(Pointwise((value,), value, above))
+    return Pointwise((value, mask), value, combine=StepOp.KEEP_IF, fixed=True)
+
+
 _NAMES = (
     *_APPLIED,
     *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "Gelu", "Swish"),
 )
-ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES} | {"HardSwish": hard_swish}
+ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES} | {
+    "HardSwish": hard_swish,
+    "ThresholdedRelu": thresholded_relu,
+}

@@ -463,6 +463,7 @@ for n in (
     "Selu",
     "HardSigmoid",
     "HardSwish",
+    "ThresholdedRelu",
 ):
     CASES[n] = lambda b, n=n: b.node(n, b.node("Conv", b.input("x", 1, 3, 4, 4), b.random(3, 3, 1, 1)))
 CASES["Mish"] = lambda b: b.node("Mish", b.input("x", 1, 3, 4, 4))
