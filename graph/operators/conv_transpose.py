@@ -158,5 +158,5 @@ def _axis(operation: Operation, value: Value, kernel: tuple[int, ...], i: int) -
     first = -((stride - 1 + begin) // stride)
     last = max(0, (reach - 1 - begin) // stride)
     # The Contraction pads with nothing less than 0.
-    first = min(first, 0 if count <= size else size - count)
+    first = min(first, count - size)
     return _Axis(kernel[i], stride, dilation, begin, out, count, first, last)

@@ -205,6 +205,13 @@ for i, (a) in enumerate(
 
 
 @case
+def convt_cut(b):
+    x = b.input("x", 1, 4, 2, 5)
+    attributes = {"group": 2, "strides": [3, 3], "dilations": [3, 3], "pads": [0, 0, 2, 1]}
+    return b.node("ConvTranspose", x, b.random(4, 3, 1, 2), b.random(6), **attributes)
+
+
+@case
 def convt1d(b):
     return b.node("ConvTranspose", b.input("x", 1, 4, 7), b.random(4, 3, 4), strides=[2], pads=[1, 1])
 
