@@ -6,6 +6,9 @@ follows by rule. All are legal: what does not fit is left out here, so no strate
 
 from __future__ import annotations
 
+import math
+from itertools import product
+
 import numpy as np
 
 from hwmodel.compiled import compiled
@@ -43,8 +46,8 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
     """Every legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate.
 
     The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows or
-    output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), half or a quarter
-    of them share channels.
+    output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), pairs of cores
+    share rows and the pairs channels, else half or a quarter of the cores share channels.
     """
     width = 11
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
@@ -63,8 +66,14 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                 if legal_splits[k, at] >= SPLITS_EACH:
                     continue
                 best = 0
-                for variant in range(4):
-                    channel_ways = 1 if variant == 0 else others >> (variant - 1)
+                for variant in range(5):
+                    row_ways, channel_ways = 1, others
+                    if variant == 0:
+                        row_ways, channel_ways = others, 1
+                    elif variant == 2:
+                        row_ways, channel_ways = 2, others // 2
+                    elif variant > 2:
+                        channel_ways = others >> (variant - 2)
                     if (variant == 1 and others == 1) or (variant > 1 and (best > 0 or channel_ways < 2)):
                         continue
                     flight = pieces[k, 2]
@@ -75,7 +84,7 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                     )
                     choice = Choice(
                         first, stop, splits[i], 1, batch_ways,
-                        others if variant == 0 else 1, channel_ways,
+                        row_ways, channel_ways,
                         pieces[k, 1], pieces[k, 0], rule, 1,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
@@ -183,31 +192,39 @@ class CandidateSpace:
         return np.array(sorted(kept), np.int64)
 
     def _smallest(self, layer: int) -> Choice:
-        """One layer in the smallest pieces that fit; raises IllegalSchedule when nothing does."""
+        """One layer of one image, on the ways to spread it that are estimated fastest, each in the fewest pieces that
+        fit; raises IllegalSchedule when nothing does."""
         evaluator = self.evaluator
-        batch, cores = evaluator.network.batch, evaluator.machine.cores
-        tensor = evaluator.network.tensors[evaluator.network.layers[layer].output]
-        last: tuple[Choice, Estimate] | None = None
-        for ways_rows, ways_channels in ((1, 1), (cores, 1), (1, cores)):
-            pieces = 1
-            while True:
-                for axis in (ROWS, CHANNELS):
-                    choice = Choice(layer, layer + 1, batch, 1, 1, ways_rows, ways_channels, pieces, axis)
-                    found = estimate(evaluator.table, evaluator.machine_table, choice)
-                    if found.status == LEGAL:
-                        return choice
-                    if axis == ROWS and ways_rows * ways_channels == 1:
-                        last = (choice, found)
-                if pieces >= tensor.rows:
-                    break
-                pieces = min(2 * pieces, tensor.rows)
-        if last is None:
-            raise IllegalSchedule(f"layer {layer} cannot be scheduled")
-        choice, found = last
+        powers = [2**k for k in range(evaluator.machine.cores.bit_length())]
+        ways = [pair for pair in product(powers, powers) if math.prod(pair) <= evaluator.machine.cores]
+        tried = [self._fewest_pieces(layer, *pair) for pair in ways]
+        legal = [(found.cycles, choice) for choice, found in tried if found.status == LEGAL]
+        if legal:
+            return min(legal)[1]
+        choice, found = tried[0]
         short = max(0, found.l1_bytes - evaluator.machine.memories.l1.bytes)
         raise IllegalSchedule(
             explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, short)
         )
+
+    def _fewest_pieces(self, layer: int, ways_rows: int, ways_channels: int) -> tuple[Choice, Estimate]:
+        """One layer of one image in the fewest pieces that fit, or in the most that there are."""
+        evaluator = self.evaluator
+        rows = evaluator.network.tensors[evaluator.network.layers[layer].output].rows
+        pieces = 1
+        while True:
+            tried = []
+            for axis in (ROWS, CHANNELS):
+                choice = Choice(
+                    layer, layer + 1, evaluator.network.batch, 1, 1, ways_rows, ways_channels, pieces, axis
+                )
+                found = estimate(evaluator.table, evaluator.machine_table, choice)
+                tried.append((choice, found))
+                if found.status == LEGAL:
+                    return choice, found
+            if pieces >= rows:
+                return tried[0]
+            pieces = min(2 * pieces, rows)
 
 
 def _crossing_bytes(evaluator: Evaluator) -> Ints:
