@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graph.zoo import zoo_names
+from graph.models import describe, model_names
+from graph.zoo import file_names
 from hwmodel.machine import load_machine, machine_names
 from report.table import Column, render
 from scheduling.strategies import STRATEGIES
@@ -15,7 +16,9 @@ def listing() -> str:
     return "\n".join(
         [
             render(
-                [Column("models (or the path of an ONNX file)", left=True)], [[name] for name in zoo_names()]
+                [Column("models (or the path of an ONNX file)", left=True), Column("from", left=True)],
+                [[name, "the onnx package"] for name in file_names()]
+                + [list(_described(name)) for name in model_names()],
             ),
             render(
                 [Column("machines (or a path)", left=True), Column("description", left=True)],
@@ -25,3 +28,9 @@ def listing() -> str:
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]
     )
+
+
+def _described(name: str) -> tuple[str, str]:
+    """A model with its parameters, and where it was published."""
+    model, _, source = describe(name).partition(" (")
+    return model, source.removesuffix(")")
