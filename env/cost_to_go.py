@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduling.candidates import PIECES, CandidateSpace, survey
+from scheduling.candidates import MOST_LAYERS, PIECES, CandidateSpace, survey
 from scheduling.tables import Ints
 
 Doubles = NDArray[np.float64]
@@ -20,8 +20,6 @@ FEW_PIECES = PIECES[[0, 2]]
 
 ENDS_AHEAD = 4
 """How many of the next local minima of crossing bytes a sub-graph may end at here."""
-
-MOST_LAYERS = 128
 
 LLB_SHARE = 0.75
 """Of the LLB, what tensors may take; the rest is for weights."""

@@ -10,8 +10,9 @@ import onnx
 
 from graph.errors import ModelError
 from graph.graph_writer import GraphWriter
-from graph.network import INDEX_BASE, Layer, Tensor
+from graph.network import Layer, Tensor
 from graph.primitives import (
+    INDEX_BASE,
     ChannelNorm,
     ChannelReduce,
     Concat,

@@ -16,8 +16,8 @@ from graph.constants import Array
 from graph.errors import ModelError
 from graph.export import network_to_onnx
 from graph.folding import FoldedGraph
-from graph.network import INDEX_BASE, Network
-from graph.primitives import Embedding
+from graph.network import Network
+from graph.primitives import INDEX_BASE, Embedding
 from graph.reference import in_file_batches, reference_model
 from graph.values import Value
 

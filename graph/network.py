@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from graph.primitives import Anchor, Step
 
-INDEX_BASE = 2048
-"""Integers up to this are exact in fp16."""
-
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:

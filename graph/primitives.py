@@ -14,6 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+INDEX_BASE = 2048
+"""An index i is stored as the numbers i // INDEX_BASE and i % INDEX_BASE: integers up to this are exact in fp16."""
+
 
 class VectorClass(StrEnum):
     """Class of vector operation; a machine gives each its cycles per lane-element."""

@@ -65,9 +65,12 @@ def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> No
     write_arrays(target, results)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The arrays of an .npz file as float32. Raises DataError where it is none, or one is not of numbers."""
-    arrays: dict[str, NDArray[np.float32]] = {}
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file, float32 or integers as they are.
+
+    Raises DataError where it is none, or one is not of numbers.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -78,7 +81,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
                 if array.dtype.kind not in "fiub":
                     raise DataError(f"{path}: array {name!r} has type {array.dtype}, expected numbers")
                 with np.errstate(over="ignore"):
-                    arrays[name] = array.astype(np.float32)
+                    arrays[name] = array if array.dtype.kind in "iu" else array.astype(np.float32)
     except DataError:
         raise
     except _UNREADABLE as error:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.primitives import INDEX_BASE
 from hwmodel import compute
 from hwmodel.errors import KernelError
 from hwmodel.fields import required
-from hwmodel.isa import INDEX_BASE, Instruction, Kernel, Op
+from hwmodel.isa import Instruction, Kernel, Op
 from hwmodel.matrices import WeightMatrices
 from hwmodel.operands import Core, extents, positive, windowed_input
 from hwmodel.storage import Box, FloatArray, Memory, Values, View, check_apart, ring_view, target_view, window

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.primitives import INDEX_BASE
 from hwmodel.errors import KernelError
-from hwmodel.isa import INDEX_BASE, Buffer
+from hwmodel.isa import Buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-INDEX_BASE = 2048
-"""What the first of an index's two channels counts; as graph.network's."""
-
 STORED_ROLES = ("weight", "parameter", "constant", "table")
 """Roles of the buffers whose values are there before a program runs, beside its inputs."""
 

@@ -40,8 +40,14 @@ def positive(values: Values, *names: str) -> tuple[int, ...]:
 
 
 def windowed_input(core: Core, values: Values, channels: int, dilation: tuple[int, int] = (1, 1)) -> View:
-    """The view `in` of a convolution or window; raises KernelError where it and its padding are too large."""
-    rows, columns = positive(values, "in_rows", "in_columns")
+    """The view `in` of a convolution or window, without rows where the windows lie in padding only.
+
+    Raises KernelError where it and its padding are too large.
+    """
+    rows = values["in_rows"]
+    if rows < 0:
+        raise KernelError(f"in_rows: {rows} is negative")
+    (columns,) = positive(values, "in_columns")
     images = values["images"]
     height = compute.span(values["rows"], values["kernel_h"], values["stride_h"], dilation[0])
     width = compute.span(values["columns"], values["kernel_w"], values["stride_w"], dilation[1])

@@ -175,6 +175,16 @@ def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
 
 
 @compiled
+def layer_weight_bytes(net: NetworkTable, element_bytes: int) -> Ints:
+    """(L,) `weight_bytes` of every layer."""
+    layers = net.is_matrix.shape[0]
+    sizes = np.empty(layers, np.int64)
+    for layer in range(layers):
+        sizes[layer] = weight_bytes(net, layer, element_bytes)
+    return sizes
+
+
+@compiled
 def arrange(
     net: NetworkTable,
     m: MachineTable,

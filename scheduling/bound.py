@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graph.network import Layer, Network
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.network import AxisMap, Layer, Network
 from graph.primitives import Contraction, Embedding, MatMul
 from hwmodel.costs import vector_passes
 from hwmodel.machine import Machine
 from scheduling.objective import Objective
+from scheduling.tables import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +106,26 @@ latency_bound = bound
 
 
 def _needed_rows(network: Network) -> list[int]:
-    """Of each tensor, how many rows the outputs depend on (the first and last such row, and all between)."""
-    needed: list[tuple[int, int] | None] = [None] * len(network.tensors)
+    """Of each tensor, how many rows the outputs depend on."""
+    needed = [np.zeros(tensor.rows, np.bool_) for tensor in network.tensors]
     for tensor in network.outputs:
-        needed[tensor] = (0, network.tensors[tensor].rows)
+        needed[tensor][:] = True
     for layer in reversed(network.layers):
-        wanted = needed[layer.output]
-        if wanted is None:
-            continue
+        wanted = np.flatnonzero(needed[layer.output])
         for tensor, region in zip(layer.inputs, layer.maps, strict=True):
-            low, high = region.rows.needed(*wanted, network.tensors[tensor].rows)
-            before = needed[tensor]
-            needed[tensor] = (low, high) if before is None else (min(low, before[0]), max(high, before[1]))
-    return [0 if span is None else span[1] - span[0] for span in needed]
+            needed[tensor] |= _read_rows(region.rows, wanted, network.tensors[tensor].rows)
+    return [int(rows.sum()) for rows in needed]
+
+
+def _read_rows(axis: AxisMap, wanted: Ints, size: int) -> NDArray[np.bool_]:
+    """(size,) which rows of an input the wanted rows of the output read."""
+    if axis.whole and len(wanted):
+        return np.ones(size, np.bool_)
+    first = wanted // axis.divisor * axis.stride + axis.offset
+    edges = np.zeros(size + 1, np.int64)
+    np.add.at(edges, np.clip(first, 0, size), 1)
+    np.add.at(edges, np.clip(first + axis.extent, 0, size), -1)
+    return np.asarray(np.cumsum(edges[:size]) > 0)
 
 
 def _weight_count(layer: Layer) -> int:

@@ -23,6 +23,7 @@ from scheduling.arrangement import (
     WEIGHTS_RESIDENT,
     Arrangement,
     arrange,
+    layer_weight_bytes,
     order_instances,
 )
 from scheduling.choice import Choice
@@ -32,7 +33,7 @@ from scheduling.planning import check_axes
 from scheduling.reasons import explain
 from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
-from scheduling.tables import CONVOLVES, Ints, network_table
+from scheduling.tables import Ints, network_table
 from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
@@ -134,6 +135,7 @@ class Evaluator:
         self.network = network
         self.machine = machine
         self.table = network_table(network, machine)
+        self.weight_bytes = layer_weight_bytes(self.table, machine.element_bytes)
         self.machine_table = machine.table()
         self.evaluations = 0
         self._templates: dict[tuple[object, ...], Template] = {}
@@ -325,7 +327,4 @@ def _lists(plan: Arrangement) -> PlanLists:
 
 def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> int:
     """Bytes of weights that the system DMA copies into the LLB."""
-    table = evaluator.table
-    outputs = table.tensor_channels[table.input_count + np.arange(len(table.is_matrix))]
-    weights = outputs * (table.reduction * table.taps * (table.kind == CONVOLVES) + table.parameters)
-    return int(weights[plan.copy_layer].sum()) * evaluator.machine.element_bytes
+    return int(evaluator.weight_bytes[plan.copy_layer].sum())

@@ -15,7 +15,7 @@ from hwmodel.costs import ceil_div, dma_hold, matmul_cycles, matrix_cycles, vect
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
 from scheduling.geometry import Geometry, needed_start, needed_stop
-from scheduling.operations import COMPUTE, GATHER, LOAD, Plan
+from scheduling.operations import COMPUTE, EXCHANGE, LOAD, Plan
 from scheduling.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
 from scheduling.rows import (
     C_A,
@@ -601,7 +601,7 @@ def lower(
                 log_count = log_read(logs, log_head, log_count, last_access, source, t, e, p, engine, row)
             log_write(written, last_access, t, p, pieces, VECTOR, i - 1)
 
-        elif kind == GATHER:
+        elif kind == EXCHANGE:
             sum_r, max_r = 0, 0
             for way in range(row_ways):
                 a, b = piece_rows(start, ends, way, t, p)

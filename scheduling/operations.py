@@ -16,13 +16,13 @@ from scheduling.choice import Choice
 from scheduling.geometry import Geometry, needed_start
 from scheduling.tables import Ints, NetworkTable
 
-LOAD, COMPUTE, GATHER, STORE = 0, 1, 2, 3
+LOAD, COMPUTE, EXCHANGE, STORE = 0, 1, 2, 3
 
 
 class Plan(NamedTuple):
     """Operations in program order and the L1 layout. N local tensors."""
 
-    kind: Ints  # (operations,) LOAD, COMPUTE, GATHER or STORE
+    kind: Ints  # (operations,) LOAD, COMPUTE, EXCHANGE or STORE
     tensor: Ints  # (operations,) local tensor
     piece: Ints  # (operations,)
     ring_rows: Ints  # (N,)
@@ -203,7 +203,7 @@ def place(
                         whole[edge0 + e],
                     )
                 dies[geo.edge_local[e]] = max(dies[geo.edge_local[e]], position)
-        elif kinds[position] == GATHER:
+        elif kinds[position] == EXCHANGE:
             for way in range(row_ways):
                 needs[edges + t, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
             dies[t] = max(dies[t], position)

@@ -249,7 +249,7 @@ class _Refs:
         waits = self._last(step - 1, *_COMPUTE, _DMA)
         for i in np.flatnonzero(times.copy_step == step).tolist():
             layer = int(times.copy_layer[i])
-            total = self._weight_bytes(layer)
+            total = int(builder.evaluator.weight_bytes[layer])
             begin = done.get(layer, 0)
             size = min(COPY_CHUNK_BYTES, total - begin)
             done[layer] = begin + size
@@ -262,16 +262,6 @@ class _Refs:
             )
             result.append((copy, layer))
         return result
-
-    def _weight_bytes(self, layer: int) -> int:
-        builder = self._builder
-        name = builder.network.layers[layer].name
-        shapes = [
-            b.shape
-            for b in builder.buffers
-            if b.name.startswith(f"{name}.") and b.role in ("weight", "parameter")
-        ]
-        return sum(int(np.prod(shape)) for shape in shapes) * builder.item
 
     def _staged(self, step: int, layer: int) -> tuple[Ref, ...]:
         """The last copy of a layer's weights before their use in a step (copies finish in order)."""

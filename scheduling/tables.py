@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graph.network import AxisMap, Layer, Network
 from graph.primitives import (
+    INDEX_BASE,
     ChannelReduce,
     Concat,
     Contraction,
@@ -24,11 +25,15 @@ from graph.primitives import (
 )
 from hwmodel.costs import vector_ops, vector_passes
 from hwmodel.machine import Machine
+from scheduling.errors import IllegalSchedule
 
 Ints = NDArray[np.int64]
 
 NEVER = 1 << 40
 """A step later than any other: graph outputs are used then."""
+
+MOST_ENTRIES = INDEX_BASE * (INDEX_BASE + 1)
+"""Of an embedding table: both numbers of an index are at most INDEX_BASE, which fp16 holds exactly."""
 
 PLAIN, CONVOLVES, MULTIPLIES, EMBEDS, JOINS_CHANNELS, JOINS_ROWS, REARRANGES = range(7)
 """What a layer's anchor is to lowering. MULTIPLIES: both operands of the matrix engine are activations."""
@@ -70,8 +75,12 @@ class NetworkTable(NamedTuple):
 
 
 def network_table(network: Network, machine: Machine) -> NetworkTable:
-    """Flatten a network for a machine (the machine decides the vector cycles of a layer)."""
+    """Flatten a network for a machine (the machine decides the vector cycles of a layer).
+
+    Raises IllegalSchedule for an embedding table whose indices the machine's element type cannot hold.
+    """
     layers = network.layers
+    _check_tables(network)
     tensors = network.tensors
     producer = np.full(len(tensors), -1, np.int64)
     last_use = np.full(len(tensors), -1, np.int64)
@@ -79,10 +88,10 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     starts = [0]
     for index, layer in enumerate(layers):
         producer[layer.output] = index
-        for tensor, region in zip(layer.inputs, layer.maps, strict=True):
+        for position, (tensor, region) in enumerate(zip(layer.inputs, layer.maps, strict=True)):
             last_use[tensor] = index
             rows = region.rows
-            shared_out = int(not _own_share(network, layer, region.channels))
+            shared_out = int(not _own_share(network, layer, position))
             edges.append(
                 (tensor, rows.stride, rows.offset, rows.extent, rows.divisor, rows.whole, shared_out)
             )
@@ -108,15 +117,28 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     return NetworkTable._make(fields)
 
 
-def _own_share(network: Network, layer: Layer, channels: AxisMap) -> bool:
-    """Whether an even share of the output channels needs no more than the same share of this input's.
+def _own_share(network: Network, layer: Layer, position: int) -> bool:
+    """Whether an even share of the output channels needs no more than the same share of input `position`.
 
     A Concat or Rearrange moves channels to other cores even where its map begins like that.
     """
+    channels = layer.maps[position].channels
     if isinstance(layer.anchor, Concat | Rearrange):
         return channels == AxisMap() and isinstance(layer.anchor, Concat) and layer.anchor.axis == "rows"
-    blocks = channels.stride == channels.extent and not channels.whole
-    return channels == AxisMap() or (blocks and _groups(network, layer) > 1)
+    groups = _groups(network, layer)
+    into = network.tensors[layer.inputs[position]].channels // groups
+    out = network.tensors[layer.output].channels // groups
+    blocks = AxisMap(stride=into, extent=into, divisor=out)
+    return channels == AxisMap() or (groups > 1 and channels == blocks)
+
+
+def _check_tables(network: Network) -> None:
+    for layer in network.layers:
+        if isinstance(layer.anchor, Embedding) and layer.anchor.entries > MOST_ENTRIES:
+            raise IllegalSchedule(
+                f"layer {layer.name}: a table of {layer.anchor.entries} entries; expected at most {MOST_ENTRIES}, "
+                "since an index is stored as two numbers"
+            )
 
 
 def _groups(network: Network, layer: Layer) -> int:

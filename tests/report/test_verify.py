@@ -61,6 +61,34 @@ def test_a_place_that_was_never_written_is_an_infinite_error() -> None:
     assert comparison.result() == ("t", float("inf"))
 
 
+def test_an_infinity_must_be_the_same_infinity_and_hides_nothing() -> None:
+    reference = expected()
+    reference[0, 0, 0, 0] = -np.inf
+    same = Comparison({"a": expected(), "t": reference})
+    same.add_whole("a", expected())
+    same.add_whole("t", reference)
+    assert same.result()[1] == 0.0
+    for wrong in (np.inf, 123.0, np.nan):
+        other = reference.copy()
+        other[0, 0, 0, 0] = wrong
+        comparison = Comparison({"a": expected(), "t": reference})
+        comparison.add_whole("a", expected())
+        comparison.add_whole("t", other)
+        assert comparison.result() == ("t", float("inf"))
+
+
+def test_a_mask_does_not_hide_an_error_beside_it() -> None:
+    reference = expected()
+    ordinary = np.abs(reference).max()
+    reference[0, 0, 0, :] = -10000.0
+    wrong = reference.copy()
+    wrong[1, 0, 0, 0] += np.float32(0.5 * ordinary)
+    comparison = Comparison({"t": reference})
+    comparison.add_whole("t", wrong)
+    name, error = comparison.result()
+    assert name == "t" and error == pytest.approx(0.5, rel=1e-3)
+
+
 def test_a_tensor_that_is_not_seen_whole_is_refused() -> None:
     reference = expected()
     comparison = Comparison({"t": reference})

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.network import INDEX_BASE, AxisMap, Layer, Network, RegionMap, Tensor
+from graph.network import AxisMap, Layer, Network, RegionMap, Tensor
 from graph.primitives import (
+    INDEX_BASE,
     Anchor,
     ChannelReduce,
     Concat,

@@ -11,10 +11,12 @@ from hwmodel.functional import FunctionalSimulator
 from hwmodel.machine import load_machine
 from hwmodel.order import latest_first, random_order
 from report.verify import verify
-from scheduling.evaluator import Evaluator
+from scheduling.choice import Choice
+from scheduling.evaluator import Evaluator, Rules
 from scheduling.legality import check_arrangement
 from scheduling.program import build_program, program_weights
 from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
+from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.race_checker import find_races
 from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
 
@@ -74,3 +76,21 @@ def test_a_random_schedule_holds_all_the_way_down(
 
 def _shape(tensor: object) -> tuple[int, int, int]:
     return (tensor.channels, tensor.rows, tensor.columns)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("ways_rows", "pieces"), [(8, 1), (1, 6), (2, 7)])
+def test_rows_that_are_padding_only(tmp_path: Path, ways_rows: int, pieces: int) -> None:
+    """A core or a piece whose rows lie in the padding reads nothing and still writes its zeros."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 4, 14, 14)
+    pads = graph.constant(np.array([0, 0, 3, 3, 0, 0, 3, 3], np.int64))
+    path = graph.save(tmp_path, graph.node("Relu", graph.node("Pad", value, pads)))
+    model = load_model(str(path), 2)
+    evaluator = Evaluator(model.network, load_machine("stcp920"))
+    layers = len(model.network.layers)
+    choices = (Choice(0, layers, ways_rows=ways_rows, pieces=pieces),)
+    plan = evaluator.arrange(choices, Rules())
+    program = build_program(evaluator, choices, plan)
+    assert time_program(program, evaluator.machine).counts == evaluator.evaluate(choices, Rules()).counts
+    assert find_races(program, evaluator.machine) == []
+    assert verify(model, program, evaluator.machine, program_weights(model.network)).passed
