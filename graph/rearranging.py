@@ -5,6 +5,8 @@ need.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +16,41 @@ from graph.network import AxisMap, RegionMap
 
 Numbers = NDArray[np.int64]
 
+# Pairs of positions of two axes that are tried out; with more of them, a map is the whole axis.
+_MOST_SUMS = 2**22
+
 
 def rearrange_map(axes: tuple[Digits, Digits, Digits], offset: int, sizes: tuple[int, int, int]) -> RegionMap:
     """The maps of output axes whose digits are `axes` (rows, columns, channels) on an input of `sizes`, in
     the same order.
     """
     rows, columns, channels = sizes
-    parts = [_numbers(digits) for digits in axes]
-    fits = []
-    # For each axis: elements of one input position, and of one step around it.
-    for axis, (unit, cycle, size) in enumerate(
-        ((columns * channels, None, rows), (channels, columns * channels, columns), (1, channels, channels))
-    ):
-        others = [part for place, part in enumerate(parts) if place != axis]
-        rest = _sums(_residues(others[0], cycle), _residues(others[1], cycle)) + offset
-        low, high = _hull(parts[axis], rest, unit, cycle)
-        fits.append(_fit(low, high, size, _divisors(axes[axis], low) if axis < 2 else (1,)))
-    row_map, column_map, channel_map = fits
-    if (channel_map.stride, channel_map.extent) != (1, 1):
+    row, column, channel = axes
+    line = columns * channels
+    # Whole lines of offset only move the rows: the parts of an unrolled loop then share their maps.
+    lines, place = divmod(offset, line)
+    row_map = _axis_map(row, column, channel, place, line, None, rows)
+    if not row_map.whole:
+        row_map = replace(row_map, offset=row_map.offset + lines)
+    column_map = _axis_map(column, row, channel, place, channels, line, columns)
+    channel_map = _axis_map(channel, row, column, place % channels, 1, channels, channels)
+    if (channel_map.stride, channel_map.extent, channel_map.divisor) != (1, 1, 1):
         channel_map = AxisMap(whole=True)
     return RegionMap(row_map, column_map, channel_map)
+
+
+@lru_cache(maxsize=4096)
+def _axis_map(
+    own: Digits, first: Digits, second: Digits, offset: int, unit: int, cycle: int | None, size: int
+) -> AxisMap:
+    """The map of an output axis of digits `own` on the input axis of `size` positions, each of `unit` elements
+    and all of them again after `cycle` elements; `first` and `second` are the other output axes.
+    """
+    residues = [_residues(_numbers(digits), cycle) for digits in (first, second)]
+    if residues[0].size * residues[1].size > _MOST_SUMS:
+        return AxisMap(whole=True)
+    low, high = _hull(_numbers(own), _sums(*residues) + offset, unit, cycle)
+    return _fit(low, high, size, _divisors(own, low))
 
 
 def _numbers(digits: Digits) -> Numbers:
@@ -59,11 +76,13 @@ def _hull(numbers: Numbers, rest: Numbers, unit: int, cycle: int | None) -> tupl
     """First and last (exclusive) input position for each output position."""
     if cycle is None:
         return (numbers + rest.min()) // unit, (numbers + rest.max()) // unit + 1
-    low, high = np.empty_like(numbers), np.empty_like(numbers)
-    for place, number in enumerate(numbers):
-        positions = (rest + number) % cycle // unit
-        low[place], high[place] = positions.min(), positions.max() + 1
-    return low, high
+    shifts = numbers % cycle
+    rest = np.unique(rest % cycle)
+    # Behind `wrapped`, a sum of shift and rest is at least the cycle and begins again.
+    wrapped = np.searchsorted(rest, cycle - shifts)
+    low = shifts + np.where(wrapped < rest.size, rest[np.minimum(wrapped, rest.size - 1)] - cycle, rest[0])
+    high = shifts + np.where(wrapped > 0, rest[wrapped - 1], rest[-1] - cycle)
+    return low // unit, high // unit + 1
 
 
 def _divisors(digits: Digits, low: Numbers) -> Sequence[int]:
