@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, shape_inference
 
-from graph.errors import ModelError
+from graph.errors import MOST_COMPUTED_ELEMENTS, MOST_ELEMENTS, ModelError
 
 Array = NDArray[Any]
 
@@ -69,7 +69,28 @@ def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -
         view = _view(node.op_type, inputs, attributes)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ModelError(f"{node.op_type} of constants cannot be evaluated ({error})") from error
-    return [view] if view is not None else _by_reference(node, inputs, opset)
+    if view is None:
+        return _by_reference(node, inputs, opset)
+    _check_size(node, view.shape, MOST_ELEMENTS)
+    return [view]
+
+
+def new_bytes(outputs: Sequence[Array], inputs: Sequence[Array | None]) -> int:
+    """Memory of a node's outputs that are neither fills nor views of its inputs."""
+    given = [array for array in inputs if array is not None]
+    return sum(
+        array.nbytes
+        for array in outputs
+        if any(array.strides) and not any(np.may_share_memory(array, other) for other in given)
+    )
+
+
+def _check_size(node: onnx.NodeProto, shape: Sequence[int], most: int) -> None:
+    if math.prod(shape) > most:
+        raise ModelError(
+            f"{node.op_type} of constants has shape {list(shape)}, {math.prod(shape)} elements; "
+            f"expected at most {most}"
+        )
 
 
 def _view(op_type: str, inputs: Sequence[Array | None], attributes: dict[str, Any]) -> Array | None:
@@ -103,6 +124,14 @@ def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: i
     from onnx.reference import ReferenceEvaluator
 
     present = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
+    for value in present.values():
+        _check_size(node, value.shape, MOST_COMPUTED_ELEMENTS)
+    # Small inputs may be shapes, which inference has to know.
+    small = [
+        numpy_helper.from_array(np.asarray(value, order="C"), name)
+        for name, value in present.items()
+        if value.size <= SMALL
+    ]
     graph = helper.make_graph(
         [node],
         "constant",
@@ -111,10 +140,21 @@ def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: i
             for name, value in present.items()
         ],
         [onnx.ValueInfoProto(name=name) for name in node.output if name],
+        small,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    failures = (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError, KeyError, MemoryError)
+    try:
+        inferred = shape_inference.infer_shapes(model).graph.output
+    except failures as error:
+        raise ModelError(f"{node.op_type} of constants has no shape ({error})") from error
+    for item in inferred:
+        dims = item.type.tensor_type.shape.dim
+        sizes = [dim.dim_value for dim in dims if dim.HasField("dim_value")]
+        _check_size(node, sizes, MOST_COMPUTED_ELEMENTS)
     try:
         results = ReferenceEvaluator(model).run(None, present)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise ModelError(f"{node.op_type} of constants cannot be evaluated ({error})") from error
+    except failures as error:
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"{node.op_type} of constants cannot be evaluated ({reason})") from error
     return [np.asarray(result) for result in results]

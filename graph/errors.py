@@ -11,6 +11,12 @@ MOST_ELEMENTS = 2**33
 # Elements of an array that has to be computed and held, as folding does: 256 MiB of float32.
 MOST_COMPUTED_ELEMENTS = 2**26
 
+# Elements of a fill that weights are drawn for or that is held as a weight: 1 GiB of float32.
+MOST_FILLED_ELEMENTS = 2**28
+
+# Bytes of all arrays that folding computes for one file.
+MOST_COMPUTED_BYTES = 2**30
+
 
 class ModelError(ValueError):
     """A model file that is missing, broken or uses something that is not supported; the message names the

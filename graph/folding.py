@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from graph.constants import SMALL, Array, evaluate, initializer_value
-from graph.errors import ModelError
+from graph.constants import SMALL, Array, evaluate, initializer_value, new_bytes
+from graph.errors import MOST_COMPUTED_BYTES, MOST_FILLED_ELEMENTS, ModelError
 from graph.source import Source
 
 _INPUT_TYPES = (
@@ -62,6 +62,7 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     shapes, file_batch = _input_shapes(source, declared)
     shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
     live: list[onnx.NodeProto] = []
+    computed = 0
     for node in graph.node:
         names = [name for name in node.input if name]
         if node.op_type in ("Shape", "Size") and node.input[0] not in constants:
@@ -70,6 +71,12 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
             inputs = [constants[name] if name else None for name in node.input]
             try:
                 values = evaluate(node, inputs, source.opset)
+                computed += new_bytes(values, inputs)
+                if computed > MOST_COMPUTED_BYTES:
+                    raise ModelError(
+                        f"the constants computed so far take {computed} bytes; "
+                        f"expected at most {MOST_COMPUTED_BYTES} for a file"
+                    )
             except ModelError as error:
                 raise ModelError(f"{source.path}: node {node_name(node)!r}: {error}") from error
             constants.update(zip([name for name in node.output if name], values, strict=False))
@@ -85,11 +92,23 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     read = {name for node in nodes for name in node.input} | set(outputs)
     used = {name: shape for name, shape in shapes.items() if name in read}
     kept = {name: value for name, value in constants.items() if name in read}
+    if weights:
+        _check_fills(source, kept)
     types = {
         item.name: np.dtype(helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type))
         for item in declared
     }
     return FoldedGraph(source, nodes, kept, used, outputs, file_batch, types)
+
+
+def _check_fills(source: Source, constants: Mapping[str, Array]) -> None:
+    """Refuse a fill, which has taken no memory so far, that would take too much as a weight."""
+    for name, array in constants.items():
+        if array.size > MOST_FILLED_ELEMENTS and not any(array.strides):
+            raise ModelError(
+                f"{source.path}: constant {name!r} is a fill of shape {list(array.shape)}, {array.size} elements; "
+                f"expected at most {MOST_FILLED_ELEMENTS}, or weights=False"
+            )
 
 
 class _ShapeOf:

@@ -14,7 +14,7 @@ from graph.patterns import recognised
 from graph.randomise import randomise_fills
 from graph.reading import read_graph
 from graph.source import read_source
-from graph.zoo import find_model, zoo_names
+from graph.zoo import find_model, model_name
 
 
 def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed: int = 0) -> Model:
@@ -37,7 +37,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     nodes, origins = recognised(folded.nodes, constants, folded.outputs)
     read = read_graph(replace(folded, nodes=nodes), constants, origins, weights)
     network = build_network(
-        name=name_or_path if name_or_path in zoo_names() else path.stem,
+        name=model_name(name_or_path),
         batch=batch,
         inputs=list(read.inputs.values()),
         constants=read.constants,

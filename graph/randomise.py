@@ -90,14 +90,16 @@ def _moments_after(node: onnx.NodeProto, live: list[Moments], constants: list[Ar
         return joined(live)
     after = live[0]
     if node.op_type == "BatchNormalization" and all(item is not None for item in constants[1:5]):
-        scale, shift, mean, variance = (np.asarray(item) for item in constants[1:5])
-        factor = scale / np.sqrt(variance + 1e-5)
+        scale, shift, mean, variance = (np.asarray(item, dtype=np.float64) for item in constants[1:5])
+        factor = scale / np.sqrt(np.maximum(variance, 0) + 1e-5)
+        if not factor.size:
+            return after
         return after.scaled(float((factor**2).mean()), float(((shift - mean * factor) ** 2).mean()))
     if node.op_type in ("Add", "Sum", "Mul", "Sub", "Div"):
         for other in live[1:]:
             after = after.added(other)
         for constant in constants:
-            if constant is not None:
+            if constant is not None and constant.size:
                 square = float((constant.astype(np.float64) ** 2).mean())
                 if node.op_type == "Div":
                     square = 1 / max(square, 1e-12)

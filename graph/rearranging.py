@@ -16,8 +16,8 @@ from graph.network import AxisMap, RegionMap
 
 Numbers = NDArray[np.int64]
 
-# Pairs of positions of two axes that are tried out; with more of them, a map is the whole axis.
-_MOST_SUMS = 2**22
+# Positions of an axis, and pairs of them, that are tried out; with more of them, a map is the whole axis.
+_MOST_TRIED = 2**22
 
 
 def rearrange_map(axes: tuple[Digits, Digits, Digits], offset: int, sizes: tuple[int, int, int]) -> RegionMap:
@@ -46,8 +46,10 @@ def _axis_map(
     """The map of an output axis of digits `own` on the input axis of `size` positions, each of `unit` elements
     and all of them again after `cycle` elements; `first` and `second` are the other output axes.
     """
+    if max(extent(digits) for digits in (own, first, second)) > _MOST_TRIED:
+        return AxisMap(whole=True)
     residues = [_residues(_numbers(digits), cycle) for digits in (first, second)]
-    if residues[0].size * residues[1].size > _MOST_SUMS:
+    if residues[0].size * residues[1].size > _MOST_TRIED:
         return AxisMap(whole=True)
     low, high = _hull(_numbers(own), _sums(*residues) + offset, unit, cycle)
     return _fit(low, high, size, _divisors(own, low))

@@ -18,6 +18,13 @@ def batch_normalization(operation: Operation) -> Pointwise:
         raise operation.error(f"input 0 has shape {operation.text(value)}; expected channels second")
     size = value.image_size(1)
     scale, bias, mean, variance = (operation.vector(index, size).astype(np.float64) for index in range(1, 5))
-    factor = scale / np.sqrt(variance + operation.number("epsilon", 1e-5))
+    squared = variance + operation.number("epsilon", 1e-5)
+    good = np.isfinite(squared) & (squared > 0)
+    if operation.emitter.weights and not good.all():
+        place = int(good.argmin())
+        raise operation.error(
+            f"variance + epsilon of channel {place} is {squared[place]:g}; expected positive and finite"
+        )
+    factor = scale / np.sqrt(np.where(good, squared, 1))
     shape = (size,) + (1,) * (value.rank - 2)
     return scaled(operation, value, factor.reshape(shape), (bias - mean * factor).reshape(shape))

@@ -522,9 +522,31 @@ def bomb(kind: str, size: int, copies: int = 1) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("size", "copies"), [(2**40, 1), (2**31, 1), (2**24, 50)])
 @pytest.mark.parametrize("kind", ["ConstantOfShape", "Expand", "Tile", "Range", "Pad"])
-@pytest.mark.xfail(strict=False, reason="folding does not keep to the limits of graph.errors yet")
 def test_constants_that_grow(kind: str, size: int, copies: int, tmp_path: Path) -> None:
-    refused(bomb(kind, size, copies), tmp_path, "bad")
+    refused(bomb(kind, size, copies), tmp_path, "of constants|constants computed so far")
+
+
+@pytest.mark.parametrize("other", [1.0, None])
+def test_fills_that_are_too_large_as_weights(other: float | None, tmp_path: Path) -> None:
+    """Whether they would be kept, because another weight is real, or replaced by random numbers."""
+    builder, y = small()
+    if other is not None:
+        y = builder.node("Conv", y, builder.random(4, 4, 1, 1))
+    weight = builder.node("ConstantOfShape", builder.integers(2**30, 4, 1, 1))
+    model = finished(builder, builder.node("Conv", y, weight))
+    refused(model, tmp_path, r"'t\d+' is a fill of shape \[1073741824, 4, 1, 1\]", weights=True)
+
+
+# Numbers that are none.
+
+
+@pytest.mark.parametrize("variance", [-1.0, float("nan"), float("inf")])
+def test_variances(variance: float, tmp_path: Path) -> None:
+    builder, y = small()
+    vectors = [builder.random(4) for _ in range(3)]
+    last = builder.constant(np.array([1, 1, variance, 1], np.float32))
+    model = finished(builder, builder.node("BatchNormalization", y, *vectors, last))
+    refused(model, tmp_path, r"variance \+ epsilon of channel 2 is .*; expected positive", weights=True)
 
 
 # Chance.

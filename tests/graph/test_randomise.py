@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
+from graph.errors import ModelError
 from graph.importer import load_model
 from graph.inputs import random_inputs
 from tests.graph.checking import check_model
@@ -56,3 +59,15 @@ def test_inputs_differ_between_images_and_are_deterministic(tmp_path: Path) -> N
         assert (first[name] == again[name]).all()
         assert (first[name][0] != first[name][1]).any()
     assert first["i"].min() >= 0 and first["i"].max() == 8
+
+
+def test_empty_constants_are_left_out(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    builder = GraphBuilder()
+    y = builder.node(
+        "Conv", builder.input("x", 1, 3, 6, 6), builder.constant(np.ones((4, 3, 3, 3), np.float32))
+    )
+    empty = builder.constant(np.ones((0, 4, 1, 1), np.float32))
+    y = builder.node("Concat", y, empty, axis=0)
+    with contextlib.suppress(ModelError):
+        load_model(builder.save(tmp_path, builder.node("Mul", y, empty)))
+    assert not recwarn.list
