@@ -39,8 +39,7 @@ def network_to_onnx(
         shape = [network.batch, tensor.channels, tensor.rows, tensor.columns]
         inputs.append(helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape))
     for index, array in network.constants.items():
-        with np.errstate(over="ignore"):
-            constant = array.astype(dtype).astype(np.float32)
+        constant = _rounded(f"constant {names[index]!r}: a value", array, dtype)
         held = writer.constant(constant[None], f"{names[index]}//one")
         batch = writer.constant(np.array([network.batch, 1, 1, 1], np.int64), f"{names[index]}//batch")
         writer.node("Expand", held, batch, output=names[index])
@@ -67,7 +66,9 @@ def _write_layer(
     inputs = [names[index] for index in layer.inputs]
     weight = None
     if layer.weight is not None:
-        weight = writer.constant(_rounded(layer, layer.weight, dtype), f"{final}//weight")
+        weight = writer.constant(
+            _rounded(f"layer {layer.name!r}: a weight", layer.weight, dtype), f"{final}//weight"
+        )
     tensors = [network.tensors[index] for index in layer.inputs]
     value = write_anchor(writer, layer, tensors, network.tensors[layer.output], inputs, weight)
     for place, step in enumerate(layer.steps):
@@ -75,7 +76,7 @@ def _write_layer(
         if step.tensor is not None:
             operand = inputs[step.tensor]
         elif step.parameter is not None:
-            vector = _rounded(layer, layer.parameters[step.parameter], dtype)
+            vector = _rounded(f"layer {layer.name!r}: a parameter", layer.parameters[step.parameter], dtype)
             operand = writer.constant(vector.reshape(1, -1, 1, 1), f"{final}//{place}//operand")
         elif step.scalar is not None:
             operand = writer.number(step.scalar)
@@ -87,13 +88,13 @@ def _write_layer(
     writer.node("Identity", value, output=final)
 
 
-def _rounded(layer: Layer, values: NDArray[np.float32], dtype: np.dtype[np.floating]) -> NDArray[np.float32]:
+def _rounded(what: str, values: NDArray[np.float32], dtype: np.dtype[np.floating]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype).astype(np.float32)
     if not np.isfinite(rounded).all() and np.isfinite(values).all():
         largest = float(np.abs(values).max())
         raise ModelError(
-            f"layer {layer.name!r}: a weight of magnitude {largest:g} does not fit {dtype.name}; "
+            f"{what} of magnitude {largest:g} does not fit {dtype.name}; "
             f"expected at most {float(np.finfo(dtype).max):g}"
         )
     return rounded

@@ -8,6 +8,7 @@ from graph.building import build_network
 from graph.errors import ModelError
 from graph.folding import FoldedGraph, fold_constants, node_name
 from graph.fusing import fuse
+from graph.masks import finite_masks
 from graph.model import Model
 from graph.operators import OPERATORS
 from graph.patterns import recognised
@@ -34,6 +35,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     _check_operators(folded)
     randomised = randomise_fills(folded, seed) if weights else {}
     constants = {**folded.constants, **randomised}
+    constants |= finite_masks(folded.nodes, constants)
     nodes, origins = recognised(folded.nodes, constants, folded.outputs)
     read = read_graph(replace(folded, nodes=nodes), constants, origins, weights)
     network = build_network(
