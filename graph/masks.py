@@ -19,7 +19,6 @@ MASK = -(2.0**15)
 
 _PLACES: Mapping[str, Sequence[int]] = {
     "Add": (0, 1),
-    "Sum": range(2**31),
     "Mul": (0, 1),
     "Sub": (1,),
     "Where": (1, 2),
@@ -37,10 +36,13 @@ def finite_masks(nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Array]
         places = _PLACES[node.op_type]
         sign = -1 if node.op_type == "Sub" else 1
         for place, name in enumerate(node.input):
-            array = constants.get(name)
+            array = found.get(name, constants.get(name))
             if array is None or array.dtype != np.float32 or place not in places:
                 continue
-            masked = sign * array <= _LEAST
+            # A fill repeats one element, and stays one.
+            held = array[tuple(slice(None) if stride else slice(1) for stride in array.strides)]
+            masked = sign * held <= _LEAST
             if masked.any():
-                found[name] = np.where(masked, np.float32(sign * MASK), array)
+                finite = np.where(masked, np.float32(sign * MASK), held)
+                found[name] = np.broadcast_to(finite, array.shape)
     return found

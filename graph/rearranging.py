@@ -32,11 +32,18 @@ def rearrange_map(axes: tuple[Digits, Digits, Digits], offset: int, sizes: tuple
     row_map = _axis_map(row, column, channel, place, line, None, rows)
     if not row_map.whole:
         row_map = replace(row_map, offset=row_map.offset + lines)
+    row, column, channel = (_modulo(digits, line) for digits in axes)
     column_map = _axis_map(column, row, channel, place, channels, line, columns)
+    row, column, channel = (_modulo(digits, channels) for digits in axes)
     channel_map = _axis_map(channel, row, column, place % channels, 1, channels, channels)
     if (channel_map.stride, channel_map.extent, channel_map.divisor) != (1, 1, 1):
         channel_map = AxisMap(whole=True)
     return RegionMap(row_map, column_map, channel_map)
+
+
+def _modulo(digits: Digits, cycle: int) -> Digits:
+    """The digits with strides below the cycle, after which all is the same again."""
+    return tuple(digit._replace(stride=digit.stride % cycle) for digit in digits)
 
 
 @lru_cache(maxsize=4096)

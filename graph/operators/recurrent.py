@@ -1,23 +1,30 @@
-"""LSTM and GRU, unrolled over time: the inputs' share of all steps at once, then layers for every step."""
+"""LSTM and GRU, unrolled over time: the inputs' share of all steps at once, then layers for every step.
+
+The two ways of a bidirectional one take their steps together, each at its own time, as two groups of channels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from graph.constants import Array
 from graph.effects import Affine, Apply
+from graph.layout import Digit
 from graph.operation import Operation, Pointwise
 from graph.operators.joining import joined
-from graph.operators.linear import linear
+from graph.operators.linear import grouped_linear, linear
 from graph.operators.pieces import concatenated, part
 from graph.primitives import StepOp
 from graph.values import Value
 
-State = list[Value | Array | None]
+State = list[Value | None]
 Step = Callable[[Value, State], list[Value]]
-"""From a step's input and the state before it (None for zeros) to the state after it, the output first."""
+"""From a step's input and the state before it (None for zeros) to the state after it, the output first; all of
+them (B, ways, ..).
+"""
 
 
 def lstm(operation: Operation) -> tuple[Value | None, ...]:
@@ -51,7 +58,7 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
         raise operation.error(f"input 0 has shape {operation.text(value)}; expected (T, B, D)")
     weights, recurrent = operation.weight(1), operation.weight(2)
     direction = operation.word("direction", "forward")
-    count = 2 if direction == "bidirectional" else 1
+    count, reverse = (2 if direction == "bidirectional" else 1), direction == "reverse"
     hidden = int(recurrent.shape[-1])
     length, batch, features = value.shape
     if weights.shape != (count, gates * hidden, features) or recurrent.shape != (
@@ -69,64 +76,94 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
     bias = operation.optional_constant(3)
     if bias is None:
         bias = np.zeros((count, 2 * gates * hidden), np.float32)
-    outputs: list[Value] = []
-    finals: list[list[Value]] = [[] for _ in range(states)]
-    for way in range(count):
-        state = [_initial(operation, 5 + i, way, batch, hidden) for i in range(states)]
-        own, other = np.split(bias[way], 2)
-        build = _lstm_step if gates == 4 else _gru_step
-        step, offset = build(operation, recurrent[way], own, other)
-        shares = operation.emit(
-            linear(operation, value, weights[way], (Affine(shift=offset.astype(np.float64)),))
+    if bias.shape != (count, 2 * gates * hidden):
+        raise operation.error(f"input 3 has shape {list(bias.shape)}; expected {[count, 2 * gates * hidden]}")
+    own, other = np.split(bias, 2, axis=1)
+    build = _lstm_step if gates == 4 else _gru_step
+    step, offset = build(operation, recurrent, own, other)
+    shares = operation.emit(
+        linear(
+            operation,
+            value,
+            weights.reshape(-1, features),
+            (Affine(shift=offset.ravel().astype(np.float64)),),
         )
-        backwards = direction == "reverse" or way == 1
-        found: list[Value] = []
-        for time in reversed(range(length)) if backwards else range(length):
-            now = part(operation, shares, 0, time, 1, 1)
-            current = step(operation.reshaped(now, [batch, gates * hidden]), state)
-            state = [*current]
-            found.append(current[0])
-        ordered = found[::-1] if backwards else found
-        outputs.append(_stacked(operation, ordered, [1, 1, batch, hidden], 0))
-        for place in range(states):
-            finals[place].append(current[place])
-    results: list[Value | None] = [concatenated(operation, outputs, 1)]
-    for final in finals:
-        results.append(_stacked(operation, final, [1, batch, hidden], 0))
-    names = operation.node.output
-    return tuple(result if name else None for name, result in zip(names, results, strict=False))
+    )
+    shares = operation.reshaped(shares, [length, batch, count, gates * hidden])
+    like = replace(shares, dims=shares.dims[1:])
+    state = [_initial(operation, 5 + i, (count, batch, hidden), like) for i in range(states)]
+    found: list[Value] = []
+    for time in range(length):
+        times = [time, length - 1 - time] if count == 2 else [length - 1 - time if reverse else time]
+        current = step(_now(operation, shares, times), state)
+        state = [*current]
+        found.append(current[0])
+    finals = [item.transposed([1, 0, 2]) for item in current]
+    results = [_sequence(operation, found, reverse), *finals]
+    return tuple(
+        result if name else None for name, result in zip(operation.node.output, results, strict=False)
+    )
 
 
-def _stacked(operation: Operation, values: Sequence[Value], shape: list[int], axis: int) -> Value:
-    return concatenated(operation, [operation.reshaped(value, shape) for value in values], axis)
+def _now(operation: Operation, shares: Value, times: Sequence[int]) -> Value:
+    """The shares (B, ways, gates x hidden) of one step, which each of the ways takes at its own time."""
+    ways = [part(operation, part(operation, shares, 0, t, 1, 1), 2, way, 1, 1) for way, t in enumerate(times)]
+    first, last = ways[0], ways[-1]
+    batch, size = shares.shape[1], shares.shape[3]
+    if len(ways) == 1:
+        return operation.reshaped(first, [batch, 1, size])
+    # The same part of the same tensor but for where it begins: the two are a digit of 2.
+    return replace(first, dims=(first.dims[1], (Digit(2, last.offset - first.offset),), first.dims[3]))
 
 
-def _initial(operation: Operation, index: int, way: int, batch: int, hidden: int) -> Value | Array | None:
-    item = operation.item(index)
-    if item is None:
+def _sequence(operation: Operation, found: Sequence[Value], reverse: bool) -> Value:
+    """(T, ways, B, hidden) of what the steps gave, (B, ways, hidden) each; the second way is reversed."""
+    batch, ways, hidden = found[0].shape
+    ordered = found[::-1] if reverse else found
+    steps = [operation.reshaped(value, [1, batch, ways, hidden]) for value in ordered]
+    rows = concatenated(operation, steps, 0)
+    if ways == 2:
+        there = part(operation, rows, 2, 0, 1, 1)
+        back = part(operation, part(operation, rows, 2, 1, 1, 1), 0, len(found) - 1, -1, len(found))
+        rows = concatenated(operation, [there, back], 2)
+    return rows.transposed([0, 2, 1, 3])
+
+
+def _initial(operation: Operation, index: int, shape: tuple[int, ...], like: Value) -> Value | None:
+    """A state of `shape`, (ways, B, hidden), before the first step as (B, ways, hidden), its batch as in `like`."""
+    if operation.item(index) is None:
         return None
+    item = operation.operand(index)
+    if item.shape != shape:
+        raise operation.error(f"input {index} has shape {list(item.shape)}; expected {list(shape)}")
     if isinstance(item, Value):
-        return operation.reshaped(part(operation, item, 0, way, 1, 1), [batch, hidden])
-    array: Array = item[way]
-    return array
+        return item.transposed([1, 0, 2])
+    name = f"{operation.node.input[index]}//turned"
+    return operation.constant_tensor(item.transpose(1, 0, 2), name, like)
 
 
-def _recurrent(operation: Operation, state: Value | Array, weight: Array, shift: Array | None) -> Value:
-    if not isinstance(state, Value):
-        state = operation.constant_tensor(
-            state, f"{operation.node.output[0]}//{len(operation.emitter.constants)}"
-        )
-    effects = () if shift is None else (Affine(shift=shift.astype(np.float64)),)
-    return operation.emit(linear(operation, state, weight, effects))
+def _recurrent(operation: Operation, state: Value, weight: Array, shift: Array | None) -> Value:
+    """State (B, ways, hidden) times a matrix (ways, K, hidden) for each way."""
+    batch, ways, hidden = state.shape
+    state = operation.reshaped(state, [batch, ways, 1, hidden])
+    product = grouped_linear(operation, state, weight.transpose(0, 2, 1))
+    if shift is not None:
+        product = replace(product, effects=(Affine(shift=shift.ravel().astype(np.float64)),))
+    return operation.reshaped(operation.emit(product), [batch, ways, weight.shape[1]])
+
+
+def _own(operation: Operation, value: Value) -> Value:
+    """A part (B, ways, ..) as a tensor of its own, the ways as groups of channels."""
+    return value if value.plain else operation.arranged(value, rows=[0], columns=[], channels=[1, 2])
 
 
 def _gate(operation: Operation, value: Value, place: int, hidden: int, op: StepOp) -> Value:
-    found = operation.stored(part(operation, value, 1, place * hidden, 1, hidden))
+    found = _own(operation, part(operation, value, 2, place * hidden, 1, hidden))
     return operation.emit(Pointwise((found,), found, (Apply(op),)))
 
 
 def _lstm_step(operation: Operation, recurrent: Array, own: Array, other: Array) -> tuple[Step, Array]:
-    hidden = int(recurrent.shape[1])
+    hidden = int(recurrent.shape[-1])
 
     def step(now: Value, state: State) -> list[Value]:
         before, cell = state
@@ -145,23 +182,23 @@ def _lstm_step(operation: Operation, recurrent: Array, own: Array, other: Array)
 
 
 def _gru_step(operation: Operation, recurrent: Array, own: Array, other: Array) -> tuple[Step, Array]:
-    hidden = int(recurrent.shape[1])
+    hidden = int(recurrent.shape[-1])
     late = bool(operation.integer("linear_before_reset", 0))
     offset = own + other
     if late:
         # The bias of the hidden gate's state is inside the reset.
         offset = own.copy()
-        offset[: 2 * hidden] += other[: 2 * hidden]
+        offset[:, : 2 * hidden] += other[:, : 2 * hidden]
 
     def step(now: Value, state: State) -> list[Value]:
         before = state[0]
-        two = part(operation, now, 1, 0, 1, 2 * hidden)
+        two = part(operation, now, 2, 0, 1, 2 * hidden)
         if before is not None:
-            share = _recurrent(operation, before, recurrent[: 2 * hidden], None)
+            share = _recurrent(operation, before, recurrent[:, : 2 * hidden], None)
             two = operation.emit(joined(operation, StepOp.ADD, [share, two]))
         z, r = (_gate(operation, two, place, hidden, StepOp.SIGMOID) for place in range(2))
-        new: Value = part(operation, now, 1, 2 * hidden, 1, hidden)
-        last, shift = recurrent[2 * hidden :], other[2 * hidden :]
+        new: Value = part(operation, now, 2, 2 * hidden, 1, hidden)
+        last, shift = recurrent[:, 2 * hidden :], other[:, 2 * hidden :]
         if late:
             if before is not None:
                 share = _recurrent(operation, before, last, shift)
@@ -173,7 +210,7 @@ def _gru_step(operation: Operation, recurrent: Array, own: Array, other: Array) 
             reset = operation.emit(joined(operation, StepOp.MUL, [r, before]))
             share = _recurrent(operation, reset, last, None)
             new = operation.emit(joined(operation, StepOp.ADD, [share, new]))
-        new = operation.stored(new)
+        new = _own(operation, new)
         new = operation.emit(Pointwise((new,), new, (Apply(StepOp.TANH),)))
         # (1 - z) new + z before
         if before is None:

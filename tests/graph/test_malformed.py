@@ -87,8 +87,8 @@ def weight_of(values: np.ndarray | None = None) -> TensorProto:
 # Data in side files.
 
 
-def external(location: str | None, values: np.ndarray | None = None, **entries: str) -> onnx.ModelProto:
-    weight = weight_of(values)
+def external(location: str | None, **entries: str) -> onnx.ModelProto:
+    weight = weight_of()
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
     given = entries if location is None else {"location": location, **entries}
@@ -109,8 +109,11 @@ def test_external_data_are_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_side_file_is_needed_for_weights_only(tmp_path: Path) -> None:
-    large = np.ones((4, 4, 3, 3), np.float32)  # no shape can hang on so many numbers
-    model = external("gone.bin", large, length="576")
+    """But for those of few elements, which may be shapes, scales or limits."""
+    model = external("gone.bin", length="320")
+    refused(external("gone.bin", length="64"), tmp_path, r"gone\.bin do not exist")
+    model.graph.initializer[0].dims[:] = [4, 4, 5, 1]
+    model.graph.node[0].attribute.append(helper.make_attribute("pads", [2, 0, 2, 0]))
     path = tmp_path / "bad.onnx"
     path.write_bytes(model.SerializeToString())
     assert len(load_model(str(path), weights=False).network.layers) == 1
