@@ -11,6 +11,7 @@ from graph.operators.clip import clip
 from graph.operators.concat import concat
 from graph.operators.conv import conv
 from graph.operators.conv_transpose import conv_transpose
+from graph.operators.einsum import einsum
 from graph.operators.gather import gather
 from graph.operators.gemm import gemm
 from graph.operators.instance_normalization import group_normalization, instance_normalization
@@ -40,6 +41,7 @@ OPERATORS: dict[str, Operator] = {
     "ConvTranspose": conv_transpose,
     "DepthToSpace": depth_to_space,
     "Dropout": identity,
+    "Einsum": einsum,
     "Expand": expand,
     "Flatten": flatten,
     "GRU": gru,
