@@ -40,6 +40,9 @@ MOST_AHEAD = 24
 TIMED_EACH = 2
 """Choices timed for each run of layers and split: those with the best estimates, and the one in whole layers."""
 
+MANY_CUTS = 64
+"""With more cuts than this, only the choice with the best estimate is timed for each run of layers."""
+
 HOPELESS = 2
 """Choices whose estimate is so many times the best one's for the same run of layers are not timed."""
 
@@ -118,11 +121,13 @@ def _candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
     least: dict[int, int] = {}
     order = np.argsort(rows[:, CHOICE_FIELDS + CYCLES], kind="stable")
     taken: dict[tuple[int, int], int] = {}
+    many = len(cuts) > MANY_CUTS
     for row in order.tolist():
         key = (int(rows[row, 1]), int(rows[row, 2]))
         cycles = int(rows[row, CHOICE_FIELDS + CYCLES])
-        if cycles > HOPELESS * least.setdefault(key[0], cycles):
+        if cycles > HOPELESS * least.setdefault(key[0], cycles) or (many and (key[0], 0) in taken):
             continue
+        taken[key[0], 0] = 1
         taken[key] = taken.get(key, 0) + 1
         if taken[key] <= TIMED_EACH or rows[row, PIECES_FIELD] == 1:
             kept.append(row)
