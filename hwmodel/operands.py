@@ -8,7 +8,7 @@ import numpy as np
 
 from hwmodel import compute
 from hwmodel.errors import KernelError
-from hwmodel.storage import Box, Memory, Values, View, ring_view
+from hwmodel.storage import Box, Memory, Values, View, empty_view, ring_view
 
 # A convolution or a window covers at most this many elements of its input, padding included.
 MAX_COVERED = 1 << 29
@@ -53,6 +53,8 @@ def windowed_input(core: Core, values: Values, channels: int, dilation: tuple[in
     width = compute.span(values["columns"], values["kernel_w"], values["stride_w"], dilation[1])
     if images * height * width * channels > MAX_COVERED:
         raise KernelError(f"kernel_h: windows over {height} x {width} positions are more than is possible")
+    if rows == 0:
+        return empty_view((images, rows, columns, channels))
     return ring_view(core.l1, values, "in", (images, rows, columns, channels))
 
 

@@ -161,6 +161,11 @@ def ring_view(memory: Memory, values: Values, name: str, box: Box) -> View:
     return View(first, memory.part(field, address, (images, rows - until, columns, channels), strides))
 
 
+def empty_view(box: Box) -> View:
+    """A view of no elements, of extents `box`, one of which is 0."""
+    return View(Part(np.zeros(box, np.float32), None, 0, (0, 0, 0)))
+
+
 def target_view(memory: Memory, values: Values, name: str, box: Box) -> View:
     """A `ring_view` that an instruction writes; raises KernelError also where two of its elements overlap."""
     view = ring_view(memory, values, name, box)

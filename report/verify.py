@@ -28,7 +28,8 @@ FP16_TOLERANCE = 3e-3
 THREADS = 2
 
 OUTLIER = 1000.0
-"""Elements so many times larger than the middle one of a tensor are measured by themselves."""
+"""Elements beyond this, and so many times larger than the middle one of their tensor, are measured by themselves;
+activations have about unit size."""
 
 
 def verify(
@@ -198,11 +199,11 @@ class Comparison:
 
 
 def _ordinary_scale(values: Floats) -> float:
-    """Largest magnitude, without what is more than OUTLIER times the middle one; 0 where all is 0."""
+    """Largest magnitude, without what is more than OUTLIER and OUTLIER times the middle one; 0 where all is 0."""
     magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
     if not magnitudes.size:
         return 0.0
-    return float(magnitudes[magnitudes <= OUTLIER * np.median(magnitudes)].max())
+    return float(magnitudes[magnitudes <= OUTLIER * max(1.0, float(np.median(magnitudes)))].max())
 
 
 def _saturated(values: Floats, dtype: type[np.floating]) -> Floats:
