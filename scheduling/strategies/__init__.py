@@ -7,7 +7,9 @@ import time
 from scheduling.errors import ScheduleError
 from scheduling.problem import Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
+from scheduling.strategies.beam import beam
 from scheduling.strategies.dp import dp
+from scheduling.strategies.genetic import genetic
 from scheduling.strategies.graphturbo import (
     graphturbo,
     graphturbo_bfs,
@@ -15,11 +17,19 @@ from scheduling.strategies.graphturbo import (
     graphturbo_dfs_plain,
 )
 from scheduling.strategies.greedy import greedy
+from scheduling.strategies.l1_first import l1_first
 from scheduling.strategies.layerwise import layerwise
+from scheduling.strategies.llb_first import llb_first
 from scheduling.strategies.lookahead import lookahead
+from scheduling.strategies.portfolio import portfolio
+from scheduling.strategies.random_search import random_search
+from scheduling.strategies.stitch import stitch
 
 STRATEGIES: dict[str, Decide] = {
     "layerwise": layerwise,
+    "llb_first": llb_first,
+    "l1_first": l1_first,
+    "stitch": stitch,
     "graphturbo_bfs_plain": graphturbo_bfs_plain,
     "graphturbo_dfs_plain": graphturbo_dfs_plain,
     "graphturbo_bfs": graphturbo_bfs,
@@ -27,7 +37,11 @@ STRATEGIES: dict[str, Decide] = {
     "greedy": greedy,
     "dp": dp,
     "lookahead": lookahead,
+    "beam": beam,
+    "random": random_search,
     "annealing": annealing,
+    "genetic": genetic,
+    "portfolio": portfolio,
 }
 """By name, in the order in which tables print them."""
 

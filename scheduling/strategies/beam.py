@@ -1,0 +1,65 @@
+"""`beam`: beam search over prefixes of a schedule, each judged by the simulated cost of its default completion.
+
+A level decides one more sub-graph. Of every prefix in the beam the most promising candidates (`ranking`) are
+completed by `scheduling.defaults` and simulated; the cheapest prefixes go on. The choice that the default makes itself
+costs no simulation, since it completes to the same schedule, so the best never gets worse and is at most the default
+heuristic's. `lookahead` is the case of width 1.
+
+The width grows with the square root of the schedules that the budget has for each sub-graph of the default, so that
+as many candidates of a prefix are tried as prefixes are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from scheduling.choice import Choice
+from scheduling.defaults import Defaults
+from scheduling.evaluator import Rules
+from scheduling.problem import Problem
+from scheduling.strategies.options import simulated_cost
+from scheduling.strategies.ranking import Ranking
+
+
+class Node(NamedTuple):
+    """The first `decided` sub-graphs of a whole schedule, the default's choices behind them, and its cost."""
+
+    cost: float
+    whole: tuple[Choice, ...]
+    decided: int
+
+    @property
+    def own(self) -> Node:
+        """The default's next choice decided too."""
+        return self._replace(decided=self.decided + 1)
+
+    @property
+    def to_go(self) -> int:
+        """Sub-graphs that are not decided."""
+        return len(self.whole) - self.decided
+
+
+def beam(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    """The best schedule that the beam met."""
+    defaults, rules = Defaults(problem.space), Rules()
+    ranking = Ranking(problem, defaults)
+    whole = defaults.complete(())
+    best = Node(simulated_cost(problem, whole, rules), whole, 0)
+    width = max(1, math.isqrt(problem.budget // len(whole)))
+    left = problem.budget - 1
+    nodes = [best]
+    while nodes and left > 0:
+        share = max(1, left // (len(nodes) * max(node.to_go for node in nodes)))
+        children = [node.own for node in nodes]
+        for node in nodes:
+            prefix, usual = node.whole[: node.decided], node.whole[node.decided]
+            others = [choice for choice in ranking.candidates(usual.first) if choice != usual]
+            for choice in others[: min(share, left)]:
+                whole = defaults.complete((*prefix, choice))
+                children.append(Node(simulated_cost(problem, whole, rules), whole, node.decided + 1))
+                left -= 1
+        children.sort()
+        best = min(best, children[0])
+        nodes = [node for node in children if node.to_go][:width]
+    return best.whole, rules

@@ -1,0 +1,67 @@
+"""`portfolio`: runs the others within one budget and returns the best schedule that any of them found.
+
+First the heuristics, which cost one simulated schedule each, the best ones first; then searches that begin in
+different ways, each with an even share of what is left; last `annealing`, from the best schedule so far instead of
+the default one. What a search does not use goes to the next. Never worse than any part with the share that it got,
+but a part with the whole budget may find more. `greedy` and `random` are left out: they have to be long to be good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scheduling.problem import Decide, Problem
+from scheduling.strategies.annealing import anneal
+from scheduling.strategies.beam import beam
+from scheduling.strategies.dp import dp
+from scheduling.strategies.genetic import genetic
+from scheduling.strategies.graphturbo import (
+    graphturbo,
+    graphturbo_bfs,
+    graphturbo_bfs_plain,
+    graphturbo_dfs_plain,
+)
+from scheduling.strategies.l1_first import l1_first
+from scheduling.strategies.layerwise import layerwise
+from scheduling.strategies.llb_first import llb_first
+from scheduling.strategies.lookahead import lookahead
+from scheduling.strategies.moves import State
+from scheduling.strategies.options import simulated_cost
+from scheduling.strategies.stitch import stitch
+
+HEURISTICS: tuple[Decide, ...] = (
+    graphturbo,
+    graphturbo_bfs,
+    graphturbo_dfs_plain,
+    graphturbo_bfs_plain,
+    l1_first,
+    llb_first,
+    stitch,
+    layerwise,
+)
+SEARCHES: tuple[Decide, ...] = (dp, lookahead, beam, genetic)
+
+
+def portfolio(problem: Problem) -> State:
+    """The best schedule of all parts."""
+    evaluator = problem.evaluator
+    last = evaluator.evaluations + problem.budget
+    found: list[tuple[float, State]] = []
+
+    def judge(state: State) -> None:
+        found.append((simulated_cost(problem, *state), state))
+
+    def best() -> State:
+        return min(found, key=lambda one: one[0])[1]
+
+    for heuristic in HEURISTICS[: problem.budget]:
+        judge(heuristic(problem))
+    for waiting, search in zip(range(len(SEARCHES), 0, -1), SEARCHES, strict=True):
+        # One schedule of the share simulates what the search returns; the last share is that of annealing.
+        share = (last - evaluator.evaluations) // (waiting + 1)
+        if share > 1:
+            judge(search(replace(problem, budget=share - 1)))
+    share = last - evaluator.evaluations
+    if share > 1:
+        judge(anneal(replace(problem, budget=share - 1), best()))
+    return best()
