@@ -16,6 +16,8 @@ class Problem:
     """A network on a machine (inside the evaluator), the candidates that all strategies choose from, and limits.
 
     `budget` is the number of schedules that a search strategy may simulate; `seed` decides its random numbers.
+    Where there is a `log`, the cost of every simulated schedule is noted there, behind how many the evaluator had
+    simulated by then.
     """
 
     evaluator: Evaluator
@@ -23,10 +25,14 @@ class Problem:
     objective: Objective = Objective.LATENCY
     budget: int = 300
     seed: int = 0
+    log: list[tuple[int, float]] | None = None
 
     def cost(self, choices: tuple[Choice, ...], rules: Rules = Rules()) -> float:  # noqa: B008 (frozen)
         """Simulated cost of a schedule; raises IllegalSchedule."""
-        return self.objective.cost(self.evaluator.evaluate(choices, rules))
+        cost = self.objective.cost(self.evaluator.evaluate(choices, rules))
+        if self.log is not None:
+            self.log.append((self.evaluator.evaluations, cost))
+        return cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from scheduling.strategies.random_search import random_schedule
 LEAST, MOST = 4, 24
 """Individuals of a population."""
 
-GENERATIONS = 12
+GENERATIONS = 24
 """The budget is enough for so many schedules per individual, if the population is not the largest."""
 
 TOURNAMENT = 3
