@@ -5,8 +5,8 @@ completed by `scheduling.defaults` and simulated; the cheapest prefixes go on. T
 costs no simulation, since it completes to the same schedule, so the best never gets worse and is at most the default
 heuristic's. `lookahead` is the case of width 1.
 
-The width grows with the square root of the schedules that the budget has for each sub-graph of the default, so that
-as many candidates of a prefix are tried as prefixes are kept.
+The width follows from the budget: a beam of w prefixes tries about CANDIDATES x w candidates of each, at as many levels
+as the default has sub-graphs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import simulated_cost
 from scheduling.strategies.ranking import Ranking
+
+CANDIDATES = 4
+"""Candidates tried of a prefix, for each prefix that is kept."""
 
 
 class Node(NamedTuple):
@@ -46,7 +49,7 @@ def beam(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     ranking = Ranking(problem, defaults)
     whole = defaults.complete(())
     best = Node(simulated_cost(problem, whole, rules), whole, 0)
-    width = max(1, math.isqrt(problem.budget // len(whole)))
+    width = max(1, math.isqrt(problem.budget // (CANDIDATES * len(whole))))
     left = problem.budget - 1
     nodes = [best]
     while nodes and left > 0:

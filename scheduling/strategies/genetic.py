@@ -4,9 +4,9 @@ After Cocco (ASPLOS'24), which partitions a network into sub-graphs by a genetic
 sub-graphs of the parents, whose mutation merges, splits and changes them, and whose selection is by tournament.
 
 Decides everything that the other searches do. Inferred or different: sub-graphs are runs of layers here; the first
-population is the default completion, random changes of it and, in equal number, random schedules; a child replaces
-the dearer of a few drawn individuals as soon as it is cheaper (steady state), which suits budgets of hundreds of
-schedules where Cocco's are of hundreds of thousands; the buffer sizes that Cocco also searches are the machine's.
+population is the default completion and, in equal numbers, random changes of it and random schedules; a child
+replaces the dearest of a few drawn individuals where it is cheaper (steady state), which suits small budgets; the
+buffer sizes that Cocco also searches are the machine's.
 """
 
 from __future__ import annotations
