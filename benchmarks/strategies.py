@@ -14,7 +14,7 @@ from scheduling.bound import bound
 from scheduling.errors import IllegalSchedule
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import STRATEGIES, solve
+from scheduling.strategies import solve, strategy_names
 
 NETWORKS = ("resnet50", "squeezenet", "inception_v1", "bert_base")
 COLUMNS = f"{'cycles':>12} {'/ bound':>8} {'off-core':>9} {'DRAM':>7} {'seconds':>8} {'schedules':>9}"
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES), metavar="NAME"
+        "--strategies", nargs="+", choices=strategy_names(), default=list(strategy_names()), metavar="NAME"
     )
     options = parser.parse_args()
     found: dict[str, list[Ratios]] = defaultdict(list)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         save_schedule,
         schedule_to_program,
     )
-    from scheduling.strategies import STRATEGIES, solve
+    from scheduling.strategies import STRATEGIES, solve, strategy_names
 
 __all__ = [
     "STRATEGIES",
@@ -63,6 +63,7 @@ __all__ = [
     "save_schedule",
     "schedule_to_program",
     "solve",
+    "strategy_names",
     "time_program",
     "verify",
     "zoo_names",
@@ -93,6 +94,7 @@ _HOMES = {
     "save_schedule": "scheduling.schedule",
     "schedule_to_program": "scheduling.schedule",
     "solve": "scheduling.strategies",
+    "strategy_names": "scheduling.strategies",
     "time_program": "hwmodel.flatten",
     "verify": "report.verify",
     "zoo_names": "graph.zoo",

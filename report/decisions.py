@@ -61,6 +61,8 @@ def rules_text(rules: Rules) -> str:
 
 def first_difference(network: Network, ours: Result, theirs: Result) -> str:
     """The first decision in which two schedules of a network differ, or that there is none."""
+    if ours.layer_order != theirs.layer_order:
+        return f"{ours.strategy} and {theirs.strategy} order the layers differently"
     for one, two in zip(ours.choices, theirs.choices, strict=False):
         if one != two:
             return _choice_difference(network, (ours.strategy, one), (theirs.strategy, two))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hwmodel.machine import Machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation, Rules
+from scheduling.layer_order import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Result:
     macs: int
     seconds: float
     evaluations: int
+    layer_order: Order = ()
 
     def milliseconds(self, machine: Machine) -> float:
         """Time of one pass over the batch."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduling.candidates import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.layer_order import Order, in_order
 from scheduling.objective import Objective
 
 
@@ -34,10 +35,20 @@ class Problem:
             self.log.append((self.evaluator.evaluations, cost))
         return cost
 
+    def reordered(self, order: Order) -> Problem:
+        """The same problem with the layers in another order, simulated apart. Raises IllegalSchedule."""
+        if not order:
+            return self
+        evaluator = Evaluator(in_order(self.evaluator.network, order), self.evaluator.machine)
+        return replace(self, evaluator=evaluator, space=CandidateSpace(evaluator))
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """A strategy's schedule as decisions, with its simulated cost and what finding it took."""
+    """A strategy's schedule as decisions, with its simulated cost and what finding it took.
+
+    `choices` count layers in `layer_order` (scheduling.layer_order; empty: the file's).
+    """
 
     strategy: str
     choices: tuple[Choice, ...]
@@ -45,7 +56,11 @@ class Solution:
     evaluation: Evaluation
     evaluations: int
     seconds: float
+    layer_order: Order = ()
 
 
 Decide = Callable[[Problem], tuple[tuple[Choice, ...], Rules]]
 """A strategy: decisions for all layers of the problem's network, in order."""
+
+Arrange = Callable[[Problem], tuple[Order, tuple[Choice, ...], Rules]]
+"""A strategy that decides the order of the layers too, and then counts layers in it."""

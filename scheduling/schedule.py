@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from graph.network import Network
 from hwmodel.isa import Program
 from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.layer_order import in_order
 from scheduling.legality import check_arrangement
 from scheduling.program import build_program
 
@@ -79,7 +81,10 @@ class WeightPlace(_Record):
 
 
 class Schedule(_Record):
-    """A whole schedule; nothing else is needed to rebuild the kernels byte for byte."""
+    """A whole schedule; nothing else is needed to rebuild the kernels byte for byte.
+
+    `layer_order` names all layers in the order in which sub-graphs are runs of them; empty for the file's.
+    """
 
     version: int
     model: str
@@ -93,12 +98,19 @@ class Schedule(_Record):
     steps: tuple[tuple[int, int], ...]
     tensors: dict[str, TensorPlace]
     weights: dict[str, WeightPlace]
+    layer_order: tuple[str, ...] = ()
 
 
 def make_schedule(
-    evaluator: Evaluator, choices: Sequence[Choice], rules: Rules, model_hash: str, strategy: str
+    evaluator: Evaluator,
+    choices: Sequence[Choice],
+    rules: Rules,
+    model_hash: str,
+    strategy: str,
+    reordered: bool = False,
 ) -> Schedule:
-    """The schedule of decisions, what rules leave open resolved. Raises IllegalSchedule."""
+    """The schedule of decisions, what rules leave open resolved; `reordered` says that the evaluator's network has its
+    layers in another order than the file, which is stored then. Raises IllegalSchedule."""
     network = evaluator.network
     plan = evaluator.arrange(choices, rules)
     check_arrangement(evaluator, choices, plan)
@@ -130,11 +142,23 @@ def make_schedule(
         steps=tuple(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)),
         tensors=tensors,
         weights=weights,
+        layer_order=tuple(layer.name for layer in network.layers) if reordered else (),
     )
 
 
+def schedule_network(network: Network, schedule: Schedule) -> Network:
+    """A file's network with its layers in the schedule's order. Raises ScheduleError where it has other layers."""
+    if not schedule.layer_order:
+        return network
+    numbers = {layer.name: number for number, layer in enumerate(network.layers)}
+    for name in schedule.layer_order:
+        if name not in numbers:
+            raise ScheduleError(f"layer_order: network {network.name} has no layer {name!r}")
+    return in_order(network, [numbers[name] for name in schedule.layer_order])
+
+
 def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[Choice, ...], Arrangement]:
-    """Choices and arrangement of a schedule for this network and machine.
+    """Choices and arrangement of a schedule for this network (`schedule_network`) and machine.
 
     Raises ScheduleError where it is for another network, batch or machine, UnsupportedDecision for what this
     version cannot lower, and IllegalSchedule where it does not fit.
@@ -297,6 +321,10 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
 
 
 def _check_header(evaluator: Evaluator, schedule: Schedule) -> None:
+    if schedule.layer_order and schedule.layer_order != tuple(
+        layer.name for layer in evaluator.network.layers
+    ):
+        raise ScheduleError("layer_order is not that of the network; schedule_network puts it in order")
     expected = {
         "machine": (schedule.machine, evaluator.machine.name),
         "model": (schedule.model, evaluator.network.name),

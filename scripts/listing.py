@@ -6,7 +6,7 @@ from graph.models import describe, model_names
 from graph.zoo import file_names
 from hwmodel.machine import load_machine, machine_names
 from report.table import Column, render
-from scheduling.strategies import STRATEGIES
+from scheduling.strategies import strategy_names
 from scripts.options import LEARNED, OBJECTIVES
 
 
@@ -24,7 +24,7 @@ def listing() -> str:
                 [Column("machines (or a path)", left=True), Column("description", left=True)],
                 [[machine.name, machine.description] for machine in machines],
             ),
-            render([Column("strategies", left=True)], [[name] for name in (*STRATEGIES, LEARNED)]),
+            render([Column("strategies", left=True)], [[name] for name in (*strategy_names(), LEARNED)]),
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]
     )

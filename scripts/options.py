@@ -10,6 +10,8 @@ from typing import NoReturn
 
 DEFAULT_MACHINE = "stcp920"
 LEARNED = "learned"
+ALL = "all"
+"""In place of names of strategies: every one."""
 BASELINE = "layerwise"
 BASELINE_BATCH = 2
 OBJECTIVES = ("latency", "off_core", "energy", "edp")
@@ -17,7 +19,7 @@ OBJECTIVES = ("latency", "off_core", "energy", "edp")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for; `batch` and `machine` may be left open, and `strategies` is None for all."""
+    """What the user asked for; `batch` and `machine` may be left open, and `strategies` is None for the usual ones."""
 
     model: str
     machine: str | None
@@ -45,7 +47,11 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         parser.error("--replay runs the schedule of a file, so --strategies has no meaning beside it")
     if found.force and found.out is None:
         parser.error("--force has no meaning without --out")
-    if found.policy is not None and found.strategies is not None and LEARNED not in found.strategies:
+    if (
+        found.policy is not None
+        and found.strategies is not None
+        and not {LEARNED, ALL} & set(found.strategies)
+    ):
         parser.error(f"--policy has no meaning without {LEARNED} among the strategies")
     return Options(
         model=found.model,
@@ -87,7 +93,10 @@ def _parser() -> _Parser:
     parser.add_argument("--batch", type=_positive, metavar="N", help="images per cluster (default 1)")
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what to make small")
     parser.add_argument(
-        "--strategies", type=_names, metavar="A,B,...", help="which to compare (default all, see --list)"
+        "--strategies",
+        type=_names,
+        metavar="A,B,...",
+        help="which to compare, or all (default: all but the long searches; see --list)",
     )
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy of `learned` (default the shipped one)"

@@ -23,8 +23,16 @@ from report.trace import write_trace
 from report.verify_result import Verification
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
+from scheduling.layer_order import in_order
 from scheduling.objective import Objective
-from scheduling.schedule import Schedule, load_schedule, make_schedule, save_schedule, schedule_decisions
+from scheduling.schedule import (
+    Schedule,
+    load_schedule,
+    make_schedule,
+    save_schedule,
+    schedule_decisions,
+    schedule_network,
+)
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
 from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
@@ -94,9 +102,10 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
         raise InputError("none of the strategies could be run")
     chosen = min(rows, key=lambda row: row.cost)
     reason = f"{_LEAST[task.objective]} of {len(rows)} at batch {task.network.batch}"
-    evaluator = Evaluator(task.network, task.machine)
+    order = chosen.layer_order
+    evaluator = Evaluator(in_order(task.network, order), task.machine)
     schedule = make_schedule(
-        evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy
+        evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy, bool(order)
     )
     rows = [_published(options, task), *rows]
     return Outcome(task, rows, baseline, chosen, reason, rules_text(chosen.rules), schedule)
@@ -141,7 +150,7 @@ def _show(outcome: Outcome, show: Say) -> None:
         f"\n* chosen: {chosen.strategy}, {outcome.reason}; "
         f"{chosen.times_faster(published):.2f} times the images per second of {published.strategy}.\n"
     )
-    evaluator = Evaluator(network, machine)
+    evaluator = Evaluator(schedule_network(network, outcome.schedule), machine)
     show(f"Sub-graphs of {chosen.strategy}: {outcome.rules}\n")
     show(subgraph_table(subgraphs(evaluator, *schedule_decisions(evaluator, outcome.schedule))))
     compared = [row for row in outcome.rows[1:] if row.strategy != LEARNED]
@@ -165,7 +174,7 @@ def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> No
     task, chosen = outcome.task, outcome.chosen
     progress("writing kernels")
     model = load_model(options.model, task.network.batch)
-    evaluator = Evaluator(model.network, task.machine)
+    evaluator = Evaluator(schedule_network(model.network, outcome.schedule), task.machine)
     with _folder(options) as folder:
         exported = export_kernels(folder, model, evaluator, outcome.schedule, chosen.evaluation)
         verification = None

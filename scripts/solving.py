@@ -17,10 +17,10 @@ from scheduling.candidates import CandidateSpace
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
-from scheduling.schedule import Schedule, schedule_decisions
-from scheduling.strategies import STRATEGIES, solve
+from scheduling.schedule import Schedule, schedule_decisions, schedule_network
+from scheduling.strategies import DEFAULT, solve, strategy_names
 from scripts.errors import InputError
-from scripts.options import BASELINE, LEARNED
+from scripts.options import ALL, BASELINE, LEARNED
 
 Progress = Callable[[str], None]
 
@@ -56,6 +56,7 @@ class Task:
             macs=self.bound.macs,
             seconds=solution.seconds,
             evaluations=solution.evaluations,
+            layer_order=solution.layer_order,
         )
 
 
@@ -66,9 +67,9 @@ def make_task(network: Network, machine: Machine, objective: Objective, budget: 
 
 def check_names(names: tuple[str, ...], policy: Path | None) -> None:
     """Raise InputError for a strategy that does not exist, or that has no policy."""
-    unknown = [name for name in names if name not in STRATEGIES and name != LEARNED]
+    unknown = [name for name in names if name not in (*strategy_names(), LEARNED, ALL)]
     if unknown:
-        known = ", ".join((*STRATEGIES, LEARNED))
+        known = ", ".join((*strategy_names(), LEARNED))
         raise InputError(f"no strategy is called {', '.join(map(repr, unknown))}, expected some of {known}")
     if LEARNED in names and policy is None and not _policy_ships():
         raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
@@ -77,9 +78,12 @@ def check_names(names: tuple[str, ...], policy: Path | None) -> None:
 def run_strategies(
     task: Task, names: tuple[str, ...] | None, policy: Path | None, progress: Progress
 ) -> list[Result]:
-    """Results in the order of `names`; None means all, `learned` only where its policy is there."""
+    """Results in the order of `names`; None means those of DEFAULT, `learned` only where its policy is there."""
     results = []
-    for name in names if names is not None else (*STRATEGIES, LEARNED):
+    wanted = (*DEFAULT, LEARNED) if names is None else names
+    if ALL in wanted:
+        wanted = (*strategy_names(), LEARNED)
+    for name in wanted:
         if name == LEARNED and policy is None and not _policy_ships():
             progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
             continue
@@ -110,7 +114,7 @@ def load_compiled_code(task: Task, progress: Progress) -> None:
 def replayed(task: Task, schedule: Schedule) -> Result:
     """The schedule of a file, by its stored order and places. Raises ScheduleError where it does not fit."""
     begin = time.perf_counter()
-    evaluator = Evaluator(task.network, task.machine)
+    evaluator = Evaluator(schedule_network(task.network, schedule), task.machine)
     choices, plan = schedule_decisions(evaluator, schedule)
     evaluation = evaluator.simulate(choices, plan)[1]
     seconds = time.perf_counter() - begin

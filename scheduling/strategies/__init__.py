@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 from scheduling.errors import ScheduleError
-from scheduling.problem import Decide, Problem, Solution
+from scheduling.layer_order import Order
+from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.beam import beam
 from scheduling.strategies.dp import dp
+from scheduling.strategies.dp_orders import dp_orders
 from scheduling.strategies.genetic import genetic
 from scheduling.strategies.graphturbo import (
     graphturbo,
@@ -46,16 +48,36 @@ STRATEGIES: dict[str, Decide] = {
 """By name, in the order in which tables print them."""
 
 
+ARRANGING: dict[str, Arrange] = {"dp_orders": dp_orders}
+"""Strategies that decide the order of the layers too."""
+
+
+LONG = ("beam", "random", "genetic", "portfolio")
+"""Searches that together take longer than all others; they are run when they are asked for."""
+
+
+def strategy_names() -> tuple[str, ...]:
+    """All names that `solve` takes, in the order in which tables print them."""
+    return (*STRATEGIES, *ARRANGING)
+
+
+DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
+"""What is run where nobody says which."""
+
+
 def solve(name: str, problem: Problem) -> Solution:
-    """Run a strategy and simulate what it decides. Raises ScheduleError for a name that is not in STRATEGIES, and
-    IllegalSchedule where the network does not fit the machine at all."""
-    decide = STRATEGIES.get(name)
-    if decide is None:
-        raise ScheduleError(f"unknown strategy {name!r}; there are {', '.join(STRATEGIES)}")
+    """Run a strategy and simulate what it decides. Raises ScheduleError for a name that is not in strategy_names(),
+    and IllegalSchedule where the network does not fit the machine at all."""
     evaluator = problem.evaluator
     simulated = evaluator.evaluations
     started = time.perf_counter()
-    choices, rules = decide(problem)
-    spent = evaluator.evaluations - simulated
-    evaluation = evaluator.evaluate(choices, rules)
-    return Solution(name, choices, rules, evaluation, max(spent, 1), time.perf_counter() - started)
+    if name in STRATEGIES:
+        order: Order = ()
+        choices, rules = STRATEGIES[name](problem)
+    elif name in ARRANGING:
+        order, choices, rules = ARRANGING[name](problem)
+    else:
+        raise ScheduleError(f"unknown strategy {name!r}; there are {', '.join(strategy_names())}")
+    spent = max(1, evaluator.evaluations - simulated)
+    evaluation = problem.reordered(order).evaluator.evaluate(choices, rules)
+    return Solution(name, choices, rules, evaluation, spent, time.perf_counter() - started, order)

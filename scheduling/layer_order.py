@@ -1,0 +1,143 @@
+"""The order of layers: sub-graphs are runs of layers in it, so it decides which layers can share a kernel, and what
+waits in memory meanwhile. Every partition into convex sub-graphs is a list of runs in some topological order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from graph.network import Network
+from scheduling.errors import IllegalSchedule
+
+Order = tuple[int, ...]
+"""Layers by their number in the file's order; empty for that order itself."""
+
+
+def in_order(network: Network, order: Sequence[int]) -> Network:
+    """The network with its layers in another order; raises IllegalSchedule where that is none, or a layer would come
+    before what it reads."""
+    if not order:
+        return network
+    if sorted(order) != list(range(len(network.layers))):
+        raise IllegalSchedule(
+            f"an order of {len(order)} layers is no order of the network's {len(network.layers)}"
+        )
+    sources = network.source_count
+    place = {sources + old: sources + new for new, old in enumerate(order)}
+    for new, old in enumerate(order):
+        for tensor in network.layers[old].inputs:
+            if place.get(tensor, -1) >= sources + new:
+                raise IllegalSchedule(
+                    f"layer {network.layers[old].name} comes before {network.tensors[tensor].name}, which it reads"
+                )
+    layers = tuple(
+        replace(
+            network.layers[old],
+            inputs=tuple(place.get(tensor, tensor) for tensor in network.layers[old].inputs),
+            output=sources + new,
+        )
+        for new, old in enumerate(order)
+    )
+    tensors = (*network.tensors[:sources], *(network.tensors[sources + old] for old in order))
+    outputs = tuple(place.get(tensor, tensor) for tensor in network.outputs)
+    return replace(network, tensors=tensors, layers=layers, outputs=outputs)
+
+
+def breadth_first(network: Network) -> Order:
+    """By the longest way from an input, then as in the file."""
+    depth: list[int] = []
+    for producers in _producers(network):
+        depth.append(1 + max((depth[layer] for layer in producers), default=0))
+    return tuple(sorted(range(len(depth)), key=lambda layer: (depth[layer], layer)))
+
+
+def depth_first(network: Network) -> Order:
+    """A stack of layers whose inputs are there; what has just become ready goes first, as in the file."""
+    ready = _Ready(network)
+    stack = ready.first[::-1]
+    order = []
+    while stack:
+        layer = stack.pop()
+        order.append(layer)
+        stack += reversed(ready.after(layer))
+    return tuple(order)
+
+
+def least_live(network: Network) -> Order:
+    """List scheduling: always the ready layer after which the fewest elements are live; then one that reads what was
+    just made; then as in the file."""
+    ready = _Ready(network)
+    readers = [0] * len(network.layers)
+    for producers in ready.producers:
+        for layer in producers:
+            readers[layer] += 1
+    made = [network.tensors[layer.output].elements for layer in network.layers]
+    kept = {tensor - network.source_count for tensor in network.outputs}
+    waiting, order = list(ready.first), []
+    last = -1
+    while waiting:
+
+        def growth(layer: int, last: int = last) -> tuple[int, bool, int]:
+            freed = sum(
+                made[source]
+                for source in ready.producers[layer]
+                if readers[source] == 1 and source not in kept
+            )
+            return made[layer] - freed, last not in ready.producers[layer], layer
+
+        layer = min(waiting, key=growth)
+        waiting.remove(layer)
+        order.append(layer)
+        for source in ready.producers[layer]:
+            readers[source] -= 1
+        waiting += ready.after(layer)
+        last = layer
+    return tuple(order)
+
+
+RULES: dict[str, Callable[[Network], Order]] = {
+    "file": lambda network: (),
+    "breadth_first": breadth_first,
+    "depth_first": depth_first,
+    "least_live": least_live,
+}
+"""Orders that are made by rule, the file's first."""
+
+
+def rule_orders(network: Network) -> list[Order]:
+    """All distinct orders of RULES."""
+    file = tuple(range(len(network.layers)))
+    return list(
+        dict.fromkeys(() if order == file else order for order in (rule(network) for rule in RULES.values()))
+    )
+
+
+def _producers(network: Network) -> list[list[int]]:
+    """Per layer, the layers whose outputs it reads, ascending, each once."""
+    sources = network.source_count
+    return [
+        sorted({tensor - sources for tensor in layer.inputs if tensor >= sources}) for layer in network.layers
+    ]
+
+
+class _Ready:
+    """Which layers may run: `first` those that read no other, `after` what a layer that has run makes ready."""
+
+    def __init__(self, network: Network) -> None:
+        self.producers = _producers(network)
+        self._missing = [len(producers) for producers in self.producers]
+        self._consumers: list[list[int]] = [[] for _ in self.producers]
+        for layer, producers in enumerate(self.producers):
+            for source in producers:
+                self._consumers[source].append(layer)
+        self.first = [layer for layer, missing in enumerate(self._missing) if not missing]
+
+    def after(self, layer: int) -> list[int]:
+        """Layers that have become ready, ascending."""
+        found = []
+        for consumer in self._consumers[layer]:
+            self._missing[consumer] -= 1
+            if not self._missing[consumer]:
+                found.append(consumer)
+        return found

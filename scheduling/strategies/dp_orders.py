@@ -1,0 +1,30 @@
+"""`dp_orders`: the order of layers as a decision; `dp` on several topological orders, the best of all.
+
+Orders by rule (`scheduling.layer_order`): the file's, breadth first, depth first, and list scheduling that keeps few
+bytes live. On networks with branches the order decides which layers can share a kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scheduling.choice import Choice
+from scheduling.evaluator import Rules
+from scheduling.layer_order import Order, rule_orders
+from scheduling.problem import Problem
+from scheduling.strategies.dp import dp
+
+
+def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
+    """The best of `dp` on each order; the budget is shared evenly."""
+    orders = rule_orders(problem.evaluator.network)
+    share = max(1, problem.budget // len(orders))
+    found = []
+    for order in orders:
+        part = replace(problem.reordered(order), budget=share)
+        choices, rules = dp(part)
+        found.append((part.cost(choices, rules), order, choices, rules))
+        if order:
+            problem.evaluator.evaluations += part.evaluator.evaluations
+    _, order, choices, rules = min(found, key=lambda item: item[0])
+    return order, choices, rules

@@ -1,0 +1,114 @@
+"""The order of layers: what an order is, what it must not break, and that reordered schedules hold all the way down."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from hwmodel.flatten import time_program
+from hwmodel.machine import load_machine
+from report.verify import verify
+from scheduling.candidates import CandidateSpace
+from scheduling.errors import IllegalSchedule, ScheduleError
+from scheduling.evaluator import Evaluator
+from scheduling.layer_order import RULES, in_order, least_live, rule_orders
+from scheduling.problem import Problem
+from scheduling.program import program_weights
+from scheduling.schedule import (
+    load_schedule,
+    make_schedule,
+    replay,
+    save_schedule,
+    schedule_network,
+    schedule_to_program,
+)
+from scheduling.strategies import solve
+from tests.graph.onnx_helpers import GraphBuilder
+
+
+def branches(folder: Path) -> str:
+    """Two long branches that meet, written one after the other, and a second output."""
+    graph = GraphBuilder()
+    image = graph.input("image", 1, 4, 8, 8)
+
+    def conv(source: str, channels: int) -> str:
+        return graph.node("Relu", graph.node("Conv", source, graph.random(channels, 4, 1, 1)))
+
+    left = conv(conv(conv(image, 4), 4), 4)
+    right = conv(conv(image, 4), 4)
+    joined = graph.node("Concat", left, right, axis=1)
+    return graph.save(folder, graph.node("MaxPool", joined, kernel_shape=[2, 2]), left)
+
+
+def test_every_rule_gives_a_topological_order(tmp_path: Path) -> None:
+    network = load_model(branches(tmp_path), 2).network
+    for name, rule in RULES.items():
+        again = in_order(network, rule(network))
+        assert sorted(layer.name for layer in again.layers) == sorted(
+            layer.name for layer in network.layers
+        ), name
+        made = set(range(network.source_count))
+        for layer in again.layers:
+            assert set(layer.inputs) <= made
+            made.add(layer.output)
+        assert [again.tensors[t].name for t in again.outputs] == [
+            network.tensors[t].name for t in network.outputs
+        ]
+    assert len(rule_orders(network)) > 1
+
+
+def test_the_greedy_order_keeps_fewest_elements_live(tmp_path: Path) -> None:
+    """A layer that halves a tensor comes before one that only adds to what is live."""
+    graph = GraphBuilder()
+    image = graph.input("image", 1, 4, 8, 8)
+    wide = graph.node("Conv", image, graph.random(8, 4, 1, 1))
+    other = graph.node("Conv", image, graph.random(8, 4, 1, 1))
+    small = graph.node("MaxPool", wide, kernel_shape=[2, 2], strides=[2, 2])
+    smaller = graph.node("MaxPool", other, kernel_shape=[2, 2], strides=[2, 2])
+    network = load_model(graph.save(tmp_path, graph.node("Add", small, smaller)), 1).network
+    kinds = [type(network.layers[layer].anchor).__name__ for layer in least_live(network)]
+    assert kinds[:4] == ["Contraction", "Window", "Contraction", "Window"]
+
+
+def test_no_order_at_all_is_refused(tmp_path: Path) -> None:
+    network = load_model(branches(tmp_path), 1).network
+    count = len(network.layers)
+    with pytest.raises(IllegalSchedule, match="comes before"):
+        in_order(network, range(count - 1, -1, -1))
+    with pytest.raises(IllegalSchedule, match="is no order"):
+        in_order(network, [0] * count)
+
+
+def test_a_reordered_schedule_holds_all_the_way_down(tmp_path: Path) -> None:
+    machine = load_machine("tiny")
+    model = load_model(branches(tmp_path), 2)
+    for order in rule_orders(model.network):
+        network = in_order(model.network, order)
+        evaluator = Evaluator(network, machine)
+        solution = solve("dp", Problem(evaluator, CandidateSpace(evaluator), budget=20))
+        made = make_schedule(
+            evaluator, solution.choices, solution.rules, network.model_hash, "dp", reordered=bool(order)
+        )
+        save_schedule(tmp_path / "schedule.json", made)
+        schedule = load_schedule(tmp_path / "schedule.json")
+        again = Evaluator(schedule_network(model.network, schedule), machine)
+        assert replay(again, schedule) == solution.evaluation
+        program = schedule_to_program(again, schedule)
+        assert time_program(program, machine).makespan_cycles == solution.evaluation.cycles
+        assert verify(model, program, machine, program_weights(network)).passed
+        if order:
+            with pytest.raises(ScheduleError, match="layer_order"):
+                replay(Evaluator(model.network, machine), schedule)
+
+
+def test_dp_orders_is_never_worse_than_dp_with_the_same_share(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    machine = load_machine("tiny")
+    network = load_model(branches(tmp_path), int(rng.integers(2, 5))).network
+    evaluator = Evaluator(network, machine)
+    orders = len(rule_orders(network))
+    both = solve("dp_orders", Problem(evaluator, CandidateSpace(evaluator), budget=30 * orders))
+    single = solve("dp", Problem(evaluator, CandidateSpace(evaluator), budget=30))
+    assert both.evaluation.cycles <= single.evaluation.cycles
+    assert both.evaluations <= 30 * orders + orders
