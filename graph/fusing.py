@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from graph.constants import Array
 from graph.effects import REVERSED, Combine, Effect
 from graph.emitter import Anchored, Item, Pointwise
+from graph.errors import ModelError
 from graph.network import AxisMap, RegionMap
 from graph.primitives import Anchor, Concat, Embedding, Move
 from graph.values import Value
@@ -128,7 +129,9 @@ def _operand_map(output: Value, operand: Value) -> RegionMap:
 
 
 def _ordered(groups: list[Group], by_source: dict[str, Group]) -> list[Group]:
-    """Topological order, ties broken by the anchor's position in the file."""
+    """Topological order, ties broken by the anchor's position in the file. Raises ModelError where groups wait for
+    each other.
+    """
     waiting: dict[int, int] = {}
     followers: dict[int, list[Group]] = {}
     ready: list[tuple[int, int]] = []
@@ -149,4 +152,7 @@ def _ordered(groups: list[Group], by_source: dict[str, Group]) -> list[Group]:
             waiting[id(follower)] -= 1
             if not waiting[id(follower)]:
                 heapq.heappush(ready, (follower.position, index_of[id(follower)]))
+    if len(ordered) < len(groups):
+        stuck = ", ".join(sorted(node for group in groups if waiting[id(group)] for node in group.nodes))
+        raise ModelError(f"the layers of nodes {stuck} wait for each other; expected an order of them")
     return ordered

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from graph.emitter import Anchored, Item
+from graph.errors import ModelError
+from graph.fusing import IDENTITY, fuse
 from graph.importer import load_model
 from graph.network import Network
 from graph.primitives import Concat, Contraction, Move, StepOp
+from graph.values import Value
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
 
@@ -128,3 +133,12 @@ def test_scalars_stay_scalars(tmp_path: Path) -> None:
     model = load_model(builder.save(tmp_path, y))
     assert model.network.layers[0].steps[0].scalar == 0.25
     check_model(model)
+
+
+def test_layers_that_wait_for_each_other_are_named() -> None:
+    def item(name: str, read: str) -> Item:
+        given, made = Value(read, 1, 1, 1, ()), Value(name, 1, 1, 1, ())
+        return Item(name, (f"node {name}",), name, Anchored(Move(), (given,), (IDENTITY,), made))
+
+    with pytest.raises(ModelError, match="layers of nodes node a, node b wait for each other"):
+        fuse([item("c", "x"), item("a", "b"), item("b", "a")], ["a", "b", "c"])
