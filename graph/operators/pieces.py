@@ -33,12 +33,12 @@ def taken(operation: Operation, value: Value, axis: int, places: Sequence[int]) 
         return value
     pattern = progression(places)
     if pattern is not None:
-        if not (value.rank and len(merged(value.dims[axis])) <= 1 and not value.has_batch(axis)):
-            if value.has_batch(axis):
-                raise operation.error("takes images of the batch; expected all of them")
+        if value.has_batch(axis):
+            raise operation.error("takes images of the batch; expected all of them")
+        if len(merged(value.dims[axis])) > 1:
             value = operation.by_default(value)
         digits, offset = pattern
-        unit = value.dims[axis][0].stride if value.dims[axis] else 0
+        unit = next((digit.stride for digit in merged(value.dims[axis])), 0)
         dims = [*value.dims]
         dims[axis] = merged(Digit(digit.size, digit.stride * unit) for digit in digits)
         return replace(value, dims=tuple(dims), offset=value.offset + offset * unit)

@@ -9,13 +9,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graph.emitter import Emitter
 from graph.importer import load_model
 from graph.layout import Digit, merged
 from graph.network import AxisMap
+from graph.operation import Operation
+from graph.operators.pieces import taken
 from graph.rearranging import rearrange_map
+from graph.values import Value
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
 
@@ -178,3 +183,10 @@ def test_rearrange_maps(case: tuple[tuple[tuple[Digit, ...], ...], int, tuple[in
                 low, high = axis_map.needed(start, stop, sizes[axis])
                 union = set().union(*read[axis][start:stop])
                 assert low <= min(union) and max(union) < high
+
+
+def test_positions_of_a_dimension_of_several_digits_that_are_one() -> None:
+    value = Value("x", 12, 1, 1, ((Digit(1, 12), Digit(3, 4), Digit(4, 1)),))
+    operation = Operation(onnx.NodeProto(), "", 13, 1, (), {}, Emitter("", 1, False))
+    found = taken(operation, value, 0, [1, 3, 5])
+    assert (found.dims, found.offset) == (((Digit(3, 2),),), 1)
