@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graph.network import Layer, Network, Tensor
+from graph.network import Layer, Network
 from graph.primitives import Contraction, Embedding, MatMul
 
 
@@ -40,26 +40,6 @@ def weight_elements_total(network: Network) -> int:
     return sum(weight_elements(layer) for layer in network.layers) + constants
 
 
-def weight_bytes(network: Network, element_bytes: int) -> int:
-    """Bytes of all weights, tables, parameters and constants at `element_bytes` an element."""
-    return weight_elements_total(network) * element_bytes
-
-
-def _elements(tensors: list[Tensor]) -> int:
-    return sum(tensor.elements for tensor in tensors)
-
-
 def activation_elements_per_image(network: Network) -> int:
     """Elements of all tensors of one image, graph inputs and outputs included, constants not."""
-    return _elements([item for i, item in enumerate(network.tensors) if i not in network.constants])
-
-
-def compulsory_elements(network: Network) -> int:
-    """Elements that any schedule moves between the machine and DRAM: inputs and outputs of the whole batch,
-    every weight, parameter and constant once, and of an Embedding's table one row, because all indices may
-    name the same.
-    """
-    ends = [network.tensors[index] for index in {*network.inputs, *network.outputs}]
-    tables = [layer.anchor for layer in network.layers if isinstance(layer.anchor, Embedding)]
-    unread = sum((table.entries - 1) * table.channels for table in tables)
-    return _elements(ends) * network.batch + weight_elements_total(network) - unread
+    return sum(item.elements for i, item in enumerate(network.tensors) if i not in network.constants)

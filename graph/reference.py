@@ -4,7 +4,7 @@ nothing in it has to change, run over as many images at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from graph.constants import Array
-from graph.errors import ModelError
 from graph.folding import FoldedGraph
 
 
@@ -49,23 +48,3 @@ def in_file_batches(
         images = np.minimum(np.arange(start, start + file_batch), batch - 1)
         runs.append({name: np.ascontiguousarray(array[images]) for name, array in feeds.items()})
     return runs
-
-
-def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """A copy of `model` that gives out the tensors `names` too; graph inputs among them are left out.
-
-    Raises ModelError for a name that no node of the model writes.
-    """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    present = {item.name for item in copy.graph.output}
-    inputs = {item.name for item in copy.graph.input}
-    written = {name for node in copy.graph.node for name in node.output}
-    for name in names:
-        if name in present or name in inputs:
-            continue
-        if name not in written:
-            raise ModelError(f"model {copy.graph.name!r}: no node writes tensor {name!r}")
-        copy.graph.output.append(onnx.ValueInfoProto(name=name))
-        present.add(name)
-    return copy

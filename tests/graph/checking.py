@@ -9,8 +9,7 @@ import numpy as np
 from graph.inputs import random_inputs
 from graph.model import Model
 from graph.network import Layer
-from graph.reference import with_outputs
-from tests.graph.onnx_helpers import Floats, relative_error, run
+from tests.graph.onnx_helpers import Floats, relative_error, run, with_outputs
 from tests.graph.slices import Region, evaluate_slice
 
 TOLERANCE = 1e-4

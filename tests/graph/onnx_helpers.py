@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,15 @@ def run(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], names: Sequen
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return dict(zip(names, session.run(list(names), dict(feeds)), strict=True))
+
+
+def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """A copy of `model` that gives out the tensors `names` too; graph inputs among them are left out."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    present = {item.name for item in [*copy.graph.output, *copy.graph.input]}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    return copy
 
 
 def relative_error(found: Floats, expected: Floats) -> float:
