@@ -10,6 +10,7 @@ from graph.layout import Digit, Digits, merged
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation, Operator, Pointwise, Result
 from graph.operators.groups import grouped
+from graph.operators.joining import joined
 from graph.operators.linear import WHOLE
 from graph.primitives import ChannelReduce, StepOp, Window
 from graph.values import Value
@@ -100,6 +101,16 @@ def squared(operation: Operation, value: Value) -> Value:
     return operation.emit(Pointwise((value, value), value, combine=StepOp.MUL))
 
 
+def _log_sum_exp(operation: Operation, value: Value, axes: Sequence[int]) -> Value:
+    """log sum exp(x - m) + m with m the maximum, so that exp never overflows."""
+    value = operation.stored(value)
+    largest = reduced(operation, value, axes, "max")
+    powers = operation.emit(joined(operation, StepOp.SUB, [value, largest], (Apply(StepOp.EXP),)))
+    total = operation.stored(reduced(operation, powers, axes, "sum"))
+    logarithm = operation.emit(Pointwise((total,), total, (Apply(StepOp.LOG),)))
+    return operation.emit(joined(operation, StepOp.ADD, [logarithm, largest]))
+
+
 def _reduce(operation: Operation) -> Result:
     name = operation.node.op_type
     value = operation.value()
@@ -107,16 +118,17 @@ def _reduce(operation: Operation) -> Result:
     if found is None and operation.integer("noop_with_empty_axes", 0):
         return value
     axes = range(value.rank) if found is None else [operation.axis(value, axis) for axis in found]
-    if name in ("ReduceL2", "ReduceSumSquare"):
-        value = squared(operation, value)
-    elif name in ("ReduceL1", "ReduceLogSumExp"):
-        value = operation.stored(value)
-        step = StepOp.ABS if name == "ReduceL1" else StepOp.EXP
-        value = operation.emit(Pointwise((value,), value, (Apply(step),)))
-    result = reduced(operation, value, axes, _MODES[name])
-    if name in ("ReduceL2", "ReduceLogSumExp"):
-        step = StepOp.SQRT if name == "ReduceL2" else StepOp.LOG
-        result = operation.emit(Pointwise((result,), result, (Apply(step),)))
+    if name == "ReduceLogSumExp":
+        result = _log_sum_exp(operation, value, axes)
+    else:
+        if name in ("ReduceL2", "ReduceSumSquare"):
+            value = squared(operation, value)
+        elif name == "ReduceL1":
+            value = operation.stored(value)
+            value = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS),)))
+        result = reduced(operation, value, axes, _MODES[name])
+    if name == "ReduceL2":
+        result = operation.emit(Pointwise((result,), result, (Apply(StepOp.SQRT),)))
     if operation.integer("keepdims", 1):
         return result
     return operation.reshaped(result, [s for axis, s in enumerate(result.shape) if axis not in axes])

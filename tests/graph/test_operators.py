@@ -13,7 +13,7 @@ from graph.errors import ModelError
 from graph.importer import load_model
 from graph.primitives import Contraction, Move, StepOp, Window
 from tests.graph.checking import check_model
-from tests.graph.onnx_helpers import GraphBuilder
+from tests.graph.onnx_helpers import GraphBuilder, run, with_outputs
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,18 @@ def test_sum_of_three_and_products(tmp_path: Path) -> None:
         StepOp.RELU,
         StepOp.MUL,
     ]
+
+
+@pytest.mark.parametrize("axes", [[1], [2, 3], [1, 2, 3]])
+def test_log_sum_exp_of_large_numbers_stays_in_range(axes: list[int], tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("ReduceLogSumExp", builder.input("x", 1, 4, 3, 5), axes=axes, keepdims=1)
+    model = load_model(builder.save(tmp_path, y))
+    names = [model.network.tensors[layer.output].name for layer in model.network.layers]
+    stored = model.stored_inputs({"x": np.full((1, 4, 3, 5), 12, np.float32)})
+    tensors = run(with_outputs(model.rounded_reference(), names), stored, names)
+    assert all(np.isfinite(tensor.astype(np.float16)).all() for tensor in tensors.values())
+    assert np.allclose(tensors[y], 12 + np.log(np.prod([(1, 4, 3, 5)[axis] for axis in axes])))
 
 
 def test_outputs_that_are_views_of_one_tensor_or_of_an_input(tmp_path: Path) -> None:
