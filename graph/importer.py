@@ -38,20 +38,25 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     constants |= finite_masks(folded.nodes, constants)
     nodes, origins = recognised(folded.nodes, constants, folded.outputs)
     read = read_graph(replace(folded, nodes=nodes), constants, origins, weights)
+    sources = list(dict.fromkeys(value.source for value in read.outputs.values()))
     network = build_network(
         name=model_name(name_or_path),
         batch=batch,
         inputs=list(read.inputs.values()),
         constants=read.constants,
-        groups=fuse(read.items, read.outputs),
-        outputs=list(dict.fromkeys(read.outputs)),
+        groups=fuse(read.items, sources),
+        outputs=sources,
         names=read.names,
         weights=weights,
         model_hash=source.model_hash,
     )
     present = {tensor.name for tensor in network.tensors}
     layouts = {name: value for name, value in read.layouts.items() if name in present}
-    return Model(network, path, weights, tuple(sorted(randomised)), folded, constants, layouts)
+    outputs = {
+        name: replace(value, source=read.names.get(value.source, value.source))
+        for name, value in read.outputs.items()
+    }
+    return Model(network, path, weights, tuple(sorted(randomised)), folded, constants, layouts, outputs)
 
 
 def _check_operators(folded: FoldedGraph) -> None:

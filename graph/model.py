@@ -31,7 +31,8 @@ class Model:
     `randomised` names the constants that were fills and hold random values now (ONNX names, sorted).
     `has_weights` is False where the file was read for its structure only; then there is nothing to compare
     with. `layouts` says how ONNX tensors are stored, for those of the network's tensors that are in the file;
-    the others have a name with `//` in it.
+    the others have a name with `//` in it. `outputs` says the same for every output of the file, by its name:
+    `source` is the network's tensor that holds it, and several outputs may be views of one.
     """
 
     network: Network
@@ -41,6 +42,7 @@ class Model:
     folded: FoldedGraph
     constants: Mapping[str, Array]
     layouts: Mapping[str, Value]
+    outputs: Mapping[str, Value]
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:

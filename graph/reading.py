@@ -39,7 +39,8 @@ _MOVES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ReadGraph:
-    """The layers in the making, `constants` (C, H, W) by source, and the sources of the graph's `outputs`.
+    """The layers in the making, `constants` (C, H, W) by source, and how each of the graph's `outputs` is stored, by
+    its name; several may be views of one tensor.
 
     `names` gives sources their tensors' names; `layouts` says, for each ONNX tensor that is a tensor of the
     network, how the one is stored in the other, by the tensor's name.
@@ -48,7 +49,7 @@ class ReadGraph:
     inputs: Mapping[str, Value]
     items: list[Item]
     constants: Mapping[str, Array]
-    outputs: list[str]
+    outputs: Mapping[str, Value]
     names: Mapping[str, str]
     layouts: Mapping[str, Value]
 
@@ -82,10 +83,11 @@ def read_graph(
                 values[output] = value
                 if emitter.owns(value.source) and value.plain:
                     emitter.names[value.source] = output
-    outputs = [_output(emitter, name, values, inputs) for name in folded.outputs]
-    for name, source in zip(folded.outputs, outputs, strict=True):
-        if emitter.names.get(source, source) not in folded.outputs:
-            emitter.names[source] = name
+    outputs = {name: _output(emitter, name, values[name], inputs) for name in folded.outputs}
+    values |= outputs
+    for name, value in outputs.items():
+        if emitter.names.get(value.source, value.source) not in outputs:
+            emitter.names[value.source] = name
     layouts = {
         name: value
         for name, value in values.items()
@@ -153,9 +155,8 @@ def _index_value(name: str, sizes: tuple[Digits | int, ...]) -> Value:
     return Value(name, 2, places.rows, places.columns, places.dims[:-1], indices=True)
 
 
-def _output(emitter: Emitter, name: str, values: dict[str, Value], inputs: Mapping[str, Value]) -> str:
-    """The tensor that holds graph output `name`: a new one where it is part of another, or a graph input."""
-    value = values[name]
+def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Value]) -> Value:
+    """Graph output `name` as all of a tensor: a new one where it is part of another, or a graph input."""
     emitter.begin(name, (name,), name)
     if value.indices:
         raise ModelError(f"{emitter.file}: output {name!r} is a graph input of indices; expected numbers")
@@ -164,8 +165,7 @@ def _output(emitter: Emitter, name: str, values: dict[str, Value], inputs: Mappi
     if value.source in inputs or value.source in emitter.constants:
         identity = RegionMap(AxisMap(), AxisMap(), AxisMap())
         value = emitter.emit(Anchored(Move(), (value,), (identity,), value))
-    values[name] = value
-    return value.source
+    return value
 
 
 def _operation(

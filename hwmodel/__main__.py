@@ -59,10 +59,12 @@ def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> No
     simulator.run()
     outputs = [buffer.name for buffer in program.buffers if buffer.role == "output"]
     results = {name: simulator.read_output(name) for name in outputs}
-    for name, layout in manifest.interface.items():
-        if name in results:
-            results[name] = layout.from_stored(results[name])
-    write_arrays(target, results)
+    arrays = {
+        name: layout.from_stored(results[layout.buffer or name])
+        for name, layout in manifest.interface.items()
+        if (layout.buffer or name) in results
+    }
+    write_arrays(target, {**results, **arrays})
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -20,13 +20,15 @@ class HostLayout:
     channels).
 
     With `indices` the array holds integers, stored as the pairs of channels that a GATHER reads; strides then
-    count pairs.
+    count pairs. `buffer` is the buffer that it lies in, where that has another name than the array; several outputs
+    may lie in one.
     """
 
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     indices: bool = False
+    buffer: str | None = None
 
     def to_stored(self, name: str, array: NDArray[Any], buffer: Buffer) -> NDArray[np.float32]:
         """(images, channels, rows, columns) of an array of the host.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graph.layout import without_batch
 from graph.model import Model
+from graph.values import Value
 from hwmodel.flatten import Timing, time_program
 from hwmodel.host import HostLayout
 from hwmodel.isa import Program
@@ -30,21 +31,24 @@ class Exported:
 
 
 def host_layouts(model: Model) -> dict[str, HostLayout]:
-    """How the model's own arrays of its inputs and outputs map to what the machine stores."""
-    network = model.network
-    names = [network.tensors[index].name for index in (*network.inputs, *network.outputs)]
-    found = {}
-    for name in names:
-        value = model.layouts[name]
-        digits = without_batch(value.digits)
-        pair = 2 if value.indices else 1
-        found[name] = HostLayout(
-            value.image_shape,
-            tuple(digit.size for digit in digits),
-            tuple(digit.stride // pair for digit in digits),
-            value.indices,
-        )
-    return found
+    """How the model's own arrays of its inputs and outputs, by their names in the file, map to what the machine
+    stores.
+    """
+    inputs = [model.network.tensors[index].name for index in model.network.inputs]
+    values = {**{name: model.layouts[name] for name in inputs}, **model.outputs}
+    return {name: _host_layout(name, value) for name, value in values.items()}
+
+
+def _host_layout(name: str, value: Value) -> HostLayout:
+    digits = without_batch(value.digits)
+    pair = 2 if value.indices else 1
+    return HostLayout(
+        value.image_shape,
+        tuple(digit.size for digit in digits),
+        tuple(digit.stride // pair for digit in digits),
+        value.indices,
+        buffer=None if value.source == name else value.source,
+    )
 
 
 def export_kernels(

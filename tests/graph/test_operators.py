@@ -11,6 +11,7 @@ import pytest
 
 from graph.errors import ModelError
 from graph.importer import load_model
+from graph.inputs import random_inputs
 from graph.primitives import Contraction, Move, StepOp, Window
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder, run, with_outputs
@@ -181,6 +182,22 @@ def test_outputs_that_are_views_of_one_tensor_or_of_an_input(tmp_path: Path) -> 
     names = [model.network.tensors[index].name for index in model.network.outputs]
     assert names == [y, z]
     check_model(model)
+
+
+def test_every_output_of_the_file_has_a_name_and_a_layout(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", 1, 4, 3, 5))
+    same = builder.node("Identity", y)
+    flat = builder.node("Reshape", y, builder.integers(1, 60))
+    path = builder.save(tmp_path, y, same, flat)
+    model = load_model(path, batch=2)
+    assert [(name, value.source) for name, value in model.outputs.items()] == [(y, y), (same, y), (flat, y)]
+    feeds = random_inputs(model)
+    maps = run(model.rounded_reference(np.float32), model.stored_inputs(feeds), [y])[y]
+    for part, image in zip(model.file_batches(feeds), maps, strict=True):
+        wanted = run(onnx.load(path), part, [y, same, flat])
+        for name, value in model.outputs.items():
+            assert np.array_equal(value.unstored(image[None]), wanted[name])
 
 
 def test_external_data(tmp_path: Path) -> None:

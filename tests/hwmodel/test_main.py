@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hwmodel.__main__ import main
+from hwmodel.host import HostLayout
 from hwmodel.kernels import save_kernels
 from tests.hwmodel import pipelines
 
@@ -38,6 +39,24 @@ def test_kernels_run_on_arrays(folder: Path) -> None:
     assert call(folder, "x.npz", "y.npz", "--arithmetic", "fp32") == 0
     assert (folder / "y.npz").read_bytes() == first
     assert {path.name for path in folder.iterdir()} == {"kernels", "x.npz", "y.npz"}
+
+
+def test_several_outputs_of_the_model_lie_in_one_buffer(folder: Path) -> None:
+    place = HostLayout((4, 2, 1), (4, 2), (1, 4))
+    flat = HostLayout((8,), (4, 2), (1, 4), buffer="out")
+    save_kernels(
+        folder / "kernels",
+        pipelines.pipeline(),
+        pipelines.machine(),
+        pipelines.weights(),
+        "hash",
+        {"out": place, "flat": flat},
+    )
+    assert call(folder) == 0
+    with np.load(folder / "y.npz") as outputs:
+        assert sorted(outputs.files) == ["flat", "out"]
+        assert np.allclose(outputs["out"], pipelines.expected(), rtol=1e-5)
+        assert np.array_equal(outputs["flat"], outputs["out"].reshape(2, 8))
 
 
 def test_data_that_does_not_fit_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,28 @@
+"""Exported kernels give every output of the file, under its own name."""
+
+from pathlib import Path
+
+import numpy as np
+
+from graph.importer import load_model
+from hwmodel.__main__ import main as run_kernels
+from scripts.schedule import main
+from tests.graph.onnx_helpers import GraphBuilder, run
+
+
+def test_outputs_that_are_views_of_one_tensor(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Conv", builder.input("x", 1, 3, 4, 5), builder.random(4, 3, 1, 1))
+    names = [y, builder.node("Identity", y), builder.node("Reshape", y, builder.integers(1, 80))]
+    path, out, source, target = (tmp_path / name for name in ("test.onnx", "out", "x.npz", "y.npz"))
+    builder.save(tmp_path, *names)
+    arguments = [str(path), "--machine", "tiny", "--strategies", "layerwise", "--out", str(out)]
+    assert main(arguments) == 0
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 3, 4, 5), dtype=np.float32)}
+    np.savez(source, x=feeds["x"])
+    assert run_kernels(["run", str(out / "kernels"), "--input", str(source), "--output", str(target)]) == 0
+    expected = run(load_model(str(path)).reference, feeds, names)
+    with np.load(target) as found:
+        assert sorted(found.files) == sorted(names)
+        for name in names:
+            assert np.allclose(found[name], expected[name], atol=1e-3), name
