@@ -17,7 +17,7 @@ from graph.constants import Array
 from graph.emitter import Anchored, Emitter, Pointwise
 from graph.errors import ModelError
 from graph.layout import Digits
-from graph.values import Value
+from graph.values import Element, Value
 
 Result = Anchored | Pointwise | Value | tuple[Value | None, ...]
 
@@ -28,7 +28,6 @@ class Operation:
 
     `where` names the file and the node in messages; `file_batch` is the batch that shapes in the file are
     for; `read_names` are the ONNX tensors that any node or the graph's outputs read.
-    `whole` says that the first input holds integers only, `boolean` that it holds 0 and 1 only.
     """
 
     node: onnx.NodeProto
@@ -39,8 +38,6 @@ class Operation:
     attributes: Mapping[str, Any]
     emitter: Emitter
     read_names: frozenset[str] = frozenset()
-    whole: bool = False
-    boolean: bool = False
 
     # Messages.
 
@@ -72,6 +69,18 @@ class Operation:
         """Input `index`, which must be an activation or a graph input of indices."""
         item = self.item(index)
         return item if isinstance(item, Value) else self.value(index)
+
+    def element(self, index: int = 0) -> Element:
+        """What input `index` holds, an activation or a constant."""
+        item = self.item(index)
+        if isinstance(item, Value):
+            return item.element
+        return Element.FLOAT if item is None else Element.of(item.dtype)
+
+    def refuse_integers(self, reason: str) -> None:
+        """Refuse integers as the first input, for which the operator does what is not supported."""
+        if self.element() is not Element.FLOAT:
+            raise self.error(f"input 0 holds {self.element()}, {reason}; expected floats")
 
     def operand(self, index: int) -> Value | Array:
         """Input `index`, an activation or a constant."""

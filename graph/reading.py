@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from graph.constants import Array
+from graph.elements import output_element
 from graph.emitter import Anchored, Emitter, Item, Pointwise
 from graph.errors import ModelError
 from graph.folding import FoldedGraph, node_name
@@ -19,7 +20,7 @@ from graph.network import AxisMap, RegionMap
 from graph.operation import Operation
 from graph.operators import OPERATORS
 from graph.primitives import Move
-from graph.values import Value, default_axes, stored_value
+from graph.values import Element, Value, default_axes, stored_value
 
 _CHANNELS_FIRST = frozenset(
     {
@@ -27,14 +28,7 @@ _CHANNELS_FIRST = frozenset(
         *("BatchNormalization", "InstanceNormalization", "GroupNormalization"),
     }
 )
-_COMPARISONS = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"})
 _VIEWS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-_MOVES = frozenset(
-    {
-        *("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"),
-        *("Tile", "Transpose", "Unsqueeze"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,6 @@ def read_graph(
     inputs = {name: _input_value(folded, name) for name in folded.inputs}
     emitter = Emitter(str(folded.source.path), folded.file_batch, weights)
     values = dict(inputs)
-    kinds: dict[str, str] = {name: folded.input_types[name].kind for name in inputs}
     repeated = Counter(node_name(node) for node in folded.nodes)
     read = frozenset([*folded.outputs, *(name for node in folded.nodes for name in node.input)])
     for node in folded.nodes:
@@ -71,16 +64,13 @@ def read_graph(
         name = node_name(node) if repeated[node_name(node)] == 1 else first
         emitter.begin(name, origins.get(first, (name,)), first)
         operation = _operation(folded, node, constants, values, emitter, read)
-        kind = kinds.get(str(node.input[0]), "f")
-        operation = replace(operation, whole=kind in "ib", boolean=kind == "b")
         result = OPERATORS[node.op_type](operation)
         if isinstance(result, Anchored | Pointwise):
             result = emitter.emit(result)
         found = result if isinstance(result, tuple) else (result,)
-        for output, value in zip(node.output, found, strict=False):
+        for place, (output, value) in enumerate(zip(node.output, found, strict=False)):
             if output and value is not None:
-                kinds[output] = _kind(node, kind)
-                values[output] = value
+                values[output] = replace(value, element=output_element(operation, place))
                 if emitter.owns(value.source) and value.plain:
                     emitter.names[value.source] = output
     outputs = {name: _output(emitter, name, values[name], inputs) for name in folded.outputs}
@@ -110,23 +100,14 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
     if folded.input_types[name].kind == "i":
         gathering = _gathering(folded.nodes, name)
         if gathering == {True}:
-            return _index_value(name, (batch, *dims))
+            return replace(_index_value(name, (batch, *dims)), element=Element.INTEGER)
         if True in gathering:
             raise ModelError(
                 f"{folded.source.path}: input {name!r} is read by Gather and by other operators; expected "
                 "integers that only Gathers read, or numbers"
             )
-    return stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
-
-
-def _kind(node: onnx.NodeProto, before: str) -> str:
-    """Whether a node's outputs hold floats (f), integers (i) or booleans (b)."""
-    if node.op_type in _COMPARISONS:
-        return "b"
-    if node.op_type == "Cast":
-        to = next(item.i for item in node.attribute if item.name == "to")
-        return str(helper.tensor_dtype_to_np_dtype(to).kind)
-    return before if node.op_type in _MOVES else "f"
+    value = stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
+    return replace(value, element=Element.of(folded.input_types[name]))
 
 
 def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:

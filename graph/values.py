@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,27 @@ from numpy.typing import NDArray
 from graph.layout import Digit, Digits, cut_at, extent, is_block, merged, ordinal, regrouped, without_batch
 
 
+class Element(StrEnum):
+    """What an ONNX tensor holds: all of them are stored as the machine's numbers."""
+
+    FLOAT = "floats"
+    INTEGER = "integers"
+    BOOLEAN = "booleans"
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any]) -> Element:
+        """What an array of that type holds."""
+        return {"b": cls.BOOLEAN, "i": cls.INTEGER, "u": cls.INTEGER}.get(dtype.kind, cls.FLOAT)
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """ONNX dimensions `dims` over the stored tensor `source` of (channels, rows, columns) an image.
 
     The batch is a digit where the file is written for more than one image, and nowhere where it is for one.
     `offset` is the number of the first element. With `indices` the tensor holds pairs of channels, see
-    graph.network.Tensor, and dims count the pairs.
+    graph.network.Tensor, and dims count the pairs. `element` is set for what a node of the file gives out; between
+    the layers of one node it says nothing.
     """
 
     source: str
@@ -29,6 +44,7 @@ class Value:
     dims: tuple[Digits, ...]
     offset: int = 0
     indices: bool = False
+    element: Element = Element.FLOAT
 
     @property
     def elements(self) -> int:

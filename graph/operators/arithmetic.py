@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from graph.effects import Affine, Effect
 from graph.operation import Operation, Operator, Result
-from graph.operators.joining import joined
+from graph.operators.joining import joined, truncated
 from graph.primitives import StepOp
+from graph.values import Element, Value
 
 _STEPS = {
     "Add": StepOp.ADD,
@@ -13,8 +14,6 @@ _STEPS = {
     "Mean": StepOp.ADD,
     "Sub": StepOp.SUB,
     "Mul": StepOp.MUL,
-    "Div": StepOp.DIV,
-    "Pow": StepOp.POW,
     "Max": StepOp.MAX,
     "Min": StepOp.MIN,
     "PRelu": StepOp.PRELU,
@@ -41,4 +40,23 @@ def _operator(op: StepOp) -> Operator:
     return read
 
 
-ARITHMETIC: dict[str, Operator] = {name: _operator(op) for name, op in _STEPS.items()}
+def divide(operation: Operation) -> Result:
+    """The quotient, of integers rounded towards zero."""
+    quotient = joined(operation, StepOp.DIV, [operation.operand(0), operation.operand(1)])
+    if operation.element() is not Element.INTEGER:
+        return quotient
+    return truncated(operation, operation.emit(quotient))
+
+
+def power(operation: Operation) -> Result:
+    """The power, of integers only where it is one."""
+    base, exponent = operation.operand(0), operation.operand(1)
+    if isinstance(exponent, Value) or ((exponent < 0) | (exponent % 1 != 0)).any():
+        operation.refuse_integers("to a power that is no constant of whole numbers from 0 on")
+    return joined(operation, StepOp.POW, [base, exponent])
+
+
+ARITHMETIC: dict[str, Operator] = {name: _operator(op) for name, op in _STEPS.items()} | {
+    "Div": divide,
+    "Pow": power,
+}

@@ -6,27 +6,29 @@ import onnx
 
 from graph.effects import Apply
 from graph.operation import Operation, Pointwise, Result
+from graph.operators.joining import truncated
 from graph.primitives import StepOp
+from graph.values import Element
 
-_INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+_TARGETS = ("FLOAT", "DOUBLE", "INT64", "INT32", "BOOL")
 
 
 def cast(operation: Operation) -> Result:
     """Nothing where every number stays what it is; else rounded towards zero, or 1 for whatever is not 0."""
     value, target = operation.any_value(), operation.integer("to", 0)
-    if (
-        (target in _FLOATS and not value.indices)
-        or (target in _INTEGERS and operation.whole)
-        or operation.boolean
-    ):
-        return value
-    value = operation.stored(value)
-    if target == onnx.TensorProto.BOOL:
-        return Pointwise((value,), value, (Apply(StepOp.ABS), Apply(StepOp.SIGN)))
-    if target in _INTEGERS:
-        sign = operation.emit(Pointwise((value,), value, (Apply(StepOp.SIGN),)))
-        size = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS), Apply(StepOp.FLOOR))))
-        return Pointwise((size, sign), value, combine=StepOp.MUL)
     name = onnx.TensorProto.DataType.Name(target)
-    raise operation.error(f"to {name}; expected FLOAT, DOUBLE, INT64, INT32 or BOOL")
+    if name not in _TARGETS:
+        raise operation.error(f"to {name}; expected {', '.join(_TARGETS[:-1])} or {_TARGETS[-1]}")
+    if value.indices:
+        if name not in ("INT64", "INT32"):
+            raise operation.error(
+                f"input 0 is a graph input of indices, to {name}; expected only Gather to read it, as INT64 or INT32"
+            )
+        return value
+    element = operation.element()
+    if element is Element.BOOLEAN or name in ("FLOAT", "DOUBLE"):
+        return value
+    if name == "BOOL":
+        value = operation.stored(value)
+        return Pointwise((value,), value, (Apply(StepOp.ABS), Apply(StepOp.SIGN)))
+    return value if element is Element.INTEGER else truncated(operation, value)

@@ -33,6 +33,8 @@ def gemm(operation: Operation) -> Result:
     else:
         raise operation.error("both inputs are constants; expected an activation")
     alpha, beta = operation.number("alpha", 1.0), operation.number("beta", 1.0)
+    if alpha % 1 or beta % 1:
+        operation.refuse_integers("times a fraction")
     result = operation.emit(anchored)
     if swapped:
         result = result.transposed([1, 0])

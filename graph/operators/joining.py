@@ -12,7 +12,7 @@ from graph.constants import Array
 from graph.effects import REVERSED, Affine, Apply, Effect, Factor, Operand
 from graph.operation import Operation, Pointwise
 from graph.primitives import StepOp
-from graph.values import Value
+from graph.values import Element, Value
 
 
 def joined(
@@ -50,11 +50,14 @@ def joined(
                 f"inputs of shapes {operation.text(main[1])} and {operation.text(other)} cannot be stored "
                 f"alike; expected the batch of {operation.file_batch} in one place"
             )
-        factor = None if isinstance(item, Value) else _factor(operation, operand)
-        if factor is None:
+        turned = op if index else REVERSED[op]
+        if isinstance(item, Value) or (factor := _factor(operation, operand)) is None:
             values.append(operand)
+        elif op is StepOp.DIV and Element.of(item.dtype) is Element.INTEGER:
+            # Times 1 / 3 is not exact, not even for multiples of 3.
+            steps.append(Operand(turned, factor))
         else:
-            steps.append(constant_effect(op if index else REVERSED[op], factor))
+            steps.append(constant_effect(turned, factor))
     return Pointwise(
         values=tuple(values),
         output=main[1],
@@ -82,6 +85,14 @@ def constant_effect(op: StepOp, factor: Factor) -> Effect:
     if op is StepOp.POW and not isinstance(factor, np.ndarray) and factor == 0.5:
         return Apply(StepOp.SQRT)
     return Operand(op, factor)
+
+
+def truncated(operation: Operation, value: Value) -> Pointwise:
+    """`value` rounded towards zero."""
+    value = operation.stored(value)
+    sign = operation.emit(Pointwise((value,), value, (Apply(StepOp.SIGN),)))
+    size = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS), Apply(StepOp.FLOOR))))
+    return Pointwise((size, sign), value, combine=StepOp.MUL)
 
 
 def scaled(operation: Operation, value: Value, scale: Array | None, shift: Array | None) -> Pointwise:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graph.effects import Affine, Apply
+from graph.effects import Affine, Apply, Operand
 from graph.layout import Digit, Digits, merged
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation, Operator, Pointwise, Result
 from graph.operators.groups import grouped
-from graph.operators.joining import joined
+from graph.operators.joining import joined, truncated
 from graph.operators.linear import WHOLE
 from graph.primitives import ChannelReduce, StepOp, Window
-from graph.values import Value
+from graph.values import Element, Value
 
 _MODES = {
     "ReduceMean": "average",
@@ -111,6 +112,18 @@ def _log_sum_exp(operation: Operation, value: Value, axes: Sequence[int]) -> Val
     return operation.emit(joined(operation, StepOp.ADD, [logarithm, largest]))
 
 
+def _whole(operation: Operation, total: Value, count: int) -> Value:
+    """A sum of integers as an integer, also where it is an average times its places; then, of `count` elements, the
+    mean rounded towards zero.
+    """
+    total = operation.stored(total)
+    total = operation.emit(Pointwise((total,), total, (Apply(StepOp.ROUND),)))
+    if count == 1:
+        return total
+    mean = operation.emit(Pointwise((total,), total, (Operand(StepOp.DIV, float(count)),)))
+    return operation.emit(truncated(operation, mean))
+
+
 def _reduce(operation: Operation) -> Result:
     name = operation.node.op_type
     value = operation.value()
@@ -118,6 +131,8 @@ def _reduce(operation: Operation) -> Result:
     if found is None and operation.integer("noop_with_empty_axes", 0):
         return value
     axes = range(value.rank) if found is None else [operation.axis(value, axis) for axis in found]
+    if name in ("ReduceL2", "ReduceLogSumExp"):
+        operation.refuse_integers("of which the result is no integer")
     if name == "ReduceLogSumExp":
         result = _log_sum_exp(operation, value, axes)
     else:
@@ -126,7 +141,11 @@ def _reduce(operation: Operation) -> Result:
         elif name == "ReduceL1":
             value = operation.stored(value)
             value = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS),)))
-        result = reduced(operation, value, axes, _MODES[name])
+        whole = operation.element() is Element.INTEGER and name not in ("ReduceMax", "ReduceMin")
+        result = reduced(operation, value, axes, "sum" if whole else _MODES[name])
+        if whole:
+            count = math.prod(value.shape[axis] for axis in axes) if name == "ReduceMean" else 1
+            result = _whole(operation, result, count)
     if name == "ReduceL2":
         result = operation.emit(Pointwise((result,), result, (Apply(StepOp.SQRT),)))
     if operation.integer("keepdims", 1):

@@ -43,6 +43,7 @@ def resize(operation: Operation) -> Value:
             last = value.shape[axis] - 1
             value = taken(operation, value, axis, [min(max(rounding(p), 0), last) for p in places])
         elif mode in ("linear", "cubic"):
+            operation.refuse_integers("between which others are interpolated")
             matrix = _matrix(operation, places, value.shape[axis], mode == "cubic")
             order = [i for i in range(value.rank) if i != axis] + [axis]
             back = [order.index(i) for i in range(value.rank)]
