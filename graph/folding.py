@@ -57,7 +57,7 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     try:
         constants = {item.name: initializer_value(item, weights) for item in graph.initializer}
     except ModelError as error:
-        raise ModelError(f"{source.path}: {error}") from error
+        raise ModelError(f"{source.origin}: {error}") from error
     declared = [item for item in graph.input if item.name not in constants]
     shapes, file_batch = _input_shapes(source, declared)
     shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
@@ -78,7 +78,7 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
                         f"expected at most {MOST_COMPUTED_BYTES} for a file"
                     )
             except ModelError as error:
-                raise ModelError(f"{source.path}: node {node_name(node)!r}: {error}") from error
+                raise ModelError(f"{source.origin}: node {node_name(node)!r}: {error}") from error
             constants.update(zip([name for name in node.output if name], values, strict=False))
         else:
             live.append(node)
@@ -86,7 +86,7 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     for name in outputs:
         if name in constants:
             raise ModelError(
-                f"{source.path}: output {name!r} is a constant; expected it to depend on an input"
+                f"{source.origin}: output {name!r} is a constant; expected it to depend on an input"
             )
     nodes = _needed(live, outputs)
     read = {name for node in nodes for name in node.input} | set(outputs)
@@ -106,7 +106,7 @@ def _check_fills(source: Source, constants: Mapping[str, Array]) -> None:
     for name, array in constants.items():
         if array.size > MOST_FILLED_ELEMENTS and not any(array.strides):
             raise ModelError(
-                f"{source.path}: constant {name!r} is a fill of shape {list(array.shape)}, {array.size} elements; "
+                f"{source.origin}: constant {name!r} is a fill of shape {list(array.shape)}, {array.size} elements; "
                 f"expected at most {MOST_FILLED_ELEMENTS}, or weights=False"
             )
 
@@ -129,7 +129,7 @@ class _ShapeOf:
             shape = self._shapes.get(node.input[0])
         if shape is None or any(size is None for size in shape):
             raise ModelError(
-                f"{self._source.path}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
+                f"{self._source.origin}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
                 f"(found {shape}); export the model with static shapes"
             )
         if node.op_type == "Size":
@@ -190,7 +190,7 @@ def _input_shapes(
     shapes: dict[str, tuple[int, ...]] = {}
     batches: dict[str, int] = {}
     for item in declared:
-        where = f"{source.path}: input {item.name!r}"
+        where = f"{source.origin}: input {item.name!r}"
         if item.type.tensor_type.elem_type not in _INPUT_TYPES:
             found = onnx.TensorProto.DataType.Name(item.type.tensor_type.elem_type)
             raise ModelError(f"{where}: element type {found}; expected FLOAT, INT64, INT32 or BOOL")
@@ -210,8 +210,8 @@ def _input_shapes(
             batches[item.name] = int(dims[0].dim_value)
         shapes[item.name] = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(set(batches.values())) > 1:
-        raise ModelError(f"{source.path}: inputs have different batches {batches}; expected one")
+        raise ModelError(f"{source.origin}: inputs have different batches {batches}; expected one")
     file_batch = next(iter(batches.values()), 1)
     if file_batch < 1:
-        raise ModelError(f"{source.path}: inputs have batch {file_batch}; expected at least 1")
+        raise ModelError(f"{source.origin}: inputs have batch {file_batch}; expected at least 1")
     return shapes, file_batch

@@ -29,8 +29,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     """
     if batch < 1:
         raise ModelError(f"batch is {batch}; expected at least 1")
-    path = find_model(name_or_path)
-    source = read_source(path, weights)
+    source = read_source(find_model(name_or_path), weights)
     folded = fold_constants(source, weights)
     _check_operators(folded)
     randomised = randomise_fills(folded, seed) if weights else {}
@@ -56,7 +55,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
         name: replace(value, source=read.names.get(value.source, value.source))
         for name, value in read.outputs.items()
     }
-    return Model(network, path, weights, tuple(sorted(randomised)), folded, constants, layouts, outputs)
+    return Model(network, weights, tuple(sorted(randomised)), folded, constants, layouts, outputs)
 
 
 def _check_operators(folded: FoldedGraph) -> None:
@@ -68,6 +67,6 @@ def _check_operators(folded: FoldedGraph) -> None:
     if unsupported:
         found = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in sorted(unsupported.items()))
         raise ModelError(
-            f"{folded.source.path}: unsupported operators: {found}; "
+            f"{folded.source.origin}: unsupported operators: {found}; "
             f"expected only {', '.join(sorted(OPERATORS))}"
         )

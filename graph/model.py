@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,6 @@ class Model:
     """
 
     network: Network
-    path: Path
     has_weights: bool
     randomised: tuple[str, ...]
     folded: FoldedGraph
@@ -126,5 +124,5 @@ class Model:
     def _need_weights(self) -> None:
         if not self.has_weights:
             raise ModelError(
-                f"{self.path}: was loaded without weights, so it has no reference; load it with them"
+                f"{self.folded.source.origin}: was loaded without weights, so it has no reference; load it with them"
             )

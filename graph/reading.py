@@ -55,7 +55,7 @@ def read_graph(
     output.
     """
     inputs = {name: _input_value(folded, name) for name in folded.inputs}
-    emitter = Emitter(str(folded.source.path), folded.file_batch, weights)
+    emitter = Emitter(str(folded.source.origin), folded.file_batch, weights)
     values = dict(inputs)
     repeated = Counter(node_name(node) for node in folded.nodes)
     read = frozenset([*folded.outputs, *(name for node in folded.nodes for name in node.input)])
@@ -103,7 +103,7 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
             return replace(_index_value(name, (batch, *dims)), element=Element.INTEGER)
         if True in gathering:
             raise ModelError(
-                f"{folded.source.path}: input {name!r} is read by Gather and by other operators; expected "
+                f"{folded.source.origin}: input {name!r} is read by Gather and by other operators; expected "
                 "integers that only Gathers read, or numbers"
             )
     value = stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
@@ -157,7 +157,7 @@ def _operation(
     emitter: Emitter,
     read: frozenset[str],
 ) -> Operation:
-    where = f"{folded.source.path}: {node.op_type} node {node_name(node)!r}"
+    where = f"{folded.source.origin}: {node.op_type} node {node_name(node)!r}"
     found: list[Value | Array | None] = []
     for name in node.input:
         item: Value | Array | None = None

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 
 from graph.constants import is_weight
 from graph.errors import ModelError
-from graph.models import build, is_model
+from graph.models import build
 from graph.structure import MOST_NODES, check_functions, check_graph, inline_functions
 from graph.tensors import is_external, read_external
 from graph.wire import MOST_PARTS, has_too_many_parts
@@ -25,42 +25,56 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """A model of graph.models: its name, with parameters."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Origin = Path | BuiltModel
+"""Where a model is from; as text it is what messages call the model."""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A checked model: where it is from, its proto, a SHA-256 and the version of the default opset.
 
-    The hash is that of the file's bytes, or of the proto where a model was built by name; then `path` is the
-    name. Functions of the model's own are inlined in `proto`.
+    The hash is that of the file's bytes, or of the proto where a model was built. Functions of the model's own are
+    inlined in `proto`.
     """
 
-    path: Path
+    origin: Origin
     proto: onnx.ModelProto
     model_hash: str
     opset: int
 
 
-def read_source(path: Path, weights: bool) -> Source:
-    """Read and check a file, or build the model that `path` names (see graph.models).
+def read_source(origin: Origin, weights: bool) -> Source:
+    """Read and check a file, or build a model.
 
     `weights` says whether weights in side files are read too; without it these files need not be there. Raises
     ModelError when the file is not a valid ONNX model, or its opset is older than `MINIMUM_OPSET` or newer than
     the onnx package knows.
     """
-    if is_model(str(path)):
-        proto = build(str(path))
+    if isinstance(origin, BuiltModel):
+        proto = build(origin.name)
         digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
-        return Source(path, proto, digest, _opset(proto))
-    proto, digest = _parse(path)
+        return Source(origin, proto, digest, _opset(proto))
+    proto, digest = _parse(origin)
     try:
         opset = _opset(proto)
         proto = _checked(proto)
-        _read_side_files(proto, path.parent, weights)
+        _read_side_files(proto, origin.parent, weights)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{origin}: {error}") from error
     except UnicodeDecodeError as error:
         raise ModelError(
-            f"{path}: not a valid ONNX model: a name in it is no text ({error.reason})"
+            f"{origin}: not a valid ONNX model: a name in it is no text ({error.reason})"
         ) from error
-    return Source(path, proto, digest, opset)
+    return Source(origin, proto, digest, opset)
 
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, str]:

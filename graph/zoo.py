@@ -10,6 +10,7 @@ import onnx
 
 from graph.errors import ModelError
 from graph.models import is_model, model_names
+from graph.source import BuiltModel, Origin
 
 _FILES = {
     "alexnet": "light_bvlc_alexnet.onnx",
@@ -40,18 +41,19 @@ def model_name(name_or_path: str) -> str:
     return name_or_path if known else Path(name_or_path).stem
 
 
-def find_model(name_or_path: str) -> Path:
-    """Path of a zoo file by name, or of the file itself for any other string.
+def zoo_file(name: str) -> Path:
+    """The zoo file of that name."""
+    return Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / _FILES[name]
 
-    A model that is built has no file: its name, with the parameters, comes back as a path, and `read_source`
-    builds it. Raises ModelError when there is no such file.
+
+def find_model(name_or_path: str) -> Origin:
+    """The built model or the zoo file of that name, or the file itself for any other string.
+
+    Raises ModelError when there is no such file.
     """
     if is_model(name_or_path):
-        return Path(name_or_path)
-    if name_or_path in _FILES:
-        path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / _FILES[name_or_path]
-    else:
-        path = Path(name_or_path)
+        return BuiltModel(name_or_path)
+    path = zoo_file(name_or_path) if name_or_path in _FILES else Path(name_or_path)
     try:
         found, folder = path.is_file(), path.is_dir()
     except OSError as error:
@@ -61,5 +63,4 @@ def find_model(name_or_path: str) -> Path:
         raise ModelError(
             f"{path}: {kind}; expected an ONNX file or one of the names {', '.join(zoo_names())}"
         )
-    # A file may have the name of a model, and "./unet" means the file.
-    return path.absolute() if is_model(str(path)) else path
+    return path

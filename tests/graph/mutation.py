@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -11,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from graph.models import build
-from graph.zoo import find_model
+from graph.zoo import zoo_file
 
 NAMES = (
     "resnet18:size=32,width=0.125",
@@ -37,7 +36,7 @@ def originals() -> list[bytes]:
     """Small valid files of every kind."""
     return [
         *(build(name).SerializeToString(deterministic=True) for name in NAMES),
-        *(Path(find_model(name)).read_bytes() for name in FILES),
+        *(zoo_file(name).read_bytes() for name in FILES),
     ]
 
 

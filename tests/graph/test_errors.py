@@ -12,7 +12,7 @@ from onnx import helper
 
 from graph.errors import ModelError
 from graph.importer import load_model
-from graph.zoo import file_names, find_model, zoo_names
+from graph.zoo import file_names, find_model, zoo_file, zoo_names
 from tests.graph.onnx_helpers import GraphBuilder
 
 
@@ -28,7 +28,7 @@ def test_folder(tmp_path: Path) -> None:
 
 def test_zoo_files_exist() -> None:
     assert len(file_names()) == 9
-    assert all(find_model(name).suffix == ".onnx" for name in file_names())
+    assert all(find_model(name) == zoo_file(name) for name in file_names())
     assert set(file_names()) < set(zoo_names())
 
 
@@ -42,7 +42,7 @@ def test_not_an_onnx_file(content: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
 def test_truncated_file(fraction: float, tmp_path: Path) -> None:
-    data = find_model("squeezenet").read_bytes()
+    data = zoo_file("squeezenet").read_bytes()
     path = tmp_path / "cut.onnx"
     path.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(ModelError, match=r"cut\.onnx"):

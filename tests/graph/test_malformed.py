@@ -20,7 +20,7 @@ from graph.importer import load_model
 from graph.source import MINIMUM_OPSET, read_source
 from graph.structure import MOST_DEPTH, MOST_NODES
 from graph.wire import MOST_PARTS
-from graph.zoo import find_model
+from graph.zoo import zoo_file
 from tests.graph.mutation import mutated, originals
 from tests.graph.onnx_helpers import GraphBuilder, run
 
@@ -191,7 +191,7 @@ def test_many_empty_messages(part: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["squeezenet", "alexnet"])
 def test_truncation(name: str, tmp_path: Path) -> None:
-    data = find_model(name).read_bytes()
+    data = zoo_file(name).read_bytes()
     for end in range(1, len(data) - 1, len(data) // 20):
         refused(data[:end], tmp_path, "bad")
 

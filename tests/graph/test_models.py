@@ -16,7 +16,7 @@ from graph.counts import macs_per_image
 from graph.errors import ModelError
 from graph.importer import load_model
 from graph.models import build, describe, model_names
-from graph.source import read_source
+from graph.source import BuiltModel, read_source
 from graph.zoo import find_model, model_name, zoo_names
 from tests.graph.checking import check_export, reference_tensors
 
@@ -285,6 +285,7 @@ def test_a_file_with_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
     Path("unet").write_bytes(build("resnet18").SerializeToString())
     assert read_source(find_model("./unet"), weights=False).proto.graph.name == "resnet18"
     assert read_source(find_model("unet"), weights=False).proto.graph.name == "unet"
+    assert (find_model("./unet"), find_model("unet")) == (Path("unet"), BuiltModel("unet"))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ def test_random_weights_give_the_same_results(name: str) -> None:
 def test_a_source_of_a_built_model() -> None:
     name = "bert_base:sequence=16"
     source = read_source(find_model(name), weights=False)
-    assert (str(source.path), source.opset) == (name, 17)
+    assert (str(source.origin), source.opset) == (name, 17)
     assert source.proto == build(name)
     assert name.partition(":")[0] in zoo_names()
     assert model_name(name) == name

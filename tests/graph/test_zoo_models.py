@@ -18,7 +18,7 @@ from graph.errors import ModelError
 from graph.importer import load_model
 from graph.inputs import random_inputs
 from graph.primitives import ChannelNorm, Concat, Contraction, Move, Softmax, Window
-from graph.zoo import find_model
+from graph.zoo import zoo_file
 from tests.graph.checking import check_export, reference_tensors
 from tests.graph.onnx_helpers import relative_error, run, with_outputs
 
@@ -41,7 +41,7 @@ def test_structure(name: str) -> None:
     model = load_model(name, batch=16, weights=False)
     network = model.network
     assert (network.name, network.batch, len(network.layers)) == (name, 16, SUPPORTED[name])
-    assert network.model_hash == hashlib.sha256(find_model(name).read_bytes()).hexdigest()
+    assert network.model_hash == hashlib.sha256(zoo_file(name).read_bytes()).hexdigest()
     assert len({layer.name for layer in network.layers}) == len(network.layers)
     for position, layer in enumerate(network.layers):
         assert layer.output == len(network.inputs) + position
