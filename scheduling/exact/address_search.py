@@ -1,0 +1,179 @@
+"""Branch and bound for address assignment, compiled.
+
+Buffers are placed from the bottom up, each as low as what lies below lets it. Only canonical solutions are looked
+at: offsets, and indices at equal offsets, never fall along the way. So of the N buffers those that are not placed
+yet, the members of a node, all end up at the last offset or above.
+
+Bounds. In a section (an interval of time in which a fixed set of buffers lives) members cannot overlap, and each
+has a lowest offset: packed in the order of these, they end at a height that the capacity must allow. A member
+that could have been placed below the last offset but was not has to rest on another member, so its lowest offset
+is the lowest top of one.
+
+Dominance. No member may be placed at or above a height below which another would fit whole, nor before another of
+the same size and interval.
+
+Decomposition. Where no member crosses a point of time, what lies before and after is solved by itself; when one
+fails, the others are not tried again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodel.compiled import compiled
+from scheduling.tables import Ints
+
+FOUND, NONE, UNDECIDED = 0, 1, 2
+FAR = 2**62
+
+
+@compiled
+def fits(
+    members: Ints,
+    first: Ints,
+    stop: Ints,
+    size: Ints,
+    overlap_start: Ints,
+    overlap: Ints,
+    low: Ints,
+    offsets: Ints,
+    bound: Ints,
+    top: Ints,
+    last_offset: int,
+    last_member: int,
+    capacity: int,
+) -> bool:
+    """Whether the bounds allow the members above the last placed one. `bound` and `top` are room to work in."""
+    for i in members:
+        bound[i] = low[i]
+        if low[i] > last_offset or (low[i] == last_offset and i > last_member):
+            continue
+        rest = FAR
+        for k in range(overlap_start[i], overlap_start[i + 1]):
+            j = overlap[k]
+            if offsets[j] < 0:
+                rest = min(rest, max(low[j], last_offset) + size[j])
+        bound[i] = rest
+        if rest + size[i] > capacity:
+            return False
+    ordered = members[np.argsort(bound[members])]
+    for i in ordered:
+        for s in range(first[i], stop[i]):
+            top[s] = 0
+    for i in ordered:
+        for s in range(first[i], stop[i]):
+            top[s] = max(top[s], bound[i]) + size[i]
+            if top[s] > capacity:
+                return False
+    return True
+
+
+@compiled
+def split(members: Ints, first: Ints, stop: Ints, group: Ints, crossing: Ints) -> int:
+    """Number the groups of members between which no member crosses, into `group`; return how many there are."""
+    crossing[:] = 0
+    for i in members:
+        crossing[first[i]] += 1
+        crossing[stop[i] - 1] -= 1
+    groups, open_members = 0, 0
+    for s in range(crossing.shape[0]):  # from here on: the number of the group that holds section s
+        open_members += crossing[s]
+        crossing[s] = groups
+        if not open_members:
+            groups += 1
+    # Sections in which no member lives have numbers too: close the gaps.
+    used = np.full(groups + 1, -1, np.int64)
+    for i in members:
+        used[crossing[first[i]]] = 0
+    groups = 0
+    for g in range(used.shape[0]):
+        if used[g] == 0:
+            used[g] = groups
+            groups += 1
+    for i in members:
+        group[i] = used[crossing[first[i]]]
+    return groups
+
+
+@compiled
+def place(
+    members: Ints,
+    first: Ints,
+    stop: Ints,
+    size: Ints,
+    twin: Ints,
+    overlap_start: Ints,
+    overlap: Ints,
+    low: Ints,
+    offsets: Ints,
+    bound: Ints,
+    top: Ints,
+    group: Ints,
+    last_offset: int,
+    last_member: int,
+    capacity: int,
+    nodes: Ints,
+) -> int:
+    """Place the members, which ascend: FOUND with `offsets` set, else nothing has changed.
+
+    `nodes[0]` counts placements down; below 0 the answer is UNDECIDED.
+    """
+    if not members.shape[0]:
+        return FOUND
+    below = FAR
+    for i in members:
+        below = min(below, low[i] + size[i])
+    candidates = np.empty(members.shape[0], np.int64)
+    count = 0
+    for i in members:
+        follows = low[i] > last_offset or (low[i] == last_offset and i > last_member)
+        if follows and low[i] < below and (twin[i] < 0 or offsets[twin[i]] >= 0):
+            candidates[count] = i
+            count += 1
+    candidates = candidates[:count]
+    was = low[members]
+    for chosen in candidates[np.argsort(low[candidates], kind="mergesort")]:
+        nodes[0] -= 1
+        if nodes[0] < 0:
+            return UNDECIDED
+        offset = low[chosen]
+        offsets[chosen] = offset
+        for k in range(overlap_start[chosen], overlap_start[chosen + 1]):
+            i = overlap[k]
+            if offsets[i] < 0:
+                low[i] = max(low[i], offset + size[chosen])
+        rest = members[members != chosen]
+        status = NONE
+        if fits(
+            rest,
+            first,
+            stop,
+            size,
+            overlap_start,
+            overlap,
+            low,
+            offsets,
+            bound,
+            top,
+            offset,
+            chosen,
+            capacity,
+        ):
+            groups = split(rest, first, stop, group, top)
+            own = group[rest]
+            status = FOUND
+            for g in range(groups):
+                status = place(
+                    rest[own == g], first, stop, size, twin, overlap_start, overlap, low, offsets, bound, top,
+                    group, offset, chosen, capacity, nodes,
+                )  # fmt: skip
+                if status != FOUND:
+                    break
+        if status == FOUND:
+            return FOUND
+        for k in range(members.shape[0]):
+            low[members[k]] = was[k]
+            offsets[members[k]] = -1
+        if status == UNDECIDED:
+            return UNDECIDED
+    return NONE

@@ -1,0 +1,170 @@
+"""Offsets for buffers that live for an interval of time each, so that none overlap in a memory.
+
+Source: Moffitt, MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning, ASPLOS 2023:
+canonical solutions, sections, dominance, decomposition and several orders of the buffers in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduling.exact.address_search import FOUND, NONE, place, split
+from scheduling.tables import Ints
+
+NODES = 1_000_000
+"""Nodes that a search may visit by default."""
+
+FIRST_ROUND = 4000
+"""Nodes of the first try of each order of buffers; every round doubles it."""
+
+
+class Buffer(NamedTuple):
+    """A buffer that lives at times begin <= t < end and takes a number of bytes."""
+
+    begin: int
+    end: int
+    size_bytes: int
+
+
+class Answer(Enum):
+    """What is known after a search."""
+
+    FOUND = "found"
+    IMPOSSIBLE = "impossible"
+    UNDECIDED = "undecided"
+
+
+class Addresses(NamedTuple):
+    """The answer, an offset in bytes for each buffer where it is FOUND (else none), and the nodes visited."""
+
+    answer: Answer
+    offsets: tuple[int, ...]
+    nodes: int
+
+
+def address_assignment(
+    buffers: Sequence[Buffer], capacity_bytes: int, *, nodes: int = NODES, seconds: float | None = None
+) -> Addresses:
+    """Find offsets so that buffers that live at the same time do not overlap within the capacity.
+
+    Ends when offsets are found, it is proven that there are none, or after about `nodes` nodes. With `seconds` also
+    after that time, at the end of a try, and the answer may then depend on the machine's speed; else it is
+    deterministic. Raises ValueError for a buffer that ends before it begins or has a negative size.
+    """
+    for index, buffer in enumerate(buffers):
+        if buffer.end < buffer.begin or buffer.size_bytes < 0:
+            raise ValueError(f"buffer {index} is {buffer}; expected begin <= end and size_bytes >= 0")
+    started = time.perf_counter()
+    wanted = [i for i, buffer in enumerate(buffers) if buffer.end > buffer.begin and buffer.size_bytes]
+    problem = _Problem([buffers[i] for i in wanted])
+    if problem.peak_bytes > capacity_bytes:
+        return Addresses(Answer.IMPOSSIBLE, (), 0)
+    offsets = [0] * len(buffers)
+    spent = 0
+    for members in problem.groups():
+        limit = FIRST_ROUND
+        status = None
+        while status is None:
+            for order in problem.orders(members):
+                allowed = min(limit, nodes - spent)
+                if allowed <= 0 or (seconds is not None and time.perf_counter() - started > seconds):
+                    return Addresses(Answer.UNDECIDED, (), spent)
+                outcome, found, visited = problem.search(order, capacity_bytes, allowed)
+                spent += visited
+                if outcome == NONE:
+                    return Addresses(Answer.IMPOSSIBLE, (), spent)
+                if outcome == FOUND:
+                    status = found
+                    break
+            limit *= 2
+        for member, offset in status.items():
+            offsets[wanted[member]] = offset
+    return Addresses(Answer.FOUND, tuple(offsets), spent)
+
+
+class _Problem:
+    """Buffers and the sections in which they live."""
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self._size = np.array([buffer.size_bytes for buffer in buffers], np.int64)
+        self._time = np.array([buffer.end - buffer.begin for buffer in buffers], np.int64)
+        self._first = np.empty(len(buffers), np.int64)
+        self._stop = np.empty(len(buffers), np.int64)
+        # A section ends where a buffer ends that began since the last one: others hold no more than a neighbour.
+        events = sorted(
+            [(buffer.end, 0, i) for i, buffer in enumerate(buffers)]
+            + [(buffer.begin, 1, i) for i, buffer in enumerate(buffers)]
+        )
+        sections, began = 0, False
+        for _, begins, i in events:
+            if begins:
+                self._first[i] = sections
+                began = True
+            else:
+                sections += began
+                began = False
+                self._stop[i] = sections
+        self._sections = sections
+        self._total = np.zeros(sections, np.int64)
+        for first, stop, size in zip(self._first, self._stop, self._size, strict=True):
+            self._total[first:stop] += size
+
+    @property
+    def peak_bytes(self) -> int:
+        return int(self._total.max(initial=0))
+
+    def groups(self) -> list[Ints]:
+        """Sets of buffers that live at different times."""
+        members = np.arange(len(self._size))
+        group = np.zeros(len(members), np.int64)
+        count = split(members, self._first, self._stop, group, np.empty(self._sections + 1, np.int64))
+        return [members[group == g] for g in range(count)]
+
+    def orders(self, members: Ints) -> list[Ints]:
+        """Ways to sort buffers that are tried in turn, by what makes one hard to place."""
+        size, lasts = self._size[members], self._time[members]
+        area = size * lasts
+        crowded = np.array([self._total[self._first[i] : self._stop[i]].max() for i in members], np.int64)
+        keys = ((lasts, area, crowded), (crowded, area, lasts), (crowded, lasts, area))
+        return [members[np.lexsort([-key for key in reversed(by)])] for by in keys]
+
+    def search(self, order: Ints, capacity_bytes: int, nodes: int) -> tuple[int, dict[int, int], int]:
+        """Place buffers, at equal offsets in the given order; return the outcome, offsets and nodes visited."""
+        first, stop, size = self._first[order], self._stop[order], self._size[order]
+        count = len(order)
+        meets = (
+            (first[:, None] < stop[None, :]) & (first[None, :] < stop[:, None]) & ~np.eye(count, dtype=bool)
+        )
+        overlap_start = np.concatenate(([0], np.cumsum(meets.sum(axis=1))))
+        twin = np.full(count, -1, np.int64)
+        known: dict[tuple[int, int, int], int] = {}
+        for i, key in enumerate(zip(first.tolist(), stop.tolist(), size.tolist(), strict=True)):
+            twin[i] = known.get(key, -1)
+            known[key] = i
+        offsets = np.full(count, -1, np.int64)
+        left = np.array([nodes], np.int64)
+        outcome = place(
+            np.arange(count),
+            first,
+            stop,
+            size,
+            twin,
+            overlap_start,
+            np.nonzero(meets)[1],
+            np.zeros(count, np.int64),
+            offsets,
+            np.empty(count, np.int64),
+            np.empty(self._sections + 1, np.int64),
+            np.empty(count, np.int64),
+            0,
+            -1,
+            capacity_bytes,
+            left,
+        )
+        visited = nodes - max(0, int(left[0]))
+        return outcome, dict(zip(order.tolist(), offsets.tolist(), strict=True)), visited
