@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scheduling.exact.arrays import bit_rows, concatenated
 from scheduling.exact.memory_search import Words, search_orders
 from scheduling.exact.operator_graph import INPUT, OperatorGraph, ancestors, part, peak_bytes
 from scheduling.tables import Ints
@@ -188,8 +188,8 @@ def _tables(
     """The first arguments of search_orders, up to the bytes that are live at the start."""
     words = max(1, -(-len(graph.names) // 64))
     size = graph.tensor_bytes
-    after_start, after = _rows(_successors(graph))
-    read_start, read = _rows(graph.reads)
+    after_start, after = concatenated(_successors(graph))
+    read_start, read = concatenated(graph.reads)
     freeable = [0 if t in graph.outputs else size[t] for t in range(len(size))]
     made = [sum(size[t] for t in tensors) for tensors in graph.makes]
     lasting = [
@@ -201,10 +201,10 @@ def _tables(
         if maker == INPUT and (graph.consumers[t] or t in graph.outputs)
     )
     return (
-        _bits(graph.predecessors, words),
+        bit_rows(graph.predecessors, words),
         after_start,
         after,
-        _bits(graph.consumers, words),
+        bit_rows(graph.consumers, words),
         read_start,
         read,
         np.array(freeable, np.int64),
@@ -212,17 +212,3 @@ def _tables(
         np.array(lasting, np.int64),
         at_start,
     )
-
-
-def _rows(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
-    """Lists one after the other, and where each starts (one more than lists)."""
-    start = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return start, np.array([value for values in lists for value in values], np.int64)
-
-
-def _bits(lists: Sequence[Sequence[int]], words: int) -> NDArray[np.uint64]:
-    rows = np.zeros((len(lists), words), np.uint64)
-    for row, values in zip(rows, lists, strict=True):
-        for value in values:
-            row[value >> 6] |= np.uint64(1) << np.uint64(value & 63)
-    return rows

@@ -1,0 +1,173 @@
+"""Least traffic: against brute force over single moves, plans replayed by a checker of this file, bounds."""
+
+import heapq
+import itertools
+import random
+
+import pytest
+
+from scheduling.exact.errors import CapacityError, GraphError
+from scheduling.exact.memory import least_memory
+from scheduling.exact.operator_graph import INPUT, OperatorGraph
+from scheduling.exact.traffic import LeastTraffic, Step, least_traffic, plan_traffic_bytes
+from tests.scheduling.exact_cases import random_graph, triangle_graphs
+
+
+def brute_force_bytes(graph: OperatorGraph, capacity: int) -> int:
+    """Least bytes by Dijkstra over single moves: write, give up, load, run. Nothing is assumed of when."""
+    count, size = len(graph.names), graph.tensor_bytes
+    inputs = frozenset(t for t, maker in enumerate(graph.producer) if maker == INPUT)
+    # (operators that have run, tensors inside, tensors outside)
+    start = (frozenset[int](), frozenset[int](), inputs)
+    best = {start: 0}
+    heap = [(0, 0, start)]
+    ticket = itertools.count(1)
+    while heap:
+        cost, _, state = heapq.heappop(heap)
+        ran, inside, outside = state
+        if cost > best[state]:
+            continue
+        if len(ran) == count and graph.outputs <= outside:
+            return cost
+        used = sum(size[t] for t in inside)
+        moves = []
+        for t in inside:
+            moves.append((0, (ran, inside - {t}, outside)))
+            if t not in outside:
+                moves.append((size[t], (ran, inside, outside | {t})))
+        for t in outside - inside:
+            if used + size[t] <= capacity:
+                moves.append((size[t], (ran, inside | {t}, outside)))
+        for operator in range(count):
+            made = frozenset(graph.makes[operator])
+            fits = used + sum(size[t] for t in made) <= capacity
+            if operator not in ran and inside >= set(graph.reads[operator]) and fits:
+                moves.append((0, (ran | {operator}, inside | made, outside)))
+        for extra, following in moves:
+            if cost + extra < best.get(following, 10**18):
+                best[following] = cost + extra
+                heapq.heappush(heap, (cost + extra, next(ticket), following))
+    raise AssertionError("nothing fits")
+
+
+def replayed_bytes(graph: OperatorGraph, plan: tuple[Step, ...], capacity: int) -> int:
+    """Traffic of a plan, checked move by move; written without regard to the project's own replay."""
+    size = graph.tensor_bytes
+    inside: set[int] = set()
+    outside = {t for t, maker in enumerate(graph.producer) if maker == INPUT}
+    traffic = 0
+    for step in plan:
+        assert inside.isdisjoint(step.loaded) and outside >= set(step.loaded)
+        assert inside >= {*step.spilled, *step.dropped} and outside.isdisjoint(step.spilled)
+        assert outside >= set(step.dropped)
+        outside |= set(step.spilled)
+        inside -= {*step.spilled, *step.dropped}
+        inside |= set(step.loaded)
+        traffic += sum(size[t] for t in (*step.spilled, *step.loaded))
+        assert inside >= set(graph.reads[step.operator])
+        inside |= set(graph.makes[step.operator])
+        assert sum(size[t] for t in inside) <= capacity
+        assert inside >= set(step.stored) and outside.isdisjoint(step.stored)
+        outside |= set(step.stored)
+        inside -= set(step.stored)
+        traffic += sum(size[t] for t in step.stored)
+        ran = {s.operator for s in plan[: plan.index(step) + 1]}
+        inside = {t for t in inside if not ran.issuperset(graph.consumers[t])}
+    assert sorted(step.operator for step in plan) == list(range(len(graph.names)))
+    assert outside >= graph.outputs
+    return traffic
+
+
+def checked(graph: OperatorGraph, capacity: int, states: int = 50_000) -> LeastTraffic:
+    found = least_traffic(graph, capacity, states)
+    assert replayed_bytes(graph, found.plan, capacity) == found.traffic_bytes
+    assert found.compulsory_bytes <= found.bound_bytes <= found.traffic_bytes
+    return found
+
+
+def capacities(graph: OperatorGraph, rng: random.Random) -> set[int]:
+    """The smallest that runs, and one between it and the least peak."""
+    least, peak = max(graph.working_set_bytes), least_memory(graph).peak_bytes
+    return {least, rng.randint(least, peak)}
+
+
+@pytest.mark.parametrize("operators", [1, 2, 3, 4, pytest.param(5, marks=pytest.mark.slow)])
+def test_all_small_graphs_against_brute_force(operators: int) -> None:
+    rng = random.Random(operators)
+    for graph in triangle_graphs(operators, rng):
+        for capacity in capacities(graph, rng):
+            found = checked(graph, capacity)
+            assert found.proven
+            assert found.traffic_bytes == brute_force_bytes(graph, capacity)
+
+
+@pytest.mark.parametrize("operators, cases", [(6, 12), (7, 6), pytest.param(7, 150, marks=pytest.mark.slow)])
+def test_random_graphs_against_brute_force(operators: int, cases: int) -> None:
+    rng = random.Random(100 * operators + cases)
+    for _ in range(cases):
+        graph = random_graph(operators, rng, most_bytes=9)
+        for capacity in capacities(graph, rng):
+            found = checked(graph, capacity)
+            assert found.proven
+            assert found.traffic_bytes == brute_force_bytes(graph, capacity)
+
+
+def test_from_the_least_peak_on_only_what_is_compulsory() -> None:
+    rng = random.Random(5)
+    for _ in range(40):
+        graph = random_graph(12, rng, most_bytes=50)
+        found = checked(graph, least_memory(graph).peak_bytes)
+        assert found.proven and found.traffic_bytes == graph.compulsory_bytes
+
+
+def test_less_capacity_never_means_less_traffic() -> None:
+    rng = random.Random(6)
+    for _ in range(4):
+        graph = random_graph(11, rng, most_bytes=20)
+        largest, peak = max(graph.working_set_bytes), least_memory(graph).peak_bytes
+        found = [checked(graph, c) for c in range(largest, peak + 1, max(1, (peak - largest) // 4))]
+        assert all(result.proven for result in found)
+        traffic = [result.traffic_bytes for result in found]
+        assert traffic == sorted(traffic, reverse=True)
+
+
+def test_out_of_states_the_bound_still_holds() -> None:
+    rng = random.Random(7)
+    undecided = 0
+    for _ in range(10):
+        graph = random_graph(12, rng, most_bytes=20)
+        capacity = max(graph.working_set_bytes)
+        short, full = checked(graph, capacity, 20), checked(graph, capacity)
+        assert full.proven
+        assert short.bound_bytes <= full.traffic_bytes <= short.traffic_bytes
+        undecided += not short.proven
+    assert undecided
+
+
+def test_too_small_says_by_how_much() -> None:
+    graph = OperatorGraph(("a", "b"), (10, 20, 30), (INPUT, 0, 1), ((0,), (1,), ()), frozenset({2}))
+    with pytest.raises(
+        CapacityError, match=r"b needs 50 bytes at once; the capacity of 43 is 7 bytes short"
+    ) as caught:
+        least_traffic(graph, 43)
+    assert caught.value.short_bytes == 7
+    assert least_traffic(graph, 50).traffic_bytes == 10 + 30
+
+
+def test_a_plan_that_cheats_is_found() -> None:
+    graph = OperatorGraph(("a", "b"), (10, 20, 30), (INPUT, 0, 1), ((0,), (1,), ()), frozenset({2}))
+    first, second = least_traffic(graph, 50).plan
+    for plan in [
+        (first,),
+        (second, first),
+        (first._replace(loaded=()), second),
+        (first, second._replace(stored=())),
+        (first, second._replace(dropped=(1,))),
+        (first, second._replace(loaded=(2,))),
+    ]:
+        with pytest.raises(GraphError):
+            plan_traffic_bytes(graph, plan, 50)
+    with pytest.raises(CapacityError, match="1 bytes short"):
+        plan_traffic_bytes(graph, (first, second), 49)
+    with pytest.raises(ValueError, match="0 states"):
+        least_traffic(graph, 50, 0)
