@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from graph.importer import load_model
-from scheduling.exact.addresses import Addresses, Answer, Buffer, address_assignment
+from scheduling.exact.addresses import Addresses, Buffer, address_assignment
 from scheduling.exact.memory import decomposed, least_memory
 from scheduling.exact.operator_graph import OperatorGraph, operator_graph, part, peak_bytes
 from scheduling.exact.traffic import least_traffic
@@ -29,8 +29,14 @@ NETWORKS = (
     "nasnet_cifar",
     "nasnet_mobile",
 )
-SLICES = (("randwire", 1, 24), ("randwire", 1, 40), ("nasnet_cifar", 0, 24), ("nasnet_cifar", 100, 130))
-SLICES += (("densenet121", 120, 150), ("inception_v1", 3, 24))
+SLICES = (
+    ("randwire", 1, 24),
+    ("randwire", 1, 40),
+    ("nasnet_cifar", 0, 24),
+    ("nasnet_cifar", 100, 130),
+    ("densenet121", 120, 150),
+    ("inception_v1", 3, 24),
+)
 TABLES = ("orders", "traffic", "addresses")
 ELEMENT_BYTES = 2
 
@@ -134,9 +140,8 @@ def traffic() -> None:
 
 def addresses(folder: Path, seconds: float) -> None:
     """Instances of the minimalloc benchmark; every solution is checked."""
-    print(
-        f"\n{'address assignment':24} {'buffers':>7} {'capacity':>10} {'answer':>10} {'checked':>7} {'nodes':>9} {'s':>7}"
-    )
+    print(f"\n{'address assignment':20} {'buffers':>7} {'capacity':>9} {'answer':>10} {'checked':>7} {'nodes':>9} "
+          f"{'s':>7}")  # fmt: skip
     for path in sorted(folder.glob("*.csv")):
         name, capacity = path.stem.split(".")
         with path.open(newline="", encoding="utf-8") as file:
@@ -146,8 +151,8 @@ def addresses(folder: Path, seconds: float) -> None:
         found = address_assignment(buffers, int(capacity), nodes=2**40, seconds=seconds)
         spent = time.perf_counter() - started
         valid = {True: "yes", False: "WRONG"}[holds(buffers, found, int(capacity))]
-        print(f"{name:24} {len(buffers):7} {capacity:>10} {found.answer.value:>10} "
-              f"{valid if found.answer is Answer.FOUND else '-':>7} {found.nodes:9} {spent:7.2f}", flush=True)  # fmt: skip
+        print(f"{name:20} {len(buffers):7} {capacity:>9} {found.answer.value:>10} "
+              f"{valid if found.offsets else '-':>7} {found.nodes:9} {spent:7.2f}", flush=True)  # fmt: skip
 
 
 def holds(buffers: Sequence[Buffer], found: Addresses, capacity: int) -> bool:

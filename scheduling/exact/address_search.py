@@ -28,10 +28,69 @@ FAR = 2**62
 
 
 @compiled
+def lowest(
+    i: int,
+    size: Ints,
+    overlap_start: Ints,
+    overlap: Ints,
+    low: Ints,
+    offsets: Ints,
+    last_offset: int,
+    last_member: int,
+) -> int:
+    """Lowest offset at which member i can still end up."""
+    if low[i] > last_offset or (low[i] == last_offset and i > last_member):
+        return int(low[i])
+    rest = FAR
+    for k in range(overlap_start[i], overlap_start[i + 1]):
+        j = overlap[k]
+        if offsets[j] < 0:
+            rest = min(rest, max(low[j], last_offset) + size[j])
+    return rest
+
+
+@compiled
+def section_fits(
+    section: int,
+    section_start: Ints,
+    section_buffer: Ints,
+    size: Ints,
+    overlap_start: Ints,
+    overlap: Ints,
+    low: Ints,
+    offsets: Ints,
+    bound: Ints,
+    last_offset: int,
+    last_member: int,
+    capacity: int,
+) -> bool:
+    """Whether the bound of one section allows its members."""
+    count = 0
+    packed = np.empty(section_start[section + 1] - section_start[section], np.int64)
+    for k in range(section_start[section], section_start[section + 1]):
+        i = section_buffer[k]
+        if offsets[i] >= 0:
+            continue
+        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, last_offset, last_member)
+        place_at = count
+        while place_at > 0 and bound[packed[place_at - 1]] > bound[i]:
+            packed[place_at] = packed[place_at - 1]
+            place_at -= 1
+        packed[place_at] = i
+        count += 1
+    top = 0
+    for k in range(count):
+        top = max(top, bound[packed[k]]) + size[packed[k]]
+    return top <= capacity
+
+
+@compiled
 def fits(
     members: Ints,
     first: Ints,
     stop: Ints,
+    section_start: Ints,
+    section_buffer: Ints,
     size: Ints,
     overlap_start: Ints,
     overlap: Ints,
@@ -39,31 +98,36 @@ def fits(
     offsets: Ints,
     bound: Ints,
     top: Ints,
+    tight: Ints,
     last_offset: int,
     last_member: int,
     capacity: int,
 ) -> bool:
-    """Whether the bounds allow the members above the last placed one. `bound` and `top` are room to work in."""
+    """Whether the bounds allow the members above the last placed one.
+
+    `bound` and `top` are room to work in; `tight[0]` is the section where a bound failed last: it is tried first,
+    unless others than the members live there, for which the last offset says nothing.
+    """
+    start, end = FAR, 0
     for i in members:
-        bound[i] = low[i]
-        if low[i] > last_offset or (low[i] == last_offset and i > last_member):
-            continue
-        rest = FAR
-        for k in range(overlap_start[i], overlap_start[i + 1]):
-            j = overlap[k]
-            if offsets[j] < 0:
-                rest = min(rest, max(low[j], last_offset) + size[j])
-        bound[i] = rest
-        if rest + size[i] > capacity:
+        start, end = min(start, first[i]), max(end, stop[i])
+    if start <= tight[0] < end and not section_fits(
+        tight[0], section_start, section_buffer, size, overlap_start, overlap, low, offsets, bound, last_offset,
+        last_member, capacity,
+    ):  # fmt: skip
+        return False
+    for i in members:
+        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, last_offset, last_member)
+        if bound[i] + size[i] > capacity:
+            tight[0] = first[i]
             return False
-    ordered = members[np.argsort(bound[members])]
-    for i in ordered:
         for s in range(first[i], stop[i]):
             top[s] = 0
-    for i in ordered:
+    for i in members[np.argsort(bound[members])]:
         for s in range(first[i], stop[i]):
             top[s] = max(top[s], bound[i]) + size[i]
             if top[s] > capacity:
+                tight[0] = s
                 return False
     return True
 
@@ -100,6 +164,8 @@ def place(
     members: Ints,
     first: Ints,
     stop: Ints,
+    section_start: Ints,
+    section_buffer: Ints,
     size: Ints,
     twin: Ints,
     overlap_start: Ints,
@@ -109,6 +175,7 @@ def place(
     bound: Ints,
     top: Ints,
     group: Ints,
+    tight: Ints,
     last_offset: int,
     last_member: int,
     capacity: int,
@@ -145,27 +212,16 @@ def place(
         rest = members[members != chosen]
         status = NONE
         if fits(
-            rest,
-            first,
-            stop,
-            size,
-            overlap_start,
-            overlap,
-            low,
-            offsets,
-            bound,
-            top,
-            offset,
-            chosen,
-            capacity,
-        ):
+            rest, first, stop, section_start, section_buffer, size, overlap_start, overlap, low, offsets, bound,
+            top, tight, offset, chosen, capacity,
+        ):  # fmt: skip
             groups = split(rest, first, stop, group, top)
             own = group[rest]
             status = FOUND
             for g in range(groups):
                 status = place(
-                    rest[own == g], first, stop, size, twin, overlap_start, overlap, low, offsets, bound, top,
-                    group, offset, chosen, capacity, nodes,
+                    rest[own == g], first, stop, section_start, section_buffer, size, twin, overlap_start, overlap,
+                    low, offsets, bound, top, group, tight, offset, chosen, capacity, nodes,
                 )  # fmt: skip
                 if status != FOUND:
                     break

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduling.exact.address_search import FOUND, NONE, place, split
+from scheduling.exact.arrays import concatenated
 from scheduling.tables import Ints
 
 NODES = 1_000_000
@@ -152,6 +153,7 @@ class _Problem:
             np.arange(count),
             first,
             stop,
+            *concatenated([np.nonzero((first <= s) & (s < stop))[0].tolist() for s in range(self._sections)]),
             size,
             twin,
             overlap_start,
@@ -161,6 +163,7 @@ class _Problem:
             np.empty(count, np.int64),
             np.empty(self._sections + 1, np.int64),
             np.empty(count, np.int64),
+            np.array([first[0]], np.int64),
             0,
             -1,
             capacity_bytes,
