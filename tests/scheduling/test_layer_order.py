@@ -12,6 +12,7 @@ from report.verify import verify
 from scheduling.candidates import CandidateSpace
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator
+from scheduling.exact.operator_graph import operator_graph, peak_bytes
 from scheduling.layer_order import RULES, in_order, least_live, rule_orders
 from scheduling.problem import Problem
 from scheduling.program import program_weights
@@ -100,6 +101,17 @@ def test_a_reordered_schedule_holds_all_the_way_down(tmp_path: Path) -> None:
         if order:
             with pytest.raises(ScheduleError, match="layer_order"):
                 replay(Evaluator(model.network, machine), schedule)
+
+
+def test_least_memory_runs_in_the_order_of_least_peak(tmp_path: Path) -> None:
+    machine = load_machine("tiny")
+    network = load_model(branches(tmp_path), 2).network
+    evaluator = Evaluator(network, machine)
+    solution = solve("least_memory", Problem(evaluator, CandidateSpace(evaluator), budget=20))
+    graph = operator_graph(network, machine.element_bytes)
+    order = solution.layer_order or tuple(range(len(network.layers)))
+    peaks = [peak_bytes(graph, other or tuple(range(len(network.layers)))) for other in rule_orders(network)]
+    assert peak_bytes(graph, order) <= min(peaks)
 
 
 def test_dp_orders_is_never_worse_than_dp_with_the_same_share(tmp_path: Path) -> None:
