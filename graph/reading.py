@@ -139,6 +139,8 @@ def _index_value(name: str, sizes: tuple[Digits | int, ...]) -> Value:
 def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Value]) -> Value:
     """Graph output `name` as all of a tensor: a new one where it is part of another, or a graph input."""
     emitter.begin(name, (name,), name)
+    if name in inputs:
+        raise ModelError(f"{emitter.file}: output {name!r} is a graph input; expected what a node gives out")
     if value.indices:
         raise ModelError(f"{emitter.file}: output {name!r} is a graph input of indices; expected numbers")
     if not value.plain:

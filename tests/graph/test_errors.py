@@ -125,6 +125,14 @@ def test_constant_output(tmp_path: Path) -> None:
         load_model(builder.save(tmp_path, y))
 
 
+def test_output_that_is_an_input(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 4, 6, 6)
+    builder.shapes[x] = [1, 4, 6, 6]
+    with pytest.raises(ModelError, match="output 'x' is a graph input; expected what a node gives out"):
+        load_model(builder.save(tmp_path, builder.node("Relu", x), x))
+
+
 def test_batch_below_one() -> None:
     with pytest.raises(ModelError, match="batch is 0; expected at least 1"):
         load_model("squeezenet", batch=0)
