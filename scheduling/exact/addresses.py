@@ -12,16 +12,24 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scheduling.exact.address_search import FOUND, NONE, place, split
+from scheduling.exact.address_search import NONE, UNDECIDED, place, split
 from scheduling.exact.arrays import concatenated
 from scheduling.tables import Ints
 
 NODES = 1_000_000
 """Nodes that a search may visit by default."""
 
-FIRST_ROUND = 4000
-"""Nodes of the first try of each order of buffers; every round doubles it."""
+KEYS = 3
+"""Orders of the buffers, by different keys."""
+
+ROUND_NODES = 4000
+"""Nodes of the first try of each order; every round doubles it."""
+
+SPREAD = 0.3
+"""Orders are also tried with keys drawn up to this part away from what they are, in more and shorter rounds that
+together visit as many nodes: some problems need the one, some the other."""
 
 
 class Buffer(NamedTuple):
@@ -66,26 +74,30 @@ def address_assignment(
     if problem.peak_bytes > capacity_bytes:
         return Addresses(Answer.IMPOSSIBLE, (), 0)
     offsets = [0] * len(buffers)
-    spent = 0
+    left = nodes
     for members in problem.groups():
-        limit = FIRST_ROUND
-        status = None
-        while status is None:
-            for order in problem.orders(members):
-                allowed = min(limit, nodes - spent)
-                if allowed <= 0 or (seconds is not None and time.perf_counter() - started > seconds):
-                    return Addresses(Answer.UNDECIDED, (), spent)
-                outcome, found, visited = problem.search(order, capacity_bytes, allowed)
-                spent += visited
-                if outcome == NONE:
-                    return Addresses(Answer.IMPOSSIBLE, (), spent)
-                if outcome == FOUND:
-                    status = found
-                    break
-            limit *= 2
-        for member, offset in status.items():
+        rng = np.random.default_rng(0)
+        outcome, tries, spent = UNDECIDED, [0, 0], [0, 0]
+        while outcome == UNDECIDED:
+            elapsed = time.perf_counter() - started
+            if left <= 0 or (seconds is not None and elapsed > seconds):
+                return Addresses(Answer.UNDECIDED, (), nodes - left)
+            drawn = int(spent[1] < spent[0])
+            rounds, key = divmod(tries[drawn], KEYS)
+            allowed = min(left, ROUND_NODES * (rounds + 2) if drawn else ROUND_NODES << rounds)
+            if seconds is not None:
+                allowed = min(allowed, ROUND_NODES + int((nodes - left) * (seconds - elapsed) / elapsed))
+            factor = rng.uniform(1 - SPREAD, 1 + SPREAD, len(members)) if drawn else 1.0
+            order = problem.order(members, key, factor)
+            outcome, found, visited = problem.search(order, capacity_bytes, allowed)
+            left -= visited
+            spent[drawn] += visited
+            tries[drawn] += 1
+        if outcome == NONE:
+            return Addresses(Answer.IMPOSSIBLE, (), nodes - left)
+        for member, offset in zip(order.tolist(), found, strict=True):
             offsets[wanted[member]] = offset
-    return Addresses(Answer.FOUND, tuple(offsets), spent)
+    return Addresses(Answer.FOUND, tuple(offsets), nodes - left)
 
 
 class _Problem:
@@ -126,15 +138,15 @@ class _Problem:
         count = split(members, self._first, self._stop, group, np.empty(self._sections + 1, np.int64))
         return [members[group == g] for g in range(count)]
 
-    def orders(self, members: Ints) -> list[Ints]:
-        """Ways to sort buffers that are tried in turn, by what makes one hard to place."""
+    def order(self, members: Ints, which: int, factor: NDArray[np.float64] | float) -> Ints:
+        """Sort buffers by what makes one hard to place, keys times `factor`; there are KEYS ways, from 0 on."""
         size, lasts = self._size[members], self._time[members]
         area = size * lasts
         crowded = np.array([self._total[self._first[i] : self._stop[i]].max() for i in members], np.int64)
-        keys = ((lasts, area, crowded), (crowded, area, lasts), (crowded, lasts, area))
-        return [members[np.lexsort([-key for key in reversed(by)])] for by in keys]
+        keys = ((lasts, area, crowded), (crowded, area, lasts), (crowded, lasts, area))[which]
+        return members[np.lexsort([-key * factor for key in reversed(keys)])]
 
-    def search(self, order: Ints, capacity_bytes: int, nodes: int) -> tuple[int, dict[int, int], int]:
+    def search(self, order: Ints, capacity_bytes: int, nodes: int) -> tuple[int, list[int], int]:
         """Place buffers, at equal offsets in the given order; return the outcome, offsets and nodes visited."""
         first, stop, size = self._first[order], self._stop[order], self._size[order]
         count = len(order)
@@ -170,4 +182,4 @@ class _Problem:
             left,
         )
         visited = nodes - max(0, int(left[0]))
-        return outcome, dict(zip(order.tolist(), offsets.tolist(), strict=True)), visited
+        return outcome, offsets.tolist(), visited

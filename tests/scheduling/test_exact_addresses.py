@@ -57,6 +57,19 @@ def random_buffers(count: int, times: int, sizes: int, rng: random.Random) -> li
     return [Buffer(begin, end, rng.randint(1, sizes)) for begin, end in ends]
 
 
+def crowded_buffers(times: int, capacity: int, rng: random.Random) -> list[Buffer]:
+    """Random buffers as long as they fit the capacity at each time: nearly no room is left."""
+    load = [0] * times
+    buffers = []
+    for _ in range(60):
+        begin, end = sorted(rng.sample(range(times + 1), 2))
+        size = rng.randint(1, 3)
+        if all(load[t] + size <= capacity for t in range(begin, end)):
+            buffers.append(Buffer(begin, end, size))
+            load[begin:end] = (held + size for held in load[begin:end])
+    return buffers
+
+
 def cut_rectangle(count: int, times: int, capacity: int, rng: random.Random) -> list[Buffer]:
     """Buffers that fill the capacity all the time: a rectangle cut in two again and again."""
     pieces = [(0, times, 0, capacity)]
@@ -81,6 +94,15 @@ def test_against_brute_force() -> None:
         capacity = peak_bytes(buffers)
         found = checked(buffers, capacity)
         assert found.answer is (Answer.FOUND if brute_force(buffers, capacity) else Answer.IMPOSSIBLE)
+
+
+def test_crowded_buffers_against_brute_force() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        capacity = rng.randint(5, 8)
+        buffers = crowded_buffers(rng.randint(6, 10), capacity, rng)
+        found = checked(buffers, capacity)
+        assert found.answer is (Answer.FOUND if brute_force(sorted(buffers), capacity) else Answer.IMPOSSIBLE)
 
 
 @pytest.mark.parametrize("capacity, buffers", TOO_TIGHT)
