@@ -15,6 +15,7 @@ from scheduling.arrangement import Arrangement, touching
 from scheduling.choice import Choice
 from scheduling.emission import EVENT_COMPUTE, EVENT_DMA, Emitter
 from scheduling.evaluator import Evaluator, Template
+from scheduling.places import Places
 from scheduling.rows import C_OP, C_TENSOR
 from scheduling.shares import part_of
 from scheduling.simulation import COPY_CHUNK_BYTES, Times
@@ -132,7 +133,7 @@ class _Builder:
     def _kernel(self, step: int, template: Template, number: int) -> Kernel:
         choice, batch_part, _ = self._place(step)
         plan = self.plan
-        emitter = Emitter(
+        places = Places(
             self.network,
             choice,
             template.lowered,
@@ -143,8 +144,8 @@ class _Builder:
             plan.source_rows.tolist(),
             plan.staged.tolist(),
         )
-        instructions = emitter.instructions()
-        symbols = tuple(symbol for _, symbol in sorted(emitter.symbols.values(), key=lambda entry: entry[0]))
+        instructions = Emitter(places).instructions()
+        symbols = tuple(symbol for _, symbol in sorted(places.symbols.values(), key=lambda entry: entry[0]))
         return Kernel(f"k{number:03}_layers_{choice.first}_{choice.stop - 1}", symbols, instructions)
 
     def _image_bytes(self, index: int, rows: int) -> int:
