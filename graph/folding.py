@@ -16,6 +16,10 @@ from graph.constants import SMALL, Array, evaluate, initializer_value, new_bytes
 from graph.errors import MOST_COMPUTED_BYTES, MOST_FILLED_ELEMENTS, ModelError
 from graph.source import Source
 
+SYMBOLIC_BATCH = 2
+"""A file whose batch is symbolic is read for two images: of one, the batch could not be told from other dimensions of
+size 1, and an operator that mixes images would go unseen."""
+
 _INPUT_TYPES = (
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.INT64,
@@ -29,7 +33,7 @@ class FoldedGraph:
     """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
 
     `inputs` maps each used graph input to its shape without the batch, `input_types` to its element type;
-    `file_batch` is the batch that shapes in the file are written for (1 where it is symbolic). `constants`
+    `file_batch` is the batch that shapes in the file are written for (SYMBOLIC_BATCH where it is symbolic). `constants`
     holds at least those that `nodes` read.
     """
 
@@ -211,7 +215,7 @@ def _input_shapes(
         shapes[item.name] = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(set(batches.values())) > 1:
         raise ModelError(f"{source.origin}: inputs have different batches {batches}; expected one")
-    file_batch = next(iter(batches.values()), 1)
+    file_batch = next(iter(batches.values()), SYMBOLIC_BATCH)
     if file_batch < 1:
         raise ModelError(f"{source.origin}: inputs have batch {file_batch}; expected at least 1")
     return shapes, file_batch

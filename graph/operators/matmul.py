@@ -54,6 +54,11 @@ def product_of(operation: Operation, first: Value, second: Value) -> Anchored:
             raise operation.error(
                 f"shapes {operation.text(first)} and {operation.text(second)} do not fit as batches of matrices"
             )
+    if first.has_batch(rank - 1) or any(second.has_batch(axis) for axis in (rank - 2, rank - 1)):
+        raise operation.error(
+            f"a product of {operation.text(first)} and {operation.text(second)} mixes the images of a batch; "
+            "expected the batch in front in both"
+        )
     if first.image_size(rank - 1) != second.image_size(rank - 2):
         raise operation.error(f"shapes {operation.text(first)} and {operation.text(second)} do not fit")
     groups = [axis for axis in front if second.image_size(axis) > 1]
