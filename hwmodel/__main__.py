@@ -49,9 +49,12 @@ def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> No
     program, machine, weights, manifest = load_kernels(kernels)
     buffers = {buffer.name: buffer for buffer in program.buffers if buffer.role == "input"}
     inputs = read_arrays(source)
-    if inputs.keys() != buffers.keys():
+    if buffers.keys() - inputs.keys():
         found = ", ".join(sorted(inputs)) or "no arrays"
         raise DataError(f"{source}: holds {found}; the kernels take {', '.join(sorted(buffers))}")
+    for name in sorted(inputs.keys() - buffers.keys()):
+        print(f"{source}: array {name!r} is not used, since the kernels do not read it", file=sys.stderr)
+        del inputs[name]
     simulator = FunctionalSimulator(program, machine, arithmetic, weights)
     for name, array in inputs.items():
         layout = manifest.interface.get(name)

@@ -18,6 +18,7 @@ from scheduling.errors import IllegalSchedule
 from scheduling.estimate import Estimate, estimate
 from scheduling.evaluator import Evaluator
 from scheduling.isolated import isolated
+from scheduling.planning import plan_instance
 from scheduling.reasons import explain
 from scheduling.tables import Ints, NetworkTable
 from scheduling.tiling import LEGAL
@@ -202,9 +203,9 @@ class CandidateSpace:
         if legal:
             return min(legal)[1]
         choice, found = tried[0]
-        short = max(0, found.l1_bytes - evaluator.machine.memories.l1.bytes)
+        planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0)
         raise IllegalSchedule(
-            explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, short)
+            explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, int(planned[2]))
         )
 
     def _fewest_pieces(self, layer: int, ways_rows: int, ways_channels: int) -> tuple[Choice, Estimate]:

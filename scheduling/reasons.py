@@ -23,7 +23,8 @@ def explain(
     if status in _MEMORY:
         memory = _MEMORY[status]
         capacity = getattr(machine.memories, memory).bytes
-        return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}"
+        wide = ", since a row cannot be cut into columns" if status == SHORT_ACCUMULATOR else ""
+        return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}{wide}"
     if status == ROWS_NOT_CARRIED:
         parts = choice.split_rows * choice.ways_rows
         return f"{where}: rows cannot be cut into {parts} through layer {name}"

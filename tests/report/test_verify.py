@@ -19,6 +19,7 @@ from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem
 from scheduling.program import build_program, program_weights
 from scheduling.strategies import solve
+from tests.graph.onnx_helpers import GraphBuilder
 from tests.report.models import small_model
 
 FIRST = Trace("t", 0, "dram", 0, (0, 1), (0, 3), 2, 4)
@@ -187,3 +188,16 @@ def test_a_verification_names_its_largest_error() -> None:
         "4.0e-03 in fp16 arithmetic (limit 3e-03, 3 tensors, worst b)."
     )
     assert Verification(Check("fp32", 1e-4, 1e-4, "a", 3), None).passed
+
+
+def test_numbers_that_overflow_fp16_fail(tmp_path: Path) -> None:
+    graph = GraphBuilder()
+    large = graph.node("Mul", graph.input("x", 1, 2, 4, 4), graph.number(1e6))
+    model = load_model(graph.save(tmp_path, graph.node("Relu", large)), batch=1)
+    machine = load_machine("stcp920")
+    evaluator = Evaluator(model.network, machine)
+    solution = solve("layerwise", Problem(evaluator, CandidateSpace(evaluator)))
+    program = build_program(evaluator, solution.choices, evaluator.arrange(solution.choices, solution.rules))
+    found = verify(model, program, machine, program_weights(model.network))
+    assert found.fp32.passed
+    assert found.native is not None and found.native.max_relative_error == float("inf")
