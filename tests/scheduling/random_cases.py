@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodel.flatten import time_program
+from hwmodel.isa import Program
 from scheduling.choice import CHANNELS, ROWS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import estimate
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.legality import check_arrangement
+from scheduling.program import build_program
 from scheduling.tiling import LEGAL
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.hwmodel.race_checker import find_races
 
 DIVISORS = {1: (1,), 2: (1, 2), 4: (1, 2, 4), 8: (1, 2, 4, 8)}
 
@@ -101,3 +106,19 @@ def legal(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> bo
     except IllegalSchedule:
         return False
     return True
+
+
+def checked_program(
+    evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules
+) -> tuple[Evaluation, Program]:
+    """Cost and program of a schedule whose places are legal, whose decoded program takes the same time and counts the
+    same, and in which nothing races."""
+    plan = evaluator.arrange(choices, rules)
+    check_arrangement(evaluator, choices, plan)
+    evaluation = evaluator.evaluate(choices, rules)
+    program = build_program(evaluator, choices, plan)
+    timing = time_program(program, evaluator.machine)
+    assert timing.makespan_cycles == evaluation.cycles
+    assert timing.counts == evaluation.counts
+    assert find_races(program, evaluator.machine) == []
+    return evaluation, program

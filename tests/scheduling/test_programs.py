@@ -13,12 +13,11 @@ from hwmodel.order import latest_first, random_order
 from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Rules
-from scheduling.legality import check_arrangement
 from scheduling.program import build_program, program_weights
 from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.race_checker import find_races
-from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
+from tests.scheduling.random_cases import checked_program, legal, random_choices, random_model, random_rules
 
 CASES = [
     (machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(4)
@@ -40,14 +39,7 @@ def test_a_random_schedule_holds_all_the_way_down(
         choices, rules = random_choices(evaluator, rng), random_rules(rng)
         if choices is None or not legal(evaluator, choices, rules):
             continue
-        plan = evaluator.arrange(choices, rules)
-        check_arrangement(evaluator, choices, plan)
-        evaluation = evaluator.evaluate(choices, rules)
-        program = build_program(evaluator, choices, plan)
-        timing = time_program(program, machine)
-        assert timing.makespan_cycles == evaluation.cycles
-        assert timing.counts == evaluation.counts
-        assert find_races(program, machine) == []
+        evaluation, program = checked_program(evaluator, choices, rules)
         weights = program_weights(model.network)
         result = verify(model, program, machine, weights)
         assert result.passed, result

@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 
-from hwmodel.flatten import time_program
 from hwmodel.functional import FunctionalSimulator
 from hwmodel.machine import load_machine
 from hwmodel.order import latest_first, random_order
 from scheduling.evaluator import Evaluator
-from scheduling.legality import check_arrangement
-from scheduling.program import build_program, program_weights
-from tests.hwmodel.race_checker import find_races
+from scheduling.program import program_weights
 from tests.scheduling.primitive_networks import transformer
-from tests.scheduling.random_cases import legal, random_choices, random_rules
+from tests.scheduling.random_cases import checked_program, legal, random_choices, random_rules
 
 CASES = [
     (machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(6)
@@ -34,14 +31,7 @@ def test_a_random_schedule_of_a_transformer_holds_all_the_way_down(
         choices, rules = random_choices(evaluator, rng), random_rules(rng)
         if choices is None or not legal(evaluator, choices, rules):
             continue
-        plan = evaluator.arrange(choices, rules)
-        check_arrangement(evaluator, choices, plan)
-        evaluation = evaluator.evaluate(choices, rules)
-        program = build_program(evaluator, choices, plan)
-        timing = time_program(program, machine)
-        assert timing.makespan_cycles == evaluation.cycles
-        assert timing.counts == evaluation.counts
-        assert find_races(program, machine) == []
+        _, program = checked_program(evaluator, choices, rules)
         simulator = FunctionalSimulator(program, machine, "fp32", program_weights(network))
         names = {tensor.name: index for index, tensor in enumerate(network.tensors)}
         outputs = []
