@@ -33,6 +33,7 @@ class Options:
     force: bool
     verify: bool
     replay: Path | None
+    prove: bool = False
 
 
 def parse(arguments: Sequence[str] | None) -> Options | None:
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         force=found.force,
         verify=not found.no_verify,
         replay=found.replay,
+        prove=found.prove,
     )
 
 
@@ -118,6 +120,9 @@ def _parser() -> _Parser:
     parser.add_argument("--no-verify", action="store_true", help="do not compare with onnxruntime")
     parser.add_argument(
         "--replay", type=Path, metavar="FILE", help="run this schedule.json instead of strategies"
+    )
+    parser.add_argument(
+        "--prove", action="store_true", help="say how far the order of layers is from the least memory of all"
     )
     parser.add_argument("--list", action="store_true", help="list models, machines and strategies, and exit")
     return parser

@@ -36,6 +36,7 @@ from scheduling.schedule import (
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
 from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
+from scripts.proving import proof
 from scripts.solving import (
     Task,
     check_names,
@@ -94,6 +95,9 @@ def run(options: Options, show: Say, progress: Say) -> None:
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
     _show(outcome, show)
+    if options.prove:
+        progress("searching the order of least memory")
+        show(proof(network, outcome.chosen.layer_order, machine.element_bytes))
     if options.verify or options.out is not None:
         _deliver(options, outcome, show, progress)
 

@@ -118,9 +118,11 @@ def replayed(task: Task, schedule: Schedule) -> Result:
     choices, plan = schedule_decisions(evaluator, schedule)
     evaluation = evaluator.simulate(choices, plan)[1]
     seconds = time.perf_counter() - begin
+    numbers = {layer.name: number for number, layer in enumerate(task.network.layers)}
+    order = tuple(numbers[name] for name in schedule.layer_order)
     # The stored order and places stand for the rules, which the file does not have.
     return task.result(
-        schedule.strategy, Solution(schedule.strategy, choices, Rules(), evaluation, 1, seconds)
+        schedule.strategy, Solution(schedule.strategy, choices, Rules(), evaluation, 1, seconds, order)
     )
 
 

@@ -129,6 +129,20 @@ def refused(line: list[str], message: str, tmp_path: Path, capsys: pytest.Captur
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
+def test_prove_says_how_far_the_order_is_from_the_least_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = small_model(tmp_path)
+    assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--prove"]) == 0
+    said = capsys.readouterr().out
+    found = re.search(
+        r"Peak of live tensors, layer by layer: ([\d,]+) bytes .* ([\d,]+) in the best order", said
+    )
+    assert found is not None and "which is proven" in said
+    mine, least = (int(group.replace(",", "")) for group in found.groups())
+    assert mine >= least > 0
+
+
 @pytest.mark.parametrize(
     "line, message",
     [
