@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graph.network import Network
 from hwmodel.machine import Machine
+from report.breakdown import Breakdown, breakdown_summary
 from report.output import TOOL
 from report.results import Result
 from report.verify_result import Verification
@@ -26,6 +27,7 @@ def summary(
     chosen: Result,
     reason: str,
     verification: Verification | None,
+    breakdown: Breakdown,
 ) -> dict[str, object]:
     """The content of summary.json; `docs/command-line.md` says what each key means."""
     return {
@@ -53,6 +55,7 @@ def summary(
             }
             for check in verification.checks
         },
+        "breakdown": breakdown_summary(breakdown),
         "strategies": {result.strategy: _row(result, machine) for result in results},
     }
 

@@ -34,6 +34,7 @@ class Options:
     verify: bool
     replay: Path | None
     prove: bool = False
+    breakdown: bool = False
 
 
 def parse(arguments: Sequence[str] | None) -> Options | None:
@@ -68,6 +69,7 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         verify=not found.no_verify,
         replay=found.replay,
         prove=found.prove,
+        breakdown=found.breakdown,
     )
 
 
@@ -123,6 +125,9 @@ def _parser() -> _Parser:
     )
     parser.add_argument(
         "--prove", action="store_true", help="say how far the order of layers is from the least memory of all"
+    )
+    parser.add_argument(
+        "--breakdown", action="store_true", help="say what every cycle of the chosen schedule goes into"
     )
     parser.add_argument("--list", action="store_true", help="list models, machines and strategies, and exit")
     return parser

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graph.importer import load_model
+from hwmodel.flatten import time_program
 from hwmodel.machine import load_machine
+from report.breakdown import breakdown_table, schedule_breakdown
 from report.decisions import compare, rules_text
 from report.labels import labels
 from report.occupancy import llb_bytes_in_use
@@ -32,6 +34,7 @@ from scheduling.schedule import (
     save_schedule,
     schedule_decisions,
     schedule_network,
+    schedule_to_program,
 )
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
@@ -95,6 +98,8 @@ def run(options: Options, show: Say, progress: Say) -> None:
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
     _show(outcome, show)
+    if options.breakdown:
+        _show_breakdown(outcome, show)
     if options.prove:
         progress("searching the order of least memory")
         show(proof(network, outcome.chosen.layer_order, machine.element_bytes))
@@ -165,6 +170,17 @@ def _show(outcome: Outcome, show: Say) -> None:
     learned = [row for row in outcome.rows[1:] if row.strategy == LEARNED]
     if learned and compared:
         show(compare(network, learned[0], compared, task.objective.value))
+
+
+def _show_breakdown(outcome: Outcome, show: Say) -> None:
+    """What every cycle of the chosen schedule goes into."""
+    machine = outcome.task.machine
+    evaluator = Evaluator(schedule_network(outcome.task.network, outcome.schedule), machine)
+    program = schedule_to_program(evaluator, outcome.schedule)
+    decisions = schedule_decisions(evaluator, outcome.schedule)
+    found = schedule_breakdown(evaluator, *decisions, program, time_program(program, machine))
+    show(f"Cycles of {outcome.chosen.strategy} along the critical path, by what they go into\n")
+    show(breakdown_table(found))
 
 
 def _bound_text(task: Task) -> str:
@@ -239,6 +255,7 @@ def _write(
         outcome.chosen,
         outcome.reason,
         verification,
+        schedule_breakdown(evaluator, choices, plan, exported.program, exported.timing),
     )
     write_summary(folder / SUMMARY, content)
 
