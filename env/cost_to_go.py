@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodel.machine_table import MachineTable
 from scheduling.candidates import MOST_LAYERS, PIECES, CandidateSpace, survey
 from scheduling.tables import Ints
 
@@ -74,11 +75,8 @@ class CostToGo:
         `splits`: nothing where one slice of the coarser of the two fits the LLB."""
         if layer in (0, self._space.layers):
             return np.zeros(len(splits))
-        machine = self._space.evaluator.machine_table
-        crossing = float(self._space.border_bytes[layer])
-        slices = np.minimum(splits, before)
-        cycles = crossing / machine.dram_write + crossing / machine.dram_read
-        return np.where(crossing > LLB_SHARE * machine.llb_bytes * slices, cycles, 0.0)
+        crossing = np.full(len(splits), float(self._space.border_bytes[layer]))
+        return spill_cycles(self._space.evaluator.machine_table, crossing, np.minimum(splits, before))
 
     def _best(self, first: int, rows: Ints) -> Doubles:
         after = self.after(rows[:, 1], rows[:, 2])
@@ -103,6 +101,14 @@ class CostToGo:
                 known = self._space.all(first)
             self._rows[first] = known
         return known
+
+
+def spill_cycles(machine: MachineTable, crossing: Doubles, slices: Ints) -> Doubles:
+    """DRAM cycles to write and read `crossing` bytes where one slice of them does not fit the LLB. Nothing where there
+    is no LLB: then they are among what a sub-graph moves by itself."""
+    cycles = crossing / machine.dram_write + crossing / machine.dram_read
+    spills = (crossing > LLB_SHARE * machine.llb_bytes * slices) & (machine.llb_bytes > 0)
+    return np.where(spills, cycles, 0.0)
 
 
 def with_spill(cycles: Ints | Doubles, dma: Ints | Doubles, dram: Ints | Doubles, spill: Doubles) -> Doubles:

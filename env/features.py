@@ -1,13 +1,16 @@
 """What the agent sees: names of the columns, and the tables that hold them.
 
 Everything is a ratio or a logarithm, so a feature means the same on a small and on a large network, and on another
-machine. A row of zeros is a place of the table without a candidate.
+machine. On a machine without an LLB, ratios to it are ratios to one core's L1. A row of zeros is a place of the table
+without a candidate.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hwmodel.machine_table import MachineTable
 
 Floats = NDArray[np.float32]
 
@@ -93,3 +96,8 @@ G = {name: index for index, name in enumerate(GLOBAL)}
 
 LIMIT = 10.0
 """Features are clipped to [-LIMIT, LIMIT]."""
+
+
+def shared_buffer_bytes(machine: MachineTable) -> int:
+    """What features that are ratios to the LLB divide by: the least that one could hold where there is none."""
+    return machine.llb_bytes or machine.l1_bytes

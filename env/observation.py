@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from env.building import PHASES, SUBGRAPHS, Builder, Options, State
-from env.features import CANDIDATE, GLOBAL, LIMIT, MOST_ACTIONS, Floats, G
+from env.features import CANDIDATE, GLOBAL, LIMIT, MOST_ACTIONS, Floats, G, shared_buffer_bytes
 from scheduling.evaluator import Evaluation
 from scheduling.objective import Objective
 
@@ -39,6 +39,7 @@ class Context:
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
+        self._buffer_bytes = shared_buffer_bytes(builder.problem.evaluator.machine_table)
         self._fixed = self._machine_part()
         start = builder.start()
         self.first_cost = builder.cost(start)
@@ -60,7 +61,7 @@ class Context:
         vector[G["progress_layers"]] = first / layers
         vector[G["above_bound"]] = math.log(evaluation.cycles / max(1.0, ideal))
         vector[G["gain"]] = math.log(self.first_cost / cost)
-        vector[G["crossing_llb"]] = math.log1p(crossing / builder.problem.evaluator.machine_table.llb_bytes)
+        vector[G["crossing_llb"]] = math.log1p(crossing / self._buffer_bytes)
         vector[G["previous_split"]] = math.log2(previous) / 4
         vector[G["subgraphs"]] = len(state.choices) / 16
         vector[G["candidates"]] = 0.0 if options is None else len(options.features) / MOST_ACTIONS
@@ -78,12 +79,12 @@ class Context:
         largest = max(1, int(space.border_bytes[:-1].max()))
         vector[G["batch"]] = math.log2(evaluator.network.batch) / 4
         vector[G["dram_per_mac"]] = math.log(1000 * table.dram_read / macs)
-        vector[G["l1_llb"]] = math.log(table.l1_bytes * table.cores / table.llb_bytes)
-        vector[G["llb"]] = math.log(table.llb_bytes / largest)
+        vector[G["l1_llb"]] = math.log(table.l1_bytes * table.cores / self._buffer_bytes)
+        vector[G["llb"]] = math.log(self._buffer_bytes / largest)
         vector[G["launch"]] = math.log1p(table.launch * space.layers / ideal)
         vector[G["lanes_per_mac"]] = math.log(32 * table.lanes / machine.peak_macs_per_cycle)
         vector[G["dma"]] = math.log(table.dma_bytes / 64)
-        vector[G["weights_llb"]] = math.log1p(float(ideals.weight_bytes[-1]) / table.llb_bytes)
+        vector[G["weights_llb"]] = math.log1p(float(ideals.weight_bytes[-1]) / self._buffer_bytes)
         vector[G["cores"]] = math.log2(table.cores) / 4
         for objective in Objective:
             vector[G[f"objective_{objective.value}"]] = objective is builder.problem.objective

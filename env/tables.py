@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from env.cost_to_go import LLB_SHARE, CostToGo, with_spill
-from env.features import LIMIT, MOST_ACTIONS, C, Floats
+from env.cost_to_go import CostToGo, spill_cycles, with_spill
+from env.features import LIMIT, MOST_ACTIONS, C, Floats, shared_buffer_bytes
 from scheduling.arrangement import weight_bytes
 from scheduling.candidates import CandidateSpace
 from scheduling.choice import CHANNELS, Choice
@@ -75,7 +75,7 @@ class FrontierTables:
         entering = float(self.space.border_bytes[first]) if first else 0.0
         previous = prefix[-1].split_batch if prefix else 1
         coarser = np.minimum(table.splits, previous)
-        features[:, C["entering_slice_llb"]] = np.log1p(entering / coarser / machine.llb_bytes)
+        features[:, C["entering_slice_llb"]] = np.log1p(entering / coarser / shared_buffer_bytes(machine))
         spill = self._to_go.spill_cycles(first, previous, table.splits) if prefix else np.zeros(1)
         isolated_cycles = with_spill(table.isolated, table.dma, table.dram, spill)
         estimated = with_spill(table.estimated, table.dma, table.dram, spill)
@@ -155,8 +155,8 @@ class FrontierTables:
         busy = ideals.busy[stops] - ideals.busy[first]
         left = max(1.0, ideals.busy[layers] - ideals.busy[first])
         crossing = np.where(stops < layers, self.space.border_bytes[stops], 0).astype(np.float64)
-        crossing_cycles = crossing / machine.dram_write + crossing / machine.dram_read
-        spill = np.where(crossing > LLB_SHARE * machine.llb_bytes * splits, crossing_cycles, 0.0)
+        spill = spill_cycles(machine, crossing, splits)
+        buffer = shared_buffer_bytes(machine)
         ends = self._to_go.after(stops, splits)
         minimum = self._minima(stops)
         values: dict[str, Doubles | float] = {
@@ -172,9 +172,9 @@ class FrontierTables:
             "launch": figures[:, 7] / iso,
             "l1": figures[:, 8] / machine.l1_bytes,
             "weights_buffer": np.log1p(figures[:, 9] / machine.weights_bytes),
-            "weights_llb": np.log1p(figures[:, 9] / machine.llb_bytes),
-            "crossing_llb": np.log1p(crossing / machine.llb_bytes),
-            "crossing_slice_llb": np.log1p(crossing / splits / machine.llb_bytes),
+            "weights_llb": np.log1p(figures[:, 9] / buffer),
+            "crossing_llb": np.log1p(crossing / buffer),
+            "crossing_slice_llb": np.log1p(crossing / splits / buffer),
             "crossing_least": np.log((crossing + 1e3) / (crossing.min() + 1e3)) / 2,
             "crossing_minimum": minimum,
             "spill": np.log1p(spill / iso),

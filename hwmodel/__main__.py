@@ -22,6 +22,7 @@ from hwmodel.errors import KernelError, MachineError
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.kernels import load_kernels
 from hwmodel.machine import Machine, load_machine
+from hwmodel.machine_parts import Link
 
 # What reading an .npz file that is none, or is damaged, raises.
 _UNREADABLE = (
@@ -123,6 +124,13 @@ def describe(machine: Machine) -> str:
     def rate(bytes_per_cycle: int) -> str:
         return f"{bytes_per_cycle} bytes a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
 
+    def link_rows(name: str, link: Link) -> dict[str, str]:
+        shared = ", shared with reads" if link.shared else ""
+        return {
+            f"{name} read": f"{rate(link.read_bytes_per_cycle)} a cluster",
+            f"{name} write": f"{rate(link.write_bytes_per_cycle)} a cluster{shared}",
+        }
+
     memories = {"L1": m.memories.l1, "weights": m.memories.weights, "accumulator": m.memories.accumulator}
     system = "none" if m.system_dma is None else rate(m.system_dma.bytes_per_cycle)
     rows = {
@@ -134,11 +142,9 @@ def describe(machine: Machine) -> str:
         "TMAC/s in all",
         "vector": f"{m.vector.lanes} lanes a core, {cores * m.vector.lanes * tera:.4g} Tlane/s in all",
         **{name: f"{_size(memory.bytes)} a core" for name, memory in memories.items()},
-        "LLB": f"{_size(m.memories.llb.bytes)} a cluster",
-        "DRAM read": f"{rate(m.links.dram.read_bytes_per_cycle)} a cluster",
-        "DRAM write": f"{rate(m.links.dram.write_bytes_per_cycle)} a cluster" + _shared(m.links.dram.shared),
-        "LLB read": f"{rate(m.links.llb.read_bytes_per_cycle)} a cluster",
-        "LLB write": f"{rate(m.links.llb.write_bytes_per_cycle)} a cluster" + _shared(m.links.llb.shared),
+        "LLB": "none" if m.memories.llb is None else f"{_size(m.memories.llb.bytes)} a cluster",
+        **link_rows("DRAM", m.links.dram),
+        **({} if m.links.llb is None else link_rows("LLB", m.links.llb)),
         "exchange": f"{rate(m.links.exchange.bytes_per_cycle)} a port",
         "DMA": f"{rate(m.dma.bytes_per_cycle)} a core",
         "system DMA": system,
@@ -146,10 +152,6 @@ def describe(machine: Machine) -> str:
     }
     lines = [f"{name:<12}{text}" for name, text in rows.items()]
     return "\n".join([*lines, *(f"{'assumed':<12}{text}" for text in m.assumed)])
-
-
-def _shared(shared: bool) -> str:
-    return ", shared with reads" if shared else ""
 
 
 def _size(count: int) -> str:

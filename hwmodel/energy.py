@@ -24,8 +24,9 @@ _PRICES = {
 
 
 def energy_parts_pj(counts: Counts, machine: Machine) -> dict[str, float]:
-    """Picojoules of each count, by its name in Counts."""
-    return {name: getattr(counts, name) * getattr(machine.energy, price) for name, price in _PRICES.items()}
+    """Picojoules of each count, by its name in Counts; nothing for a memory that the machine lacks."""
+    prices = {name: getattr(machine.energy, price) for name, price in _PRICES.items()}
+    return {name: 0.0 if price is None else getattr(counts, name) * price for name, price in prices.items()}
 
 
 def energy_pj(counts: Counts, machine: Machine) -> float:

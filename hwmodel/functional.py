@@ -69,7 +69,10 @@ class FunctionalSimulator:
         memories = machine.memories
         dram_bytes = self._dram_bytes(machine.element_bytes)
         private = memories.l1.bytes + memories.weights.bytes + memories.accumulator.bytes
-        total = (dram_bytes + memories.llb.bytes + private * machine.cores) * self._scale
+        shared = {"dram": dram_bytes}
+        if memories.llb is not None:
+            shared["llb"] = memories.llb.bytes
+        total = (sum(shared.values()) + private * machine.cores) * self._scale
         if total > MAX_BYTES:
             raise KernelError(
                 f"the memories and DRAM buffers take {total} bytes; at most {MAX_BYTES} are held"
@@ -91,10 +94,7 @@ class FunctionalSimulator:
             )
             for core in range(machine.cores)
         ]
-        self._shared = {
-            "llb": memory("llb", memories.llb.bytes),
-            "dram": memory("dram", dram_bytes),
-        }
+        self._shared = {name: memory(name, size) for name, size in shared.items()}
         self._decoder = Decoder(self._cores, self._shared)
         self._decoded: dict[str, list[list[Action] | None]] = {
             name: [None] * len(kernel.instructions) for name, kernel in program.kernels.items()
@@ -238,6 +238,8 @@ class FunctionalSimulator:
         try:
             if copy.size_bytes < 0:
                 raise KernelError(f"size_bytes: {copy.size_bytes} is negative")
+            if "llb" not in self._shared:
+                raise KernelError("llb_address: the machine has no LLB")
             if copy.size_bytes:
                 llb, dram = self._shared["llb"], self._shared["dram"]
                 elements, rest = divmod(copy.size_bytes * self._scale, llb.dtype.itemsize)

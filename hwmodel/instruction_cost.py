@@ -278,6 +278,8 @@ def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instructi
     memory = symbols[where[0]].memory
     if memory not in ("dram", "llb"):
         raise KernelError(f"{place[0]}: {memory!r} is not a shared memory")
+    if memory == "llb" and table.llb_bytes == 0:
+        raise KernelError(f"{place[0]}: the machine has no LLB")
     # Several cores may load the same bytes; no two store them, or are known to gather the same rows.
     alone = store or instruction.op is Op.GATHER
     return _Part(memory, (*where, *shape, position) if alone else (*where, *shape), size)

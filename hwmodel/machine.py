@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from configs.reading import read_yaml
 from hwmodel.errors import MachineError
@@ -82,6 +82,23 @@ class Machine(Part):
     concurrent_kernels: bool
     energy: Energy
 
+    @model_validator(mode="after")
+    def _what_serves_the_llb_is_there_with_it(self) -> Machine:
+        """Its link and energies come with an LLB and go with it; the system DMA writes to nothing else."""
+        given = {
+            "links.llb": self.links.llb is not None,
+            "energy.llb_read_pj_per_byte": self.energy.llb_read_pj_per_byte is not None,
+            "energy.llb_write_pj_per_byte": self.energy.llb_write_pj_per_byte is not None,
+        }
+        if self.memories.llb is not None:
+            for key in (key for key, there in given.items() if not there):
+                raise ValueError(f"{key} is missing, expected one beside memories.llb")
+        else:
+            given["system_dma"] = self.system_dma is not None
+            for key in (key for key, there in given.items() if there):
+                raise ValueError(f"{key} is given, expected none where memories.llb is null")
+        return self
+
     @property
     def element_bytes(self) -> int:
         """Bytes of one activation or weight."""
@@ -95,6 +112,7 @@ class Machine(Part):
     def table(self) -> MachineTable:
         """The same figures for compiled code."""
         unrolling, links, system = self.matrix.unrolling, self.links, self.system_dma
+        llb, llb_link = self.memories.llb, self.links.llb
         return MachineTable(
             cores=self.cores,
             element_bytes=self.element_bytes,
@@ -113,13 +131,13 @@ class Machine(Part):
             l1_bytes=self.memories.l1.bytes,
             weights_bytes=self.memories.weights.bytes,
             accumulator_bytes=self.memories.accumulator.bytes,
-            llb_bytes=self.memories.llb.bytes,
+            llb_bytes=llb.bytes if llb else 0,
             dram_read=links.dram.read_bytes_per_cycle,
             dram_write=links.dram.write_bytes_per_cycle,
             dram_shared=int(links.dram.shared),
-            llb_read=links.llb.read_bytes_per_cycle,
-            llb_write=links.llb.write_bytes_per_cycle,
-            llb_shared=int(links.llb.shared),
+            llb_read=llb_link.read_bytes_per_cycle if llb_link else 0,
+            llb_write=llb_link.write_bytes_per_cycle if llb_link else 0,
+            llb_shared=int(llb_link.shared) if llb_link else 0,
             exchange=links.exchange.bytes_per_cycle,
             launch=self.launch_cycles,
         )
@@ -128,8 +146,8 @@ class Machine(Part):
         """This machine with some figures multiplied, rounded down; the name tells which.
 
         Names of factors: cores, lanes, l1, weights, accumulator, llb, dram_bandwidth, llb_bandwidth,
-        exchange_bandwidth, dma_bandwidth, launch. Raises MachineError on another name, a factor that is not a
-        positive number, or a machine that is impossible (such as an LLB smaller than L1).
+        exchange_bandwidth, dma_bandwidth, launch. Raises MachineError on another name, a factor of what the machine
+        lacks or that is not a positive number, or a machine that is impossible (such as an LLB smaller than L1).
         """
         data = self.model_dump()
         for name, factor in factors.items():
@@ -144,6 +162,10 @@ class Machine(Part):
                 part = data
                 for key in path[:-1]:
                     part = part[key]
+                if part is None:
+                    raise MachineError(
+                        f"{self.name}: cannot vary {name!r}, since {'.'.join(path[:-1])} is null"
+                    )
                 part[path[-1]] = max(least, math.floor(part[path[-1]] * factor))
         data["name"] = "-".join([self.name, *(f"{name}x{factor:g}" for name, factor in factors.items())])
         return _validated(data, data["name"])

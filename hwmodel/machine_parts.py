@@ -103,16 +103,17 @@ class Memory(Part):
 
 
 class Memories(Part):
-    """The private memories of each core, and the LLB that the cores of a cluster share; DRAM has no bound."""
+    """The private memories of each core, and the last-level buffer (LLB) that the cores of a cluster share, or None
+    where there is none; DRAM has no bound."""
 
     l1: Memory
     weights: Memory
     accumulator: Memory
-    llb: Memory
+    llb: Memory | None
 
     @model_validator(mode="after")
     def _llb_holds_an_l1(self) -> Memories:
-        if self.llb.bytes < self.l1.bytes:
+        if self.llb is not None and self.llb.bytes < self.l1.bytes:
             raise ValueError(f"llb.bytes is {self.llb.bytes}, expected at least l1.bytes = {self.l1.bytes}")
         return self
 
@@ -132,15 +133,15 @@ class Exchange(Part):
 
 
 class Links(Part):
-    """All links of a cluster."""
+    """All links of a cluster; `llb` is None where there is no LLB."""
 
     dram: Link
-    llb: Link
+    llb: Link | None
     exchange: Exchange
 
 
 class Energy(Part):
-    """Picojoules of one operation, or of one byte read from or written to a memory."""
+    """Picojoules of one operation, or of one byte read from or written to a memory; the LLB's where there is one."""
 
     mac_pj: Picojoules
     vector_op_pj: Picojoules
@@ -150,8 +151,8 @@ class Energy(Part):
     weights_write_pj_per_byte: Picojoules
     accumulator_read_pj_per_byte: Picojoules
     accumulator_write_pj_per_byte: Picojoules
-    llb_read_pj_per_byte: Picojoules
-    llb_write_pj_per_byte: Picojoules
+    llb_read_pj_per_byte: Picojoules | None = None
+    llb_write_pj_per_byte: Picojoules | None = None
     dram_read_pj_per_byte: Picojoules
     dram_write_pj_per_byte: Picojoules
     exchange_pj_per_byte: Picojoules

@@ -8,8 +8,9 @@ from typing import NamedTuple
 class MachineTable(NamedTuple):
     """The figures of a machine that decide cycles and what fits; `hwmodel.machine.Machine.table` makes it.
 
-    Rates are bytes per cycle. An unrolling factor that the machine lacks is 1, `sdma_bytes` is 0 where there
-    is no system DMA, and the `_shared` flags are 1 where both directions of a link are one resource.
+    Rates are bytes per cycle. An unrolling factor that the machine lacks is 1, `sdma_bytes` is 0 where there is no
+    system DMA, `llb_bytes`, `llb_read` and `llb_write` are 0 where there is no last-level buffer, and the `_shared`
+    flags are 1 where both directions of a link are one resource.
     """
 
     cores: int

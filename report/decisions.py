@@ -48,10 +48,13 @@ def pieces_text(choice: Choice) -> str:
     return _axes((("rows" if choice.axis == ROWS else "channels", choice.pieces),))
 
 
-def rules_text(rules: Rules) -> str:
-    """The rules of a schedule."""
+def rules_text(rules: Rules, llb: bool = True) -> str:
+    """The rules of a schedule, on a machine with or without an LLB."""
     order = "breadth first" if rules.order == BREADTH_FIRST else "depth first"
-    scopes = "everything through DRAM" if rules.scopes == SCOPE_DRAM else "tensors in the LLB where they fit"
+    dram = rules.scopes == SCOPE_DRAM or not llb
+    scopes = "everything through DRAM" if dram else "tensors in the LLB where they fit"
+    if not llb:
+        return f"{order}, {scopes}"
     if rules.weights == WEIGHTS_RELOADED:
         return f"{order}, {scopes}, weights reloaded"
     ahead = {0: "not prefetched", 1: "prefetched one kernel ahead"}

@@ -131,13 +131,14 @@ class _Trace:
         for position, finish in zip(timing.flat.positions, timing.finish.tolist(), strict=True):
             latest[position.step] = max(latest[position.step], finish)
         for step, (finish, used) in enumerate(zip(latest, llb_bytes, strict=True)):
-            yield {
-                "ph": "C",
-                "pid": _SCHEDULE,
-                "name": "LLB bytes in use",
-                "ts": self._time(end),
-                "args": {"bytes": int(used)},
-            }
+            if self._machine.memories.llb is not None:
+                yield {
+                    "ph": "C",
+                    "pid": _SCHEDULE,
+                    "name": "LLB bytes in use",
+                    "ts": self._time(end),
+                    "args": {"bytes": int(used)},
+                }
             if finish > end:
                 launch = self._program.steps[step]
                 yield {

@@ -58,6 +58,10 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     instances = choice.split_batch * choice.split_rows
     matrix, vector, slack = 0, 0, 0
     dma, weights, reloaded, border = 0, 0, 0, 0
+    # What crosses the border is in the LLB, or in DRAM where there is none.
+    read_rate = m.llb_read if m.llb_bytes > 0 else m.dram_read
+    write_rate = m.llb_write if m.llb_bytes > 0 else m.dram_write
+    crossing = 0
     for t in range(geo.tensor.shape[0]):
         tensor = geo.tensor[t]
         columns = net.tensor_columns[tensor]
@@ -73,13 +77,17 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             constant = net.tensor_constant[tensor] == 1
             size = (1 if constant else slice_images) * sum_rows * columns * channels * eb
             core = (1 if constant else images) * rows * columns * (channels if geo.full[t] else share) * eb
-            dma += max(-(-core // m.dma_bytes), -(-size // m.llb_read)) + m.dma_startup * pieces
+            link = -(-size // read_rate)
+            dma += max(-(-core // m.dma_bytes), link) + m.dma_startup * pieces
+            crossing += link
             border += size * instances
             continue
         if geo.leaves[t]:
             size = slice_images * own * columns * channels * eb
-            dma += max(-(-(images * rows * columns * share * eb) // m.dma_bytes), -(-size // m.llb_write))
+            link = -(-size // write_rate)
+            dma += max(-(-(images * rows * columns * share * eb) // m.dma_bytes), link)
             dma += m.dma_startup * pieces
+            crossing += link
             border += size * instances
         if geo.full[t] and choice.ways_channels > 1:
             dma += images * rows * columns * (channels - share) * eb // m.exchange + m.dma_startup * pieces
@@ -127,6 +135,8 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         resident = True
     reloaded = unique if resident else unique * times * instances
     dram = -(-reloaded // m.dram_read)
+    if m.llb_bytes == 0:
+        dram += crossing * instances
     busy = max(matrix, vector)
     serial = matrix + vector - busy
     fill = slack + serial // (4 * pieces)

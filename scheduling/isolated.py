@@ -1,7 +1,8 @@
 """Isolated template time: one instance of a candidate lowered and simulated on an empty machine.
 
 More exact than the additive estimate, and dearer, so only the candidates that survive the estimate get it. Entries
-and results are taken to be in the LLB, whole, and weights too where they fit beside tensors.
+and results are taken to be in the LLB, whole, and weights too where they fit beside tensors; in DRAM where the machine
+has no LLB.
 """
 
 from __future__ import annotations
@@ -39,16 +40,23 @@ def resident_weights(net: NetworkTable, m: MachineTable, first: int, stop: int) 
 
 
 @compiled
+def supposed_scopes(net: NetworkTable, m: MachineTable) -> Ints:
+    """(T,) 1 for the tensors that an instance by itself finds or leaves in the LLB: all but what lies in DRAM anyway,
+    and none where the machine has no LLB."""
+    in_llb = np.ones(net.tensor_rows.shape[0], np.int64)
+    in_llb[: net.input_count] = 0
+    for t in range(in_llb.shape[0]):
+        if m.llb_bytes == 0 or net.last_use[t] == NEVER:
+            in_llb[t] = 0
+    return in_llb
+
+
+@compiled
 def isolated(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     """(A, 2): for each candidate, cycles of all its instances one after the other, and DRAM cycles of all of them
     (weights that fit the LLB once)."""
-    tensors = net.tensor_rows.shape[0]
-    in_llb = np.ones(tensors, np.int64)
-    in_llb[: net.input_count] = 0
-    for t in range(tensors):
-        if net.last_use[t] == NEVER:
-            in_llb[t] = 0
-    ones = np.ones(tensors, np.int64)
+    in_llb = supposed_scopes(net, m)
+    ones = np.ones(net.tensor_rows.shape[0], np.int64)
     staged = np.zeros(net.is_matrix.shape[0], np.int64)
     link_slot = np.array([3, 3 if m.dram_shared else 4, 5, 5 if m.llb_shared else 6])
     result = np.empty((choices.shape[0], 2), np.int64)

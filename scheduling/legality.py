@@ -31,7 +31,7 @@ def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arr
     _check_cover(evaluator, choices)
     step_of = _check_order(evaluator, choices, plan)
     items = [*_tensors(evaluator, choices, plan, step_of), *_weights(evaluator, choices, plan, step_of)]
-    capacity = evaluator.machine.memories.llb.bytes
+    capacity = evaluator.machine_table.llb_bytes
     for item in items:
         short = item.address + item.size_bytes - capacity
         if item.address < 0 or short > 0:

@@ -121,7 +121,8 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
         evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy, bool(order)
     )
     rows = [_published(options, task), *rows]
-    return Outcome(task, rows, baseline, chosen, reason, rules_text(chosen.rules), schedule)
+    rules = rules_text(chosen.rules, task.machine.memories.llb is not None)
+    return Outcome(task, rows, baseline, chosen, reason, rules, schedule)
 
 
 def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:

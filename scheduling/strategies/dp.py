@@ -175,7 +175,7 @@ class Chains:
             len(splits),
             cost,
             self._kept,
-            room * self._problem.evaluator.machine.memories.llb.bytes,
+            room * self._problem.evaluator.machine_table.llb_bytes,
             seen,
         )
         return tuple(Choice(*choices[a].tolist()) for a in path.tolist())

@@ -83,13 +83,15 @@ class Options:
 
 
 def additive_cost(problem: Problem, option: Option) -> float:
-    """A sub-graph's share of the objective, as if its neighbours were in the LLB."""
+    """A sub-graph's share of the objective, as if its neighbours were in the LLB, where there is one."""
     figures = option.figures
     machine = problem.evaluator.machine_table
     cycles = float(max(figures[ISOLATED], figures[DRAM]))
     if problem.objective is Objective.LATENCY:
         return cycles
-    traffic = figures[DRAM] * machine.dram_read + figures[BORDER_BYTES]
+    traffic = figures[DRAM] * machine.dram_read
+    if machine.llb_bytes:  # else the border is among what goes to DRAM
+        traffic += figures[BORDER_BYTES]
     if problem.objective is Objective.OFF_CORE:
         return float(traffic)
     if problem.objective is Objective.ENERGY:

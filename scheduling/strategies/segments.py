@@ -19,7 +19,7 @@ from hwmodel.machine import Machine
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
 from scheduling.choice import ROWS, Choice
-from scheduling.isolated import resident_weights
+from scheduling.isolated import resident_weights, supposed_scopes
 from scheduling.lowering import lower
 from scheduling.rows import (
     C_ENGINE,
@@ -31,12 +31,16 @@ from scheduling.rows import (
     C_WAIT0,
     LINK_LLB_READ,
     LINK_LLB_WRITE,
+    N_DRAM_READ,
+    N_DRAM_WRITE,
+    N_LLB_READ,
+    N_LLB_WRITE,
     OP_LAUNCH,
     OP_LOAD,
     OP_STORE,
     VECTOR,
 )
-from scheduling.tables import NEVER, Ints, NetworkTable
+from scheduling.tables import Ints, NetworkTable
 
 Floats = NDArray[np.float64]
 
@@ -50,14 +54,10 @@ copied to the LLB, and those of them that have to stay there while tensors come 
 @compiled
 def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     """(A, 8 + COUNTS) for legal choices, all instances together: cycles with (entries, exits) in (LLB, LLB),
-    (LLB, DRAM), (DRAM, LLB), (DRAM, DRAM); counts of the first; ENTRY, EXIT, STAGED, KEPT."""
-    tensors = net.tensor_rows.shape[0]
-    in_llb = np.ones(tensors, np.int64)
-    in_llb[: net.input_count] = 0
-    for t in range(tensors):
-        if net.last_use[t] == NEVER:
-            in_llb[t] = 0
-    ones = np.ones(tensors, np.int64)
+    (LLB, DRAM), (DRAM, LLB), (DRAM, DRAM); counts of the first; ENTRY, EXIT, STAGED, KEPT. Without an LLB all four
+    are of DRAM, and ENTRY and EXIT are 0."""
+    in_llb = supposed_scopes(net, m)
+    ones = np.ones(net.tensor_rows.shape[0], np.int64)
     staged = np.zeros(net.is_matrix.shape[0], np.int64)
     # Free times: three engines, DRAM read, DRAM write, LLB read, LLB write.
     slot = np.array([3, 3 if m.dram_shared else 4, 5, 5 if m.llb_shared else 6])
@@ -141,13 +141,12 @@ def segments(net: NetworkTable, machine: Machine, m: MachineTable, choices: Ints
     spills_in = np.array([[0.0, 0.0], [1.0, 1.0]])
     spills_out = np.array([[0.0, 1.0], [0.0, 1.0]])
     staged = times[:, STAGED].astype(np.float64)
-    read = counts[:, 0] + staged
-    counts[:, 0] = read
-    counts[:, 3] += staged
-    price = machine.energy
-    dear_in = price.dram_read_pj_per_byte - price.llb_read_pj_per_byte
-    dear_out = price.dram_write_pj_per_byte - price.llb_write_pj_per_byte
+    read = counts[:, N_DRAM_READ] + staged
+    counts[:, N_DRAM_READ] = read
+    counts[:, N_LLB_WRITE] += staged
     prices = np.array([energy_pj(Counts(**{name: 1}), machine) for name in Counts._fields])
+    dear_in = prices[N_DRAM_READ] - prices[N_LLB_READ]
+    dear_out = prices[N_DRAM_WRITE] - prices[N_LLB_WRITE]
     energy = (counts @ prices)[:, None, None] + entry * spills_in * dear_in + leave * spills_out * dear_out
     dram = (read / m.dram_read + counts[:, 1] / m.dram_write)[:, None, None]
     dram = dram + entry * spills_in / m.dram_read + leave * spills_out / m.dram_write

@@ -18,6 +18,7 @@ from hwmodel.machine import load_machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.objective import Objective
+from tests.hwmodel.machines import without_llb
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,16 @@ def test_observations_are_finite_bounded_and_not_shared(small):
         for values in observation.values():
             assert np.isfinite(values).all() and (np.abs(values) <= LIMIT).all()
     assert not np.shares_memory(seen[0]["candidates"], seen[1]["candidates"])
+
+
+def test_observations_are_finite_without_a_last_level_buffer():
+    made = ScheduleEnv("squeezenet", without_llb(load_machine("stcp920")), batch=2, phases=PHASES)
+    seen, _, info = play(made, np.random.default_rng(0))
+    for observation in seen:
+        for values in observation.values():
+            assert np.isfinite(values).all() and (np.abs(values) <= LIMIT).all()
+    assert (observation["candidates"][:, C["spill"]] == 0).all()
+    assert info["cycles"] > 0
 
 
 def test_rows_exist_where_the_mask_allows(small):
@@ -166,11 +177,14 @@ def test_step_before_reset_is_refused():
     st.integers(0, 30),
     st.sampled_from([1, 2, 4]),
     st.sampled_from([0.5, 1.0, 2.0]),
+    st.booleans(),
     st.integers(0, 1000),
 )
-def test_every_offered_action_can_be_lowered(family, network_seed, batch, l1, seed):
+def test_every_offered_action_can_be_lowered(family, network_seed, batch, l1, llb, seed):
     """Random masked episodes on random networks and machines never meet a schedule that does not fit."""
     machine = load_machine("stcp920").varied(l1=l1)
+    if not llb:
+        machine = without_llb(machine)
     network = generate(family, network_seed, batch)
     made = ScheduleEnv(network, machine, phases=PHASES)
     rng = np.random.default_rng(seed)

@@ -89,7 +89,7 @@ class Checker:
             "l1": memories.l1.bytes,
             "weights": memories.weights.bytes,
             "accumulator": memories.accumulator.bytes,
-            "llb": memories.llb.bytes,
+            "llb": 0 if memories.llb is None else memories.llb.bytes,
             "dram": 0,
         }
         constant: list[tuple[int, int]] = []

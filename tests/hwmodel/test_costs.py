@@ -29,6 +29,7 @@ from hwmodel.instruction_cost import copy_cost, instruction_cost
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
 from hwmodel.machine import Machine, load_machine
 from hwmodel.resources import resource_name
+from tests.hwmodel.machines import without_llb
 from tests.hwmodel.programs import Shape, bits, box, instruction, parameter, relu, steps, view, window
 
 TINY = load_machine("tiny")
@@ -415,6 +416,14 @@ def test_a_layer_and_its_instruction_cost_the_same() -> None:
             passes = vector_passes(machine, anchor, (RELU,))
             assert found.latency_cycles == vector_cycles(machine.table(), 64, passes)
             assert found.counts.vector_operations == 64 * vector_ops(anchor, (RELU,))
+
+
+def test_no_transfer_reaches_an_llb_that_is_not_there() -> None:
+    fields = (box((1, 1, 1, 4)), view("dst", 0, (1, 1, 4), 4), window("src", LLB, 0, (1, 1, 4), 4))
+    load = instruction(Op.LOAD, (0,), *fields)
+    assert instruction_cost(TINY, SYMBOLS, load).counts.llb_read_bytes == 16
+    with pytest.raises(KernelError, match="src_symbol: the machine has no LLB"):
+        instruction_cost(without_llb(TINY), SYMBOLS, load)
 
 
 def test_system_copies_by_hand() -> None:

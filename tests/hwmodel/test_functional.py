@@ -23,6 +23,7 @@ from hwmodel.isa import (
 )
 from hwmodel.machine import Machine
 from tests.hwmodel import pipelines, programs
+from tests.hwmodel.machines import without_llb
 from tests.hwmodel.programs import OUT, Array, box, instruction, relu, steps, view, window
 
 
@@ -267,3 +268,8 @@ def test_programs_that_do_not_fit_are_refused() -> None:
     wrong = FunctionalSimulator(replace(program, steps=(step, program.steps[1])), m, "native", w)
     with pytest.raises(KernelError, match="step 0, copy 0: llb_address: address 65536"):
         wrong.run()
+    lacking = FunctionalSimulator(
+        replace(program, steps=(step, program.steps[1])), without_llb(m), "native", w
+    )
+    with pytest.raises(KernelError, match="step 0, copy 0: llb_address: the machine has no LLB"):
+        lacking.run()

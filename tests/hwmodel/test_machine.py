@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from graph.primitives import VectorClass
-from hwmodel.machine import MachineError, load_machine, machine_names
+from hwmodel.machine import Machine, MachineError, load_machine, machine_names
 from hwmodel.machine_table import MachineTable
 from hwmodel.resources import (
     DMA,
@@ -22,6 +22,7 @@ from hwmodel.resources import (
     resource_count,
     resource_name,
 )
+from tests.hwmodel.machines import without_llb
 
 TINY = Path(__file__).parents[2] / "configs/machines/tiny.yaml"
 
@@ -86,8 +87,11 @@ def test_a_machine_is_a_value() -> None:
         machine.cores = 3
 
 
+NULL = object()
+
+
 def changed(path: str, value: Any) -> str:
-    """The file of `tiny` with one value changed; None removes the key."""
+    """The file of `tiny` with one value changed; None removes the key, NULL makes it null."""
     data = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     part = data
     *keys, last = path.split(".")
@@ -96,7 +100,7 @@ def changed(path: str, value: Any) -> str:
     if value is None:
         del part[last]
     else:
-        part[last] = value
+        part[last] = None if value is NULL else value
     return yaml.safe_dump(data)
 
 
@@ -128,6 +132,13 @@ BAD = [
     ("name", "", "name is '', expected some text"),
     ("name", 7, "name is 7, expected text"),
     ("assumed", "all", "assumed is 'all', expected a list"),
+    ("memories.llb", NULL, "links.llb is given, expected none where memories.llb is null"),
+    ("links.llb", NULL, "links.llb is missing, expected one beside memories.llb"),
+    (
+        "energy.llb_read_pj_per_byte",
+        NULL,
+        "energy.llb_read_pj_per_byte is missing, expected one beside memories.llb",
+    ),
     (
         "matrix.unrolling.out_rows",
         2,
@@ -175,6 +186,23 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load_machine(tmp_path)
     with pytest.raises(MachineError, match=r"no machine is called 'tinny', expected .*stcp920.* or a path"):
         load_machine("tinny")
+
+
+def test_a_machine_without_llb() -> None:
+    machine = without_llb(load_machine("stcp920"))
+    table = machine.table()
+    assert all(type(value) is int for value in table)
+    assert (table.llb_bytes, table.llb_read, table.llb_write, table.llb_shared) == (0, 0, 0, 0)
+    with pytest.raises(
+        MachineError, match=r"^stcp920-without-llb: cannot vary 'llb', since memories.llb is null$"
+    ):
+        machine.varied(llb=2.0)
+    data = machine.model_dump()
+    data["system_dma"] = {"bytes_per_cycle": 64, "startup_cycles": 0}
+    with pytest.raises(
+        ValidationError, match=r"system_dma is given, expected none where memories\.llb is null"
+    ):
+        Machine.model_validate(data)
 
 
 def test_a_variant_says_what_it_varies() -> None:

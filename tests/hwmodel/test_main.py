@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwmodel.__main__ import main
+from hwmodel.__main__ import describe, main
 from hwmodel.host import HostLayout
 from hwmodel.kernels import save_kernels
+from hwmodel.machine import load_machine
 from tests.hwmodel import pipelines
+from tests.hwmodel.machines import without_llb
 
 
 @pytest.fixture
@@ -107,3 +109,7 @@ def test_a_machine_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert "L1          4 KiB a core\n" in out
     assert "DRAM read   4 bytes a cycle, 4 GB/s a cluster\n" in out
     assert "system DMA  none\n" in out
+    assert "LLB write   16 bytes a cycle, 16 GB/s a cluster\n" in out
+    without = describe(without_llb(load_machine("tiny")))
+    assert "LLB         none\n" in without
+    assert "LLB read" not in without

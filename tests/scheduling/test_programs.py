@@ -16,11 +16,13 @@ from scheduling.evaluator import Evaluator, Rules
 from scheduling.program import build_program, program_weights
 from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.hwmodel.machines import machine_called
 from tests.hwmodel.race_checker import find_races
 from tests.scheduling.random_cases import checked_program, legal, random_choices, random_model, random_rules
 
 CASES = [
-    (machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(4)
+    *((machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(4)),
+    *((f"{machine}-without-llb", 3, seed) for machine in ("tiny", "stcp920") for seed in range(2)),
 ]
 
 
@@ -31,7 +33,7 @@ def test_a_random_schedule_holds_all_the_way_down(
     """Fast timing equals that of the decoded program, nothing races, any allowed order gives the same bytes, the
     outputs equal onnxruntime's, and the saved schedule replays to the same program."""
     rng = np.random.default_rng([seed, batch, len(machine_name)])
-    machine = load_machine(machine_name)
+    machine = machine_called(machine_name)
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
     tried = 0

@@ -17,6 +17,7 @@ from scheduling.legality import check_arrangement
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
 from scheduling.strategies import STRATEGIES, solve
+from tests.hwmodel.machines import machine_called
 from tests.scheduling.random_cases import random_model
 
 BUDGET = 40
@@ -47,16 +48,22 @@ def check(problem: Problem, solution: Solution) -> None:
     assert least.energy_pj <= solution.evaluation.energy_pj * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("machine_name", ["tiny", "stcp920"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("machine_name", "seed"),
+    [(machine, seed) for machine in ("tiny", "stcp920", "stcp920-without-llb") for seed in range(8)],
+)
 def test_schedules_of_random_networks_are_legal_and_never_beat_the_bound(
     tmp_path: Path, machine_name: str, seed: int
 ) -> None:
     network = small_network(tmp_path, seed, batch=(1, 2, 4)[seed % 3])
     objective = list(Objective)[seed % len(Objective)]
     for name in STRATEGIES:
-        problem = problem_of(network, load_machine(machine_name), objective=objective)
-        check(problem, solve(name, problem))
+        problem = problem_of(network, machine_called(machine_name), objective=objective)
+        solution = solve(name, problem)
+        check(problem, solution)
+        if machine_name.endswith("without-llb"):
+            assert solution.evaluation.counts.llb_bytes == 0
+            assert solution.evaluation.off_core_bytes == solution.evaluation.counts.dram_bytes
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from hwmodel.__main__ import main as run_kernels
+from hwmodel.machine import load_machine
 from report import verify_result
+from scheduling.strategies import DEFAULT
 from scripts.schedule import main
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.hwmodel.machines import without_llb
 from tests.report.models import small_model
 
 FEW = ["--strategies", "layerwise,graphturbo,greedy"]
@@ -54,6 +58,19 @@ def test_a_run_prints_tables_and_writes_files(
     assert summary["bound_cycles"] <= min(costs.values())
     assert summary["max_relative_error"] < 1e-4
     assert json.loads((out / "trace.json").read_text())["otherData"]["cycles"] == min(costs.values())
+
+
+def test_a_machine_without_llb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every default strategy gives a schedule through DRAM, and the best one's kernels give the right outputs."""
+    path = tmp_path / "machine.yaml"
+    path.write_text(yaml.safe_dump(without_llb(load_machine("tiny")).model_dump(mode="json")))
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", str(path), "--batch", "4", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["strategies"]) > {*DEFAULT, "learned"}
+    assert all(row["llb_bytes"] == 0 < row["dram_bytes"] for row in summary["strategies"].values())
+    assert "everything through DRAM" in capsys.readouterr().out
+    assert '"LLB bytes in use"' not in (out / "trace.json").read_text()
 
 
 def test_without_out_nothing_is_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
