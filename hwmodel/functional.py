@@ -68,7 +68,7 @@ class FunctionalSimulator:
             self._traces.setdefault(trace.step, []).append(trace)
         memories = machine.memories
         dram_bytes = self._dram_bytes(machine.element_bytes)
-        private = memories.l1.bytes + memories.weights.bytes + memories.accumulator.bytes
+        private = machine.l1_bytes + machine.weights_bytes + memories.accumulator.bytes
         shared = {"dram": dram_bytes}
         if memories.llb is not None:
             shared["llb"] = memories.llb.bytes
@@ -83,8 +83,8 @@ class FunctionalSimulator:
 
         self._cores = [
             Core(
-                memory(f"l1 of core {core}", memories.l1.bytes),
-                memory(f"weights of core {core}", memories.weights.bytes),
+                memory(f"l1 of core {core}", machine.l1_bytes),
+                memory(f"weights of core {core}", machine.weights_bytes),
                 Memory(
                     f"accumulator of core {core}",
                     np.full(memories.accumulator.bytes, 0xFF, np.uint8),

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from configs.reading import read_yaml
 from hwmodel.errors import MachineError
+from hwmodel.machine_levels import Levels
 from hwmodel.machine_parts import (
     MOST,
     Cycles,
@@ -81,6 +82,20 @@ class Machine(Part):
     barrier_cycles: Cycles
     concurrent_kernels: bool
     energy: Energy
+    levels: Levels | None = None
+
+    @model_validator(mode="after")
+    def _inner_memories_fit_into_outer_ones(self) -> Machine:
+        """A memory nearer to the engine is no larger than the one outside it."""
+        for level in () if self.levels is None else self.levels.buffers:
+            outer = "weights" if level.operands == ("weights",) else "l1"
+            most = getattr(self.memories, outer).bytes
+            if level.operands != ("outputs",) and level.bytes > most:
+                raise ValueError(
+                    f"levels.buffers: {level.name} has {level.bytes} bytes, expected at most memories.{outer}.bytes "
+                    f"= {most}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _what_serves_the_llb_is_there_with_it(self) -> Machine:
@@ -109,8 +124,19 @@ class Machine(Part):
         """Multiply-accumulates of one core's matrix engine in a cycle."""
         return self.matrix.unrolling.macs
 
+    @property
+    def l1_bytes(self) -> int:
+        """Bytes of a core's l1 addresses: the buffers that inputs and outputs share, then `memories.l1`."""
+        return self.memories.l1.bytes + (0 if self.levels is None else self.levels.shared_bytes)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of a core's addresses of weights: the buffers of weights, then `memories.weights`."""
+        return self.memories.weights.bytes + (0 if self.levels is None else self.levels.weight_bytes)
+
     def table(self) -> MachineTable:
         """The same figures for compiled code."""
+        shared = () if self.levels is None else self.levels.shared
         unrolling, links, system = self.matrix.unrolling, self.links, self.system_dma
         llb, llb_link = self.memories.llb, self.links.llb
         return MachineTable(
@@ -128,8 +154,10 @@ class Machine(Part):
             dma_startup=self.dma.startup_cycles,
             sdma_bytes=system.bytes_per_cycle if system else 0,
             sdma_startup=system.startup_cycles if system else 0,
-            l1_bytes=self.memories.l1.bytes,
-            weights_bytes=self.memories.weights.bytes,
+            l1_bytes=self.l1_bytes,
+            l1_first_bytes=shared[0].bytes if shared else 0,
+            l1_inner_bytes=sum(level.bytes for level in shared),
+            weights_bytes=self.weights_bytes,
             accumulator_bytes=self.memories.accumulator.bytes,
             llb_bytes=llb.bytes if llb else 0,
             dram_read=links.dram.read_bytes_per_cycle,
@@ -237,6 +265,7 @@ _LIMITS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("more than", "gt"),
     "less_than_equal": ("at most", "le"),
+    "multiple_of": ("a multiple of", "multiple_of"),
 }
 
 

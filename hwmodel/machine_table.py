@@ -10,7 +10,8 @@ class MachineTable(NamedTuple):
 
     Rates are bytes per cycle. An unrolling factor that the machine lacks is 1, `sdma_bytes` is 0 where there is no
     system DMA, `llb_bytes`, `llb_read` and `llb_write` are 0 where there is no last-level buffer, and the `_shared`
-    flags are 1 where both directions of a link are one resource.
+    flags are 1 where both directions of a link are one resource. Addresses of l1 begin with the buffers that inputs and
+    outputs share: the first ends at `l1_first_bytes`, the last at `l1_inner_bytes` (0 without one).
     """
 
     cores: int
@@ -28,6 +29,8 @@ class MachineTable(NamedTuple):
     sdma_bytes: int
     sdma_startup: int
     l1_bytes: int
+    l1_first_bytes: int
+    l1_inner_bytes: int
     weights_bytes: int
     accumulator_bytes: int
     llb_bytes: int

@@ -53,6 +53,8 @@ def test_tiny_is_as_documented() -> None:
         sdma_bytes=0,
         sdma_startup=0,
         l1_bytes=4096,
+        l1_first_bytes=0,
+        l1_inner_bytes=0,
         weights_bytes=1024,
         accumulator_bytes=1024,
         llb_bytes=32768,
