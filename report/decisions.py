@@ -55,6 +55,8 @@ def rules_text(rules: Rules, llb: bool = True) -> str:
     scopes = "everything through DRAM" if dram else "tensors in the LLB where they fit"
     if not llb:
         return f"{order}, {scopes}"
+    if rules.spilled:
+        scopes += f", {len(rules.spilled)} kept out of it"
     if rules.weights == WEIGHTS_RELOADED:
         return f"{order}, {scopes}, weights reloaded"
     ahead = {0: "not prefetched", 1: "prefetched one kernel ahead"}

@@ -195,8 +195,12 @@ def arrange(
     scope_rule: int,
     weight_rule: int,
     prefetch: int,
+    spilled: Ints,
 ) -> Arrangement:
-    """Scopes, LLB addresses and resident weights by the default rules, for steps in the given order."""
+    """Scopes, LLB addresses and resident weights by the default rules, for steps in the given order.
+
+    `spilled` (T,): 1 where a tensor goes to DRAM though it may fit.
+    """
     count = choices.shape[0]
     tensors = net.tensor_rows.shape[0]
     layers = net.is_matrix.shape[0]
@@ -265,7 +269,7 @@ def arrange(
         for layer in np.argsort(made, kind="mergesort"):
             t = net.input_count + layer
             s = home[layer]
-            if net.last_use[t] < choices[s, STOP] or net.last_use[t] == NEVER:
+            if net.last_use[t] < choices[s, STOP] or net.last_use[t] == NEVER or spilled[t]:
                 continue
             before = placed
             fits = True

@@ -41,12 +41,14 @@ COUNTS = len(Counts._fields)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules that decide what the choices of the sub-graphs leave open."""
+    """Rules that decide what the choices of the sub-graphs leave open, and the tensors (by number) that go to DRAM
+    though the LLB may have room for them."""
 
     order: int = DEPTH_FIRST
     scopes: int = SCOPE_DEFAULT
     weights: int = WEIGHTS_RESIDENT
     prefetch: int = 1
+    spilled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +131,27 @@ class PlanLists(NamedTuple):
 
 
 class Evaluator:
-    """Costs of schedules of `network` on `machine`; counts how many it simulated in `evaluations`."""
+    """Costs of schedules of `network` on `machine`; counts how many it simulated in `evaluations`.
 
-    def __init__(self, network: Network, machine: Machine) -> None:
+    An evaluator of the same layers in another order that is made `beside` another one goes on with its count.
+    """
+
+    def __init__(self, network: Network, machine: Machine, beside: Evaluator | None = None) -> None:
         self.network = network
         self.machine = machine
         self.table = network_table(network, machine)
         self.weight_bytes = layer_weight_bytes(self.table, machine.element_bytes)
         self.machine_table = machine.table()
-        self.evaluations = 0
+        self._count: list[int] = [0] if beside is None else beside._count
         self._templates: dict[tuple[object, ...], Template] = {}
         self._store = TemplateStore()
         self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
+
+    @property
+    def evaluations(self) -> int:
+        """Schedules simulated by now."""
+        return self._count[0]
 
     def trim(self, most_rows: int) -> None:
         """Forget all templates and costs if the templates have more than this many instructions, to save memory."""
@@ -154,6 +164,8 @@ class Evaluator:
         """Order, scopes and resident weights of these sub-graphs by `rules`."""
         array = np.array(choices, np.int64)
         subgraph, instance, start = order_instances(self.table, array, rules.order)
+        spilled = np.zeros(len(self.table.producer), np.int64)
+        spilled[list(rules.spilled)] = 1
         return arrange(
             self.table,
             self.machine_table,
@@ -164,6 +176,7 @@ class Evaluator:
             rules.scopes,
             rules.weights,
             rules.prefetch,
+            spilled,
         )
 
     def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:
@@ -173,7 +186,7 @@ class Evaluator:
         """
         key = (*choices, rules)
         known = self._simulated.get(key)
-        self.evaluations += 1
+        self._count[0] += 1
         if known is None:
             _, known = self.simulate(choices, self.arrange(choices, rules))
             if len(self._simulated) > 20_000:

@@ -36,10 +36,12 @@ class Problem:
         return cost
 
     def reordered(self, order: Order) -> Problem:
-        """The same problem with the layers in another order, simulated apart. Raises IllegalSchedule."""
+        """The same problem with the layers in another order; its simulated schedules count as this one's. Raises
+        IllegalSchedule."""
         if not order:
             return self
-        evaluator = Evaluator(in_order(self.evaluator.network, order), self.evaluator.machine)
+        network = in_order(self.evaluator.network, order)
+        evaluator = Evaluator(network, self.evaluator.machine, beside=self.evaluator)
         return replace(self, evaluator=evaluator, space=CandidateSpace(evaluator))
 
 

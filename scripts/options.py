@@ -124,7 +124,9 @@ def _parser() -> _Parser:
         "--replay", type=Path, metavar="FILE", help="run this schedule.json instead of strategies"
     )
     parser.add_argument(
-        "--prove", action="store_true", help="say how far the order of layers is from the least memory of all"
+        "--prove",
+        action="store_true",
+        help="say how far the order of layers is from the least memory and traffic of all",
     )
     parser.add_argument(
         "--breakdown", action="store_true", help="say what every cycle of the chosen schedule goes into"

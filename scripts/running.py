@@ -101,8 +101,8 @@ def run(options: Options, show: Say, progress: Say) -> None:
     if options.breakdown:
         _show_breakdown(outcome, show)
     if options.prove:
-        progress("searching the order of least memory")
-        show(proof(network, outcome.chosen.layer_order, machine.element_bytes))
+        progress("searching the orders of least memory and of least traffic")
+        show(proof(network, outcome.chosen.layer_order, machine))
     if options.verify or options.out is not None:
         _deliver(options, outcome, show, progress)
 

@@ -87,9 +87,7 @@ def operator_graph(network: Network, element_bytes: int) -> OperatorGraph:
     """
     if element_bytes < 1:
         raise GraphError(f"elements of {element_bytes} bytes")
-    position = {
-        t: i for i, t in enumerate(t for t in range(len(network.tensors)) if t not in network.constants)
-    }
+    position = {t: i for i, t in enumerate(counted_tensors(network))}
     consumers: list[set[int]] = [set() for _ in position]
     producer = [INPUT] * len(position)
     for index, layer in enumerate(network.layers):
@@ -104,6 +102,11 @@ def operator_graph(network: Network, element_bytes: int) -> OperatorGraph:
         consumers=tuple(tuple(sorted(users)) for users in consumers),
         outputs=frozenset(position[t] for t in network.outputs if t in position),
     )
+
+
+def counted_tensors(network: Network) -> list[int]:
+    """The network's tensors that `operator_graph` numbers from 0 on: all but constants."""
+    return [t for t in range(len(network.tensors)) if t not in network.constants]
 
 
 def edge_graph(edges: Mapping[tuple[str, str], int]) -> OperatorGraph:

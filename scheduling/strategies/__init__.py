@@ -22,6 +22,7 @@ from scheduling.strategies.greedy import greedy
 from scheduling.strategies.l1_first import l1_first
 from scheduling.strategies.layerwise import layerwise
 from scheduling.strategies.least_memory import least_memory
+from scheduling.strategies.least_traffic import least_traffic
 from scheduling.strategies.llb_first import llb_first
 from scheduling.strategies.lookahead import lookahead
 from scheduling.strategies.portfolio import portfolio
@@ -49,11 +50,15 @@ STRATEGIES: dict[str, Decide] = {
 """By name, in the order in which tables print them."""
 
 
-ARRANGING: dict[str, Arrange] = {"dp_orders": dp_orders, "least_memory": least_memory}
+ARRANGING: dict[str, Arrange] = {
+    "dp_orders": dp_orders,
+    "least_memory": least_memory,
+    "least_traffic": least_traffic,
+}
 """Strategies that decide the order of the layers too."""
 
 
-LONG = ("beam", "random", "genetic", "portfolio", "least_memory")
+LONG = ("beam", "random", "genetic", "portfolio", "least_memory", "least_traffic")
 """Those that together take longer than all others; they are run when they are asked for."""
 
 

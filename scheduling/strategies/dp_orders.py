@@ -24,7 +24,5 @@ def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
         part = replace(problem.reordered(order), budget=share)
         choices, rules = dp(part)
         found.append((part.cost(choices, rules), order, choices, rules))
-        if order:
-            problem.evaluator.evaluations += part.evaluator.evaluations
     _, order, choices, rules = min(found, key=lambda item: item[0])
     return order, choices, rules

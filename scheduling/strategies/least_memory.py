@@ -25,9 +25,5 @@ def least_memory(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     order = least_memory_order(operator_graph(network, evaluator.machine.element_bytes), STATES).order
     if tuple(order) == tuple(range(len(network.layers))):
         order = ()
-    part = problem.reordered(tuple(order))
-    before = part.evaluator.evaluations
-    choices, rules = dp(part)
-    if part is not problem:
-        evaluator.evaluations += part.evaluator.evaluations - before
+    choices, rules = dp(problem.reordered(tuple(order)))
     return tuple(order), choices, rules

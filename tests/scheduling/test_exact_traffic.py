@@ -101,7 +101,15 @@ def test_all_small_graphs_against_brute_force(operators: int) -> None:
             assert found.traffic_bytes == brute_force_bytes(graph, capacity)
 
 
-@pytest.mark.parametrize("operators, cases", [(6, 12), (7, 6), pytest.param(7, 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "operators, cases",
+    [
+        (6, 12),
+        (7, 6),
+        pytest.param(6, 1000, marks=pytest.mark.slow),
+        pytest.param(7, 1000, marks=pytest.mark.slow),
+    ],
+)
 def test_random_graphs_against_brute_force(operators: int, cases: int) -> None:
     rng = random.Random(100 * operators + cases)
     for _ in range(cases):

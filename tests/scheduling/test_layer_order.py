@@ -1,5 +1,6 @@
 """The order of layers: what an order is, what it must not break, and that reordered schedules hold all the way down."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from scheduling.schedule import (
     schedule_network,
     schedule_to_program,
 )
-from scheduling.strategies import solve
+from scheduling.strategies import STRATEGIES, solve
+from scheduling.strategies.least_traffic import spilled_tensors, traffic_plan
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.scheduling.test_strategies import problem_of
 
 
 def branches(folder: Path) -> str:
@@ -112,6 +115,55 @@ def test_least_memory_runs_in_the_order_of_least_peak(tmp_path: Path) -> None:
     order = solution.layer_order or tuple(range(len(network.layers)))
     peaks = [peak_bytes(graph, other or tuple(range(len(network.layers)))) for other in rule_orders(network)]
     assert peak_bytes(graph, order) <= min(peaks)
+
+
+def waist(folder: Path) -> str:
+    """A tensor of 2,048 bytes (fp32) that waits, for an addition, while two of 4,096 bytes are live beside it."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 8, 8, 8)
+
+    def conv(source: str, inputs: int, outputs: int) -> str:
+        return graph.node("Conv", source, graph.random(outputs, inputs, 1, 1))
+
+    waiting = conv(value, 8, 8)
+    value = conv(conv(conv(waiting, 8, 16), 16, 16), 16, 8)
+    pooled = graph.node("MaxPool", waiting, kernel_shape=[1, 1])
+    return graph.save(folder, graph.node("Add", graph.node("Relu", value), pooled))
+
+
+def test_least_traffic_keeps_what_its_plan_evicts_out_of_the_llb(tmp_path: Path) -> None:
+    machine = load_machine("tiny").varied(llb=0.25)
+    network = load_model(waist(tmp_path), 1).network
+    plan = traffic_plan(network, 4, machine.memories.llb.bytes)
+    assert machine.memories.llb.bytes == max(operator_graph(network, 4).working_set_bytes) == 8192
+    # What waits, before the pooling or behind it, is written once and read once again.
+    assert plan.proven and plan.traffic_bytes - plan.compulsory_bytes == 2 * 2048
+    (tensor,) = spilled_tensors(network, plan.plan)
+    order = tuple(step.operator for step in plan.plan)
+    problem = problem_of(network, machine, budget=30)
+    part = problem.reordered(order)
+    choices, rules = STRATEGIES["llb_first"](part)
+    usual, spilling = (part.evaluator.arrange(choices, r) for r in (rules, replace(rules, spilled=(tensor,))))
+    assert not spilling.in_llb[tensor] and spilling.in_llb.sum() >= usual.in_llb.sum() - 1
+    solution = solve("least_traffic", problem)
+    assert solution.layer_order in (order, ())
+    assert solution.evaluations <= 30
+    again = problem.reordered(solution.layer_order).evaluator
+    made = make_schedule(again, solution.choices, solution.rules, network.model_hash, "least_traffic", True)
+    assert replay(again, made) == solution.evaluation
+    alone = part.evaluator.evaluate(choices, replace(rules, spilled=(tensor,)))
+    assert solution.evaluation.cycles <= alone.cycles
+
+
+def test_least_traffic_with_room_for_everything_is_dp_on_an_order_without_spills(tmp_path: Path) -> None:
+    problem = problem_of(load_model(waist(tmp_path), 2).network, load_machine("tiny"), budget=25)
+    assert not spilled_tensors(
+        problem.evaluator.network, traffic_plan(problem.evaluator.network, 4, 32768).plan
+    )
+    solution = solve("least_traffic", problem)
+    assert solution.rules.spilled == ()
+    assert solution.evaluation.cycles <= solve("llb_first", problem).evaluation.cycles
+    assert solve("least_traffic", replace(problem, budget=1)).evaluations == 1
 
 
 def test_dp_orders_is_never_worse_than_dp_with_the_same_share(tmp_path: Path) -> None:

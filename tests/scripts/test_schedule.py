@@ -146,7 +146,7 @@ def refused(line: list[str], message: str, tmp_path: Path, capsys: pytest.Captur
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
-def test_prove_says_how_far_the_order_is_from_the_least_memory(
+def test_prove_says_how_far_the_order_is_from_the_least_memory_and_traffic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = small_model(tmp_path)
@@ -158,6 +158,12 @@ def test_prove_says_how_far_the_order_is_from_the_least_memory(
     assert found is not None and "which is proven" in said
     mine, least = (int(group.replace(",", "")) for group in found.groups())
     assert mine >= least > 0
+    found = re.search(
+        r"layer by layer with .*: ([\d,]+) bytes in the schedule's order, ([\d,]+) in the best", said
+    )
+    assert found is not None
+    mine, least = (int(group.replace(",", "")) for group in found.groups())
+    assert mine >= least >= 0
 
 
 @pytest.mark.parametrize(
