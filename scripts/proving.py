@@ -8,14 +8,14 @@ from scheduling.exact.memory import least_memory
 from scheduling.exact.operator_graph import OperatorGraph, operator_graph, peak_bytes
 from scheduling.exact.traffic import belady_plan, least_traffic, plan_traffic_bytes
 from scheduling.layer_order import Order
-from scheduling.strategies.least_traffic import most_states
+from scheduling.strategies.least_traffic import capacity_bytes, most_states
 
 
 def proof(network: Network, order: Order, machine: Machine) -> str:
     """What is proven about the order of layers: of memory, then of traffic."""
     graph = operator_graph(network, machine.element_bytes)
     mine = order or tuple(range(len(network.layers)))
-    return f"{memory_proof(graph, mine)}\n{traffic_proof(graph, mine, machine.memories.llb.bytes)}"
+    return f"{memory_proof(graph, mine)}\n{traffic_proof(graph, mine, capacity_bytes(machine))}"
 
 
 def memory_proof(graph: OperatorGraph, order: Order) -> str:
@@ -30,16 +30,16 @@ def memory_proof(graph: OperatorGraph, order: Order) -> str:
     )
 
 
-def traffic_proof(graph: OperatorGraph, order: Order, capacity_bytes: int) -> str:
+def traffic_proof(graph: OperatorGraph, order: Order, available_bytes: int) -> str:
     """One sentence on the bytes to and from a memory of this capacity beyond the compulsory ones, layer by layer."""
-    capacity = max(capacity_bytes, *graph.working_set_bytes)
+    capacity = max(available_bytes, *graph.working_set_bytes)
     mine = plan_traffic_bytes(graph, belady_plan(graph, order, capacity), capacity)
     least = least_traffic(graph, capacity, most_states(graph))
     compulsory = least.compulsory_bytes
     known = "proven" if least.proven else f"no plan has less than {least.bound_bytes - compulsory:,}"
-    size = f"the LLB's {capacity:,} bytes"
-    if capacity > capacity_bytes:
-        size = f"{capacity:,} bytes, which the largest layer needs (the LLB has {capacity_bytes:,})"
+    size = f"{capacity:,} bytes on chip"
+    if capacity > available_bytes:
+        size += f", which the largest layer needs (there are {available_bytes:,})"
     return (
         f"Traffic beyond the compulsory {compulsory:,} bytes, layer by layer with {size}: "
         f"{mine - compulsory:,} bytes in the schedule's order, {least.traffic_bytes - compulsory:,} in the best plan "

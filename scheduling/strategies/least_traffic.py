@@ -3,7 +3,7 @@
 Order, spills and refills are exact where the search ends within its states, else the best that Belady's rule gave for
 some orders (`scheduling.exact.traffic`; Morpheus). The plan is about layers that run one at a time and whole; where a
 layer needs more than the last-level buffer (LLB) has, the plan is made for the largest such layer, and what does not
-fit is in DRAM by the usual rule.
+fit is in DRAM by the usual rule. Where there is no LLB the plan is for the L1 of all cores, and only its order is used.
 
 A tensor has one scope here, so one that the plan spills is in DRAM from the start. With and without that, `dp` and
 layer by layer are simulated on the plan's order, and the best is kept.
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graph.network import Network
+from hwmodel.machine import Machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
 from scheduling.exact.operator_graph import OperatorGraph, counted_tensors, operator_graph
@@ -34,12 +35,12 @@ def least_traffic(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     """The best of `dp` and layer by layer on the plan's order, with its residence and with the usual one."""
     evaluator = problem.evaluator
     network = evaluator.network
-    plan = traffic_plan(network, evaluator.machine.element_bytes, evaluator.machine.memories.llb.bytes).plan
+    plan = traffic_plan(network, evaluator.machine.element_bytes, capacity_bytes(evaluator.machine)).plan
     order: Order = tuple(step.operator for step in plan)
     if order == tuple(range(len(order))):
         order = ()
     part = problem.reordered(order)
-    spilled = spilled_tensors(network, plan)
+    spilled = spilled_tensors(network, plan) if evaluator.machine.memories.llb else ()
     # What this strategy simulates itself, once dp is done: two more schedules where nothing is spilled.
     own = 4 if spilled else 2
     found = []
@@ -51,10 +52,17 @@ def least_traffic(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     return order, choices, rules
 
 
-def traffic_plan(network: Network, element_bytes: int, capacity_bytes: int) -> LeastTraffic:
+def capacity_bytes(machine: Machine) -> int:
+    """What tensors can stay in on chip: the LLB, or the L1 of all cores of a cluster that has none."""
+    if machine.memories.llb is None:
+        return machine.memories.l1.bytes * machine.cores
+    return machine.memories.llb.bytes
+
+
+def traffic_plan(network: Network, element_bytes: int, available_bytes: int) -> LeastTraffic:
     """The plan for a memory of this capacity, or of the largest working set of a layer where that is more."""
     graph = operator_graph(network, element_bytes)
-    capacity = max(capacity_bytes, *graph.working_set_bytes)
+    capacity = max(available_bytes, *graph.working_set_bytes)
     return least_traffic_plan(graph, capacity, most_states(graph))
 
 
