@@ -88,13 +88,17 @@ def breakdown(program: Program, machine: Machine, timing: Timing) -> Ints:
     cycles = path_cycles(timing)
     parts = np.zeros((len(cycles), len(PARTS)), np.int64)
     table = machine.table()
+    known: dict[tuple[str, int], Shares] = {}
     for i in np.flatnonzero(cycles).tolist():
         at = timing.flat.positions[i]
         kernel = program.kernels[program.steps[at.step].kernel]
-        if at.index < len(kernel.instructions):
-            shares = _shares(machine, table, kernel, kernel.instructions[at.index])
-        else:
+        if at.index >= len(kernel.instructions):
             shares = _copy_shares(table, int(timing.flat.latency[i]))
+        else:
+            key = (kernel.name, at.index)
+            if key not in known:
+                known[key] = tuple(_shares(machine, table, kernel, kernel.instructions[at.index]))
+            shares = known[key]
         left = int(cycles[i])
         for part, most in shares:
             taken = left if most is None else min(left, most)
@@ -117,11 +121,16 @@ def _previous_holders(timing: Timing) -> tuple[Ints, Ints]:
     return before, freed
 
 
-Shares = Iterator[tuple[int, int | None]]
-"""Parts of an instruction's time in the order in which they count, each with its cycles, or None for all the rest."""
+Share = tuple[int, int | None]
+"""A part of an instruction's time, and its cycles, or None for all the rest."""
+
+Shares = tuple[Share, ...]
+"""All of an instruction's time, in the order in which it is filled up."""
 
 
-def _shares(machine: Machine, table: MachineTable, kernel: Kernel, instruction: Instruction) -> Shares:
+def _shares(
+    machine: Machine, table: MachineTable, kernel: Kernel, instruction: Instruction
+) -> Iterator[Share]:
     if instruction.op is Op.LAUNCH:
         yield LAUNCH, None
     elif instruction.op in (Op.CONV, Op.MATMUL):
@@ -164,8 +173,7 @@ def _transfer_shares(
     """A transfer's start-up comes first; who follows it on a link waits for the bytes alone, so the start-up is what
     its time on the path has beyond them."""
     memory = EXCHANGE if instruction.op is Op.BROADCAST else _slowest(table, holds)
-    yield memory, max(0, latency - table.dma_startup)
-    yield STARTUP, None
+    return (memory, max(0, latency - table.dma_startup)), (STARTUP, None)
 
 
 def _slowest(table: MachineTable, holds: dict[int, int]) -> int:
@@ -179,5 +187,4 @@ def _slowest(table: MachineTable, holds: dict[int, int]) -> int:
 
 def _copy_shares(table: MachineTable, latency: int) -> Shares:
     """A system copy crosses both links; DRAM is the one that it is for."""
-    yield DRAM, max(0, latency - table.sdma_startup)
-    yield STARTUP, None
+    return (DRAM, max(0, latency - table.sdma_startup)), (STARTUP, None)
