@@ -71,7 +71,7 @@ class Checker:
         """What is wrong with the program, a line for each finding."""
         self._bounds()
         self._inside_instructions()
-        before = self._finished_before()
+        before = self.finished_before()
         by_place: dict[Place, list[tuple[int, int, int, bool]]] = defaultdict(list)
         for number, accesses in enumerate(self.accesses):
             groups: dict[tuple[Place, bool], list[tuple[int, int]]] = defaultdict(list)
@@ -124,7 +124,7 @@ class Checker:
                 if at is not None:
                     self.findings.append(f"{name}: two of its cores touch byte {at} of {place}")
 
-    def _finished_before(self) -> list[int]:
+    def finished_before(self) -> list[int]:
         """For each instruction the bit set of those that have finished when it starts."""
         started: list[int] = []  # finished when i starts
         finished: list[int] = []  # finished when i finishes

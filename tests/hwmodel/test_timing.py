@@ -72,8 +72,9 @@ def random_tasks(rng: Random) -> list[Task]:
     return tasks
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(20))
 def test_the_recurrence_equals_the_event_driven_simulation(seed: int) -> None:
+    """To the cycle, on 20 x 500 = 10,000 random programs; most of them wait for engines and links, not for data."""
     rng = Random(seed)
     contended = 0
     for number in range(500):

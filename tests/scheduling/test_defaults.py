@@ -7,9 +7,11 @@ from hwmodel.machine import load_machine
 from scheduling.candidates import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.defaults import Defaults
-from scheduling.evaluator import Evaluator
+from scheduling.estimate import estimate
+from scheduling.evaluator import Evaluator, Rules
 from scheduling.problem import Problem
 from scheduling.strategies import solve
+from scheduling.tiling import LEGAL
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,35 @@ def test_resnet50_gains_what_was_published(resnet50: CandidateSpace) -> None:
     best = solve("graphturbo", Problem(resnet50.evaluator, resnet50)).evaluation
     assert 16 * baseline.cycles >= 4 * 2 * best.cycles
     assert 16 * baseline.counts.dram_bytes >= 5 * 2 * best.counts.dram_bytes
+
+
+PUBLISHED_ORDER = "aabaabcaabaabcd"
+"""Instances of the four stages in the GraphTurbo paper, 8, 4, 2 and 1 of them."""
+
+
+def test_the_published_stages_run_in_the_published_order(resnet50: CandidateSpace) -> None:
+    """Stages of three, four, six and three blocks, whatever room they need."""
+    ends = (12, 25, 44, 57)
+    stages = tuple(
+        Choice(first, stop, split)
+        for first, stop, split in zip((0, *ends[:-1]), ends, (8, 4, 2, 1), strict=True)
+    )
+    plan = resnet50.evaluator.arrange(stages, Rules())
+    assert "".join("abcd"[stage] for stage in plan.subgraph.tolist()) == PUBLISHED_ORDER
+
+
+def test_with_a_quarter_more_l1_the_rule_gives_the_published_stages(resnet50: CandidateSpace) -> None:
+    """The shipped L1 has no room for the first two of them: rows that cores share are computed twice and held."""
+    evaluator = Evaluator(resnet50.evaluator.network, resnet50.evaluator.machine.varied(l1=1.25))
+    groups = Defaults(CandidateSpace(evaluator)).complete(())
+    assert [choice.split_batch for choice in groups] == [8, 4, 2, 1]
+    assert [choice.ways_batch for choice in groups] == [2, 4, 8, 8]
+    plan = evaluator.arrange(groups, Rules())
+    assert "".join("abcd"[stage] for stage in plan.subgraph.tolist()) == PUBLISHED_ORDER
+    table, machine = resnet50.evaluator.table, resnet50.evaluator.machine_table
+    assert [estimate(table, machine, choice).status == LEGAL for choice in groups] == [
+        False,
+        False,
+        True,
+        True,
+    ]
