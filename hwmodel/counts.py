@@ -46,3 +46,29 @@ class Counts(NamedTuple):
 def total(counts: Iterable[Counts]) -> Counts:
     """The sum of each count."""
     return Counts(*(sum(column) for column in zip(Counts(), *counts, strict=True)))
+
+
+class InnerCounts(NamedTuple):
+    """Bytes read from and written to each inner memory, in the order of `hwmodel.machine_levels.Levels.inner`, and
+    cycles for which contractions hold their engine beyond what they compute, since a port is busy.
+
+    Empty on a machine without inner memories.
+    """
+
+    read_bytes: tuple[int, ...] = ()
+    write_bytes: tuple[int, ...] = ()
+    port_stall_cycles: int = 0
+
+
+NO_INNER = InnerCounts()
+
+
+def total_inner(counts: Iterable[InnerCounts]) -> InnerCounts:
+    """The sum of each; those that are empty count as zeros."""
+    filled = [count for count in counts if count.read_bytes]
+    if not filled:
+        return NO_INNER
+    reads, writes, stalls = zip(*filled, strict=True)
+    return InnerCounts(
+        tuple(map(sum, zip(*reads, strict=True))), tuple(map(sum, zip(*writes, strict=True))), sum(stalls)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwmodel.counts import Counts
+from hwmodel.counts import NO_INNER, Counts, InnerCounts
 from hwmodel.machine import Machine
 
 # Each count and what one of it costs. Energies ship as assumed figures, so ratios say more than sums.
@@ -29,6 +29,20 @@ def energy_parts_pj(counts: Counts, machine: Machine) -> dict[str, float]:
     return {name: 0.0 if price is None else getattr(counts, name) * price for name, price in prices.items()}
 
 
-def energy_pj(counts: Counts, machine: Machine) -> float:
+def inner_parts_pj(inner: InnerCounts, machine: Machine) -> dict[str, float]:
+    """Picojoules of each inner memory, by its name; nothing where nothing is counted."""
+    if machine.levels is None or not inner.read_bytes:
+        return {}
+    return {
+        level.name: read * level.read_pj_per_byte + written * level.write_pj_per_byte
+        for level, read, written in zip(
+            machine.levels.inner, inner.read_bytes, inner.write_bytes, strict=True
+        )
+    }
+
+
+def energy_pj(counts: Counts, machine: Machine, inner: InnerCounts = NO_INNER) -> float:
     """Picojoules of everything counted; leakage is not modelled."""
-    return float(sum(energy_parts_pj(counts, machine).values()))
+    return float(
+        sum(energy_parts_pj(counts, machine).values()) + sum(inner_parts_pj(inner, machine).values())
+    )

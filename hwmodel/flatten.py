@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.counts import Counts, total
+from hwmodel.counts import Counts, InnerCounts, total, total_inner
 from hwmodel.energy import energy_pj
 from hwmodel.errors import KernelError
 from hwmodel.instruction_cost import Cost, copy_cost, instruction_cost
@@ -36,6 +36,7 @@ class FlatProgram:
     positions: tuple[Position, ...]
     resources: int
     counts: Counts
+    inner: InnerCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class Timing:
     counts: Counts
     energy_pj: float
     flat: FlatProgram
+
+    @property
+    def inner(self) -> InnerCounts:
+        """What the inner memories move."""
+        return self.flat.inner
 
 
 def flatten(program: Program, machine: Machine) -> FlatProgram:
@@ -90,6 +96,7 @@ def flatten(program: Program, machine: Machine) -> FlatProgram:
         positions=tuple(order),
         resources=resource_count(machine.cores),
         counts=total(cost.counts for cost in costs),
+        inner=total_inner(cost.inner for cost in costs),
     )
 
 
@@ -108,7 +115,8 @@ def time_program(program: Program, machine: Machine) -> Timing:
         start,
         finish,
     )
-    return Timing(int(makespan), start, finish, flat.counts, energy_pj(flat.counts, machine), flat)
+    energy = energy_pj(flat.counts, machine, flat.inner)
+    return Timing(int(makespan), start, finish, flat.counts, energy, flat)
 
 
 def _kernel_costs(kernel: Kernel, machine: Machine) -> list[Cost]:

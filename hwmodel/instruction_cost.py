@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from hwmodel import resources
 from hwmodel.costs import (
-    REDUCTIONS,
-    WINDOWS,
     Work,
     ceil_div,
     dma_hold,
@@ -22,10 +20,20 @@ from hwmodel.costs import (
     vector_cycles,
     vector_work,
 )
-from hwmodel.counts import Counts, total
+from hwmodel.counts import NO_INNER, Counts, InnerCounts, total
 from hwmodel.errors import KernelError
+from hwmodel.extents import (
+    REDUCTION_KINDS,
+    WINDOW_KINDS,
+    anchor_reads,
+    box,
+    extents,
+    volume,
+)
 from hwmodel.fields import check, code, window_fields
+from hwmodel.inner_cost import inner_accesses
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
+from hwmodel.level_table import LevelTable
 from hwmodel.machine import Machine
 from hwmodel.machine_table import MachineTable
 
@@ -35,9 +43,6 @@ ACCUMULATOR_BYTES = 4
 Hold = tuple[int, int]
 """A resource (numbered as in `hwmodel.resources`) and the cycles for which it is held."""
 
-_WINDOWS = frozenset(WINDOWS.values())
-_REDUCTIONS = frozenset(REDUCTIONS.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -46,6 +51,7 @@ class Cost:
     latency_cycles: int
     holds: tuple[Hold, ...]
     counts: Counts
+    inner: InnerCounts = NO_INNER
 
 
 def instruction_cost(machine: Machine, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
@@ -54,7 +60,35 @@ def instruction_cost(machine: Machine, symbols: Sequence[Symbol], instruction: I
     Raises KernelError where a field is missing, unknown or negative, or a core or symbol does not exist.
     """
     check(instruction)
-    table = machine.table()
+    table, levels = machine.table(), machine.level_table
+    cost = _outer_cost(machine, table, symbols, instruction)
+    return cost if levels is None else _with_inner(table, levels, instruction, cost)
+
+
+def _with_inner(table: MachineTable, levels: LevelTable, instruction: Instruction, cost: Cost) -> Cost:
+    """The same with the inner memories: what they move, what l1 and the weight buffer move for them, and the time for
+    which their ports stall the matrix engine."""
+    found, cycles = inner_accesses(levels, table, instruction)
+    count, counts = levels.inner, cost.counts
+    contracts = instruction.op in (Op.CONV, Op.MATMUL)
+    l1, weights = found[count].tolist(), found[count + 1].tolist()
+    counts = counts._replace(
+        l1_read_bytes=l1[0] + (0 if contracts else counts.l1_read_bytes),
+        l1_write_bytes=l1[1] + counts.l1_write_bytes,
+        weights_read_bytes=weights[0] + (0 if contracts else counts.weights_read_bytes),
+    )
+    latency, holds, stall = cost.latency_cycles, cost.holds, 0
+    if contracts and holds:
+        stall = max(0, cycles - holds[0][1])
+        latency += stall
+        holds = tuple((resource, hold + stall) for resource, hold in holds)
+    inner = InnerCounts(tuple(found[:count, 0].tolist()), tuple(found[:count, 1].tolist()), stall)
+    return Cost(latency, holds, counts, inner)
+
+
+def _outer_cost(
+    machine: Machine, table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction
+) -> Cost:
     for core in instruction.cores:
         if not 0 <= core < table.cores:
             raise KernelError(f"core {core}: {machine.name} has cores 0 to {table.cores - 1}")
@@ -87,25 +121,6 @@ def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
     return Cost(latency, holds, Counts(dram_read_bytes=size, llb_write_bytes=size))
 
 
-def _extents(instruction: Instruction, position: int, *names: str) -> tuple[int, ...]:
-    values = tuple(instruction.value(name, position) for name in names)
-    for name, value in zip(names, values, strict=True):
-        if value < 0:
-            raise KernelError(f"{name}: {value} is negative")
-    return values
-
-
-def _box(instruction: Instruction, position: int) -> tuple[int, ...]:
-    return _extents(instruction, position, "images", "rows", "columns", "channels")
-
-
-def _volume(extents: Sequence[int]) -> int:
-    product = 1
-    for extent in extents:
-        product *= extent
-    return product
-
-
 def _launch(machine: Machine, table: MachineTable, instruction: Instruction) -> Cost:
     cores = instruction.cores if machine.concurrent_kernels else range(table.cores)
     holds = tuple(
@@ -120,10 +135,10 @@ def _contraction(table: MachineTable, instruction: Instruction) -> Cost:
     hold = 0
     parts = []
     for position in range(len(instruction.cores)):
-        tile = _extents(instruction, position, "images", "rows", "columns", "out_channels")
+        tile = extents(instruction, position, "images", "rows", "columns", "out_channels")
         cycles, counts = (_conv if instruction.op is Op.CONV else _matmul)(table, instruction, position, tile)
         hold = max(hold, cycles)
-        outputs = _volume(tile)
+        outputs = volume(tile)
         if outputs == 0:
             continue
         sums = outputs * ACCUMULATOR_BYTES
@@ -138,11 +153,11 @@ def _conv(
 ) -> tuple[int, Counts]:
     """Cycles of the engine, and counts without the accumulator's, of a CONV on one core."""
     images, rows, columns, channels = tile
-    source = _extents(instruction, position, "in_rows", "in_columns", "in_channels")
-    taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+    source = extents(instruction, position, "in_rows", "in_columns", "in_channels")
+    taps = volume(extents(instruction, position, "kernel_h", "kernel_w"))
     counts = Counts(
-        macs=_volume(tile) * source[2] * taps,
-        l1_read_bytes=images * _volume(source) * table.element_bytes,
+        macs=volume(tile) * source[2] * taps,
+        l1_read_bytes=images * volume(source) * table.element_bytes,
         weights_read_bytes=channels * source[2] * taps * table.element_bytes,
     )
     return matrix_cycles(table, images, rows, columns, channels, source[2], taps), counts
@@ -153,9 +168,9 @@ def _matmul(
 ) -> tuple[int, Counts]:
     """The same of a MATMUL, whose operands are both in l1."""
     images, rows, columns, channels = tile
-    (in_channels,) = _extents(instruction, position, "in_channels")
+    (in_channels,) = extents(instruction, position, "in_channels")
     read = images * in_channels * (rows * columns + channels)
-    counts = Counts(macs=_volume(tile) * in_channels, l1_read_bytes=read * table.element_bytes)
+    counts = Counts(macs=volume(tile) * in_channels, l1_read_bytes=read * table.element_bytes)
     return matmul_cycles(table, images, rows, columns, channels, in_channels), counts
 
 
@@ -163,8 +178,8 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
     hold = 0
     parts = []
     for position in range(len(instruction.cores)):
-        box = _box(instruction, position)
-        elements = _volume(box)
+        outputs = box(instruction, position)
+        elements = volume(outputs)
         if elements == 0:
             continue
         kind = code(VectorKind, instruction.value("kind", position), "kind")
@@ -174,8 +189,8 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
         work = _work(instruction, position, kind, codes)
         hold = max(hold, vector_cycles(table, elements, passes_of(machine, work)))
         views = operands.count(OperandKind.TENSOR) + operands.count(OperandKind.CHANNEL)
-        read = elements * views + _anchor_reads(instruction, position, kind, box)
-        parameters = box[3] * operands.count(OperandKind.PARAMETER)
+        read = elements * views + anchor_reads(instruction, position, kind, outputs)
+        parameters = outputs[3] * operands.count(OperandKind.PARAMETER)
         parts.append(
             Counts(
                 vector_operations=elements * sum(work.values()),
@@ -191,12 +206,12 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
 
 def _work(instruction: Instruction, position: int, kind: VectorKind, steps: Sequence[StepCode]) -> Work:
     taps, size, variant = 1, 1, 0
-    if kind in _WINDOWS:
-        taps = _volume(_extents(instruction, position, "kernel_h", "kernel_w"))
+    if kind in WINDOW_KINDS:
+        taps = volume(extents(instruction, position, "kernel_h", "kernel_w"))
     elif kind is VectorKind.CHANNEL_NORM:
-        (size,) = _extents(instruction, position, "size")
-    elif kind in _REDUCTIONS:
-        (size,) = _extents(instruction, position, "group")
+        (size,) = extents(instruction, position, "size")
+    elif kind in REDUCTION_KINDS:
+        (size,) = extents(instruction, position, "group")
     elif kind is VectorKind.NORM:
         variant = instruction.value("center", position)
     elif kind is VectorKind.SOFTMAX and "log" in instruction.fields:
@@ -204,29 +219,12 @@ def _work(instruction: Instruction, position: int, kind: VectorKind, steps: Sequ
     return vector_work(kind, taps, size, steps, bool(variant))
 
 
-def _anchor_reads(instruction: Instruction, position: int, kind: VectorKind, box: Sequence[int]) -> int:
-    """Elements of l1 that a VECTOR reads before its steps, each once."""
-    images, rows, columns, channels = box
-    if kind is VectorKind.ACCUMULATOR:
-        return 0
-    if kind in (VectorKind.COPY, VectorKind.REARRANGE):
-        return images * rows * columns * channels
-    if kind in _WINDOWS:
-        in_rows, in_columns = _extents(instruction, position, "in_rows", "in_columns")
-        return images * in_rows * in_columns * channels
-    if kind in _REDUCTIONS:
-        (group,) = _extents(instruction, position, "group")
-        return images * rows * columns * channels * group
-    (in_channels,) = _extents(instruction, position, "in_channels")
-    return images * rows * columns * in_channels
-
-
 def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
     sent: dict[int, int] = {}
     received: dict[int, int] = {}
     exchanged = 0
     for position, core in enumerate(instruction.cores):
-        size = _volume(_box(instruction, position)) * table.element_bytes
+        size = volume(box(instruction, position)) * table.element_bytes
         mask = instruction.value("targets", position)
         if mask < 0 or mask >> table.cores:
             raise KernelError(f"targets: {mask:#x} names cores that {table.cores} cores are not")
@@ -261,16 +259,16 @@ def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instructi
     store = instruction.op is Op.STORE
     place: tuple[str, ...]
     if instruction.op is Op.LOADW:
-        shape = _extents(instruction, position, "rows", "row_bytes")
-        size = _volume(shape)
+        shape = extents(instruction, position, "rows", "row_bytes")
+        size = volume(shape)
         place = ("src_symbol", "src_offset", "src_row_stride")
     elif instruction.op is Op.GATHER:
-        shape = _box(instruction, position)
-        size = _volume(shape) * table.element_bytes
+        shape = box(instruction, position)
+        size = volume(shape) * table.element_bytes
         place = ("src_symbol", "src_offset")
     else:
-        shape = _box(instruction, position)
-        size = _volume(shape) * table.element_bytes
+        shape = box(instruction, position)
+        size = volume(shape) * table.element_bytes
         place = window_fields("dst" if store else "src")
     where = tuple(instruction.value(name, position) for name in place)
     if not 0 <= where[0] < len(symbols):
@@ -323,8 +321,8 @@ def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instr
 
 def _index_bytes(table: MachineTable, instruction: Instruction) -> int:
     """Bytes of the indices of a GATHER, two elements for each pixel."""
-    boxes = [_box(instruction, position) for position in range(len(instruction.cores))]
-    return sum(2 * _volume(box[:3]) * table.element_bytes for box in boxes if box[3])
+    boxes = [box(instruction, position) for position in range(len(instruction.cores))]
+    return sum(2 * volume(each[:3]) * table.element_bytes for each in boxes if each[3])
 
 
 def _transfer_counts(op: Op, crossing: dict[str, int], parts: Sequence[_Part]) -> Counts:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from configs.reading import read_yaml
 from hwmodel.errors import MachineError
+from hwmodel.level_table import LevelTable, level_table
 from hwmodel.machine_levels import Levels
 from hwmodel.machine_parts import (
     MOST,
@@ -88,7 +89,7 @@ class Machine(Part):
     def _inner_memories_fit_into_outer_ones(self) -> Machine:
         """A memory nearer to the engine is no larger than the one outside it."""
         for level in () if self.levels is None else self.levels.buffers:
-            outer = "weights" if level.operands == ("weights",) else "l1"
+            outer = "weights" if level.of_weights else "l1"
             most = getattr(self.memories, outer).bytes
             if level.operands != ("outputs",) and level.bytes > most:
                 raise ValueError(
@@ -133,6 +134,18 @@ class Machine(Part):
     def weights_bytes(self) -> int:
         """Bytes of a core's addresses of weights: the buffers of weights, then `memories.weights`."""
         return self.memories.weights.bytes + (0 if self.levels is None else self.levels.weight_bytes)
+
+    @property
+    def level_table(self) -> LevelTable | None:
+        """The inner memories for compiled code; None on a machine without `levels`."""
+        prices = self.energy
+        if self.levels is None:
+            return None
+        return level_table(
+            self.levels,
+            (prices.l1_read_pj_per_byte, prices.l1_write_pj_per_byte),
+            (prices.weights_read_pj_per_byte, prices.weights_write_pj_per_byte),
+        )
 
     def table(self) -> MachineTable:
         """The same figures for compiled code."""

@@ -80,6 +80,11 @@ class Buffer(Inner):
         """Whether inputs and outputs share it, so that a tensor can stay in it from layer to layer."""
         return set(self.operands) == {"inputs", "outputs"}
 
+    @property
+    def of_weights(self) -> bool:
+        """Whether it holds weights."""
+        return self.operands == ("weights",)
+
 
 class Port(Part):
     """What a memory of a core moves in a cycle."""
@@ -152,7 +157,7 @@ class Levels(Part):
     @property
     def weight_bytes(self) -> int:
         """Bytes of the buffers of weights: the weight buffer's addresses begin with them."""
-        return _bytes(level for level in self.buffers if level.operands == ("weights",))
+        return _bytes(level for level in self.buffers if level.of_weights)
 
 
 def _bytes(levels: Iterable[Buffer]) -> int:

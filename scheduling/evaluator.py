@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from graph.network import Network
-from hwmodel.counts import Counts
+from hwmodel.counts import NO_INNER, Counts, InnerCounts
 from hwmodel.energy import energy_pj
 from hwmodel.machine import Machine
 from scheduling.arrangement import (
@@ -28,6 +28,7 @@ from scheduling.arrangement import (
 )
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
+from scheduling.inner_counts import count_inner
 from scheduling.lowering import Lowered, lower
 from scheduling.planning import check_axes
 from scheduling.reasons import explain
@@ -59,6 +60,7 @@ class Evaluation:
     energy_pj: float
     counts: Counts
     kernels: int
+    inner: InnerCounts = NO_INNER
 
     @property
     def off_core_bytes(self) -> int:
@@ -77,8 +79,10 @@ class Template:
 class TemplateStore:
     """Templates side by side in arrays that grow, so that compiled code gets a schedule as an array of indices."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: int) -> None:
+        """`inner` is the number of inner memories of the machine."""
         self.count = 0
+        self.inner = np.empty((256, 2 * inner + 1 if inner else 0), np.int64)
         self.arena = np.empty((4096, ARENA_COLUMNS), np.int64)
         self.local = np.empty(1024, np.int64)
         self.counts = np.empty((256, COUNTS), np.int64)
@@ -96,7 +100,9 @@ class TemplateStore:
         self.places = _grown(self.places, index + 1)
         timing_rows(rows, self.arena[self.rows : self.rows + len(rows)])
         self.local[self._locals : self._locals + len(local)] = local
+        self.inner = _grown(self.inner, index + 1)
         self.counts[index] = lowered.counts
+        self.inner[index] = lowered.inner
         self.places[index] = (self.rows, len(rows), self._locals, lowered.geometry.entries)
         self.count += 1
         self.rows += len(rows)
@@ -144,7 +150,8 @@ class Evaluator:
         self.machine_table = machine.table()
         self._count: list[int] = [0] if beside is None else beside._count
         self._templates: dict[tuple[object, ...], Template] = {}
-        self._store = TemplateStore()
+        self.level_table = machine.level_table
+        self._store = self._new_store()
         self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
 
@@ -158,7 +165,10 @@ class Evaluator:
         if self._store.rows > most_rows:
             self._templates.clear()
             self._simulated.clear()
-            self._store = TemplateStore()
+            self._store = self._new_store()
+
+    def _new_store(self) -> TemplateStore:
+        return TemplateStore(0 if self.level_table is None else self.level_table.inner)
 
     def arrange(self, choices: Sequence[Choice], rules: Rules) -> Arrangement:
         """Order, scopes and resident weights of these sub-graphs by `rules`."""
@@ -218,8 +228,15 @@ class Evaluator:
         sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
-        evaluation = Evaluation(int(times.makespan), energy_pj(counts, self.machine), counts, len(templates))
-        return times, evaluation
+        inner = self._inner_counts(store.inner[index].sum(axis=0).tolist())
+        energy = energy_pj(counts, self.machine, inner)
+        return times, Evaluation(int(times.makespan), energy, counts, len(templates), inner)
+
+    def _inner_counts(self, sums: Sequence[int]) -> InnerCounts:
+        if not sums:
+            return NO_INNER
+        count = len(sums) // 2
+        return InnerCounts(tuple(sums[:count]), tuple(sums[count : 2 * count]), sums[2 * count])
 
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every step."""
@@ -276,7 +293,11 @@ class Evaluator:
                 plan.staged,
             )
             if lowered.status == LEGAL:
-                return lowered
+                levels = self.level_table
+                if levels is None:
+                    return lowered
+                inner = count_inner(self.table, self.machine_table, levels, choice, batch_part, lowered)
+                return lowered._replace(inner=inner)
             status, layer, short = lowered.status, lowered.layer, lowered.short_bytes
         raise IllegalSchedule(
             explain(self.network, self.machine, choice, int(status), int(layer), int(short))

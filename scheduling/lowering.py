@@ -87,6 +87,9 @@ from scheduling.tiling import ACCUMULATOR_BYTES, LEGAL
 from scheduling.waits import arrange_rows, later, log_read, log_write
 from scheduling.weight_ring import claim, weight_load
 
+VECTOR_READS, VECTOR_WRITES, DMA_READS, DMA_WRITES = 0, 1, 2, 3
+"""Columns of `Lowered.touched`."""
+
 
 class Lowered(NamedTuple):
     """An instance's rows (I, COLUMNS) in program order, what it counts, and the plan and geometry behind it.
@@ -102,6 +105,10 @@ class Lowered(NamedTuple):
     plan: Plan
     geometry: Geometry
     tiles: Ints  # (layers, 4): channels, reduction, images, rows of a contraction's tiling
+    # (N, 4) bytes of each local tensor that the vector engine reads and writes, then those of the DMA; what the matrix
+    # engine reads depends on its inner memories (scheduling.inner_counts).
+    touched: Ints
+    inner: Ints  # empty, or as `scheduling.inner_counts.count_inner` gives it
 
 
 @compiled
@@ -124,9 +131,11 @@ def lower(
     """
     status, where, short, geo, plan, tiles = plan_instance(net, m, choice, row_part)
     counts = np.zeros(13, np.int64)
+    touched = np.zeros((geo.tensor.shape[0], 4), np.int64)
+    no_inner = np.empty(0, np.int64)
     nothing = np.empty((0, COLUMNS), np.int64)
     if status != LEGAL:
-        return Lowered(status, where, short, nothing, counts, plan, geo, tiles)
+        return Lowered(status, where, short, nothing, counts, plan, geo, tiles, touched, no_inner)
     first = choice.first
     start, ends = geo.start, geo.ends
     stride, shift, extent = net.edge_stride, net.edge_offset, net.edge_extent
@@ -159,7 +168,7 @@ def lower(
             else:
                 bound += 2 + net.edge_start[first + j + 1] - net.edge_start[first + j]
     if bound > 4 * MOST_INSTRUCTIONS:
-        return Lowered(TOO_MANY_INSTRUCTIONS, first, 0, nothing, counts, plan, geo, tiles)
+        return Lowered(TOO_MANY_INSTRUCTIONS, first, 0, nothing, counts, plan, geo, tiles, touched, no_inner)
     rows = np.full((bound, COLUMNS), 0, np.int64)
     raw = np.full((bound, 4), -1, np.int64)  # latest row waited for: matrix, vector, dma, weight loads
     anchor_of = np.full(bound, -1, np.int64)  # of a weight load: it may be moved to just behind this row
@@ -316,7 +325,9 @@ def lower(
                     later(latest, MATRIX, 0)
                     counts[N_LLB_READ if in_llb[tensor] else N_DRAM_READ] += link_bytes
                     held = channel_ways if geo.full[t] else 1
-                    counts[N_L1_WRITE] += copies_b * copies_r * columns * channels * eb * held
+                    moved = copies_b * copies_r * columns * channels * eb * held
+                    counts[N_L1_WRITE] += moved
+                    touched[t, DMA_WRITES] += moved
                     i = finish_transfer(rows, raw, latest, i, t, p)
             log_write(written, last_access, t, p, pieces, DMA, i - 1)
 
@@ -341,7 +352,10 @@ def lower(
             rows[i, C_EXTERNAL1] = -1
             counts[N_DRAM_READ] += link_bytes
             counts[N_L1_WRITE] += link_bytes
-            counts[N_L1_READ] += pixels * 2 * eb * active(channels, channel_ways, 0, share_most)
+            touched[t, DMA_WRITES] += link_bytes
+            moved = pixels * 2 * eb * active(channels, channel_ways, 0, share_most)
+            counts[N_L1_READ] += moved
+            touched[source, DMA_READS] += moved
             i = finish_transfer(rows, raw, latest, i, t, p)
             log_count = log_read(logs, log_head, log_count, last_access, source, t, e, p, DMA, i - 1)
             log_write(written, last_access, t, p, pieces, DMA, i - 1)
@@ -561,7 +575,11 @@ def lower(
                                     chunk_reader[parameter_chunk] = i
                                 counts[N_VECTOR] += elements * net.operations[layer]
                                 counts[N_L1_WRITE] += elements * eb
-                                counts[N_L1_READ] += elements * eb * net.tensor_steps[layer]
+                                touched[t, VECTOR_WRITES] += elements * eb
+                                for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+                                    moved = elements * eb * net.edge_steps[e]
+                                    counts[N_L1_READ] += moved
+                                    touched[geo.edge_local[e - edge0], VECTOR_READS] += moved
                                 counts[N_WEIGHTS_READ] += (
                                     net.parameter_reads[layer] * sum_k * eb
                                     * active(images, batch_ways, i0, i1) * active_rows(start, ends, t, p, h0, h1)
@@ -579,16 +597,17 @@ def lower(
                                         wide = held * active(channels, channel_ways, k0, k1)
                                     elif held != channels:  # groups of channels become one each
                                         wide = sum_k * held // channels
-                                    if net.kind[layer] in (REARRANGES, JOINS_ROWS):
-                                        counts[N_L1_READ] += elements * eb
-                                    else:
-                                        counts[N_L1_READ] += (
+                                    moved = elements * eb
+                                    if net.kind[layer] not in (REARRANGES, JOINS_ROWS):
+                                        moved = (
                                             sum_i * input_rows(
                                                 start, ends, t, p, h0, h1, stride[e], shift[e], extent[e],
                                                 divisor[e], whole[e], net.tensor_rows[geo.tensor[source]],
                                             )
                                             * net.tensor_columns[geo.tensor[source]] * wide * eb
                                         )  # fmt: skip
+                                    counts[N_L1_READ] += moved
+                                    touched[source, VECTOR_READS] += moved
                                 last_vector = i
                                 i += 1
                             if matrix:
@@ -620,8 +639,11 @@ def lower(
             for engine in range(3):
                 later(latest, engine, written[t, p, engine])
             counts[N_EXCHANGE] += images * sum_r * columns * channels * (channel_ways - 1) * eb
-            counts[N_L1_READ] += images * sum_r * columns * channels * eb
-            counts[N_L1_WRITE] += images * sum_r * columns * channels * (channel_ways - 1) * eb
+            moved = images * sum_r * columns * channels * eb
+            counts[N_L1_READ] += moved
+            touched[t, DMA_READS] += moved
+            counts[N_L1_WRITE] += moved * (channel_ways - 1)
+            touched[t, DMA_WRITES] += moved * (channel_ways - 1)
             i = finish_transfer(rows, raw, latest, i, t, p)
             log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
             for q in range(p, pieces):
@@ -646,11 +668,12 @@ def lower(
             later(latest, VECTOR, written[t, p, VECTOR])
             counts[N_LLB_WRITE if in_llb[tensor] else N_DRAM_WRITE] += link_bytes
             counts[N_L1_READ] += link_bytes
+            touched[t, DMA_READS] += link_bytes
             i = finish_transfer(rows, raw, latest, i, t, p)
             log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
 
     final = arrange_rows(rows, raw, anchor_of, i, choice.overlap)
-    return Lowered(LEGAL, first, 0, final, counts, plan, geo, tiles)
+    return Lowered(LEGAL, first, 0, final, counts, plan, geo, tiles, touched, no_inner)
 
 
 @compiled

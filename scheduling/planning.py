@@ -8,6 +8,7 @@ from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import CHANNELS, Choice
 from scheduling.geometry import Geometry, geometry
+from scheduling.inner_places import place_inner
 from scheduling.operations import Plan, batch_part_max, order_operations, place
 from scheduling.tables import MULTIPLIES, Ints, NetworkTable
 from scheduling.tiling import LEGAL, SHORT_L1, SHORT_WEIGHTS, tile_contraction
@@ -43,6 +44,25 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
 
 
 @compiled
+def settle(m: MachineTable, geo: Geometry, plan: Plan) -> Plan:
+    """The same plan with places that make use of the inner buffers of l1."""
+    address, peak = place_inner(
+        geo, plan.ring_rows, plan.size_bytes, plan.born, plan.dies, m.l1_first_bytes, m.l1_inner_bytes
+    )
+    return Plan(
+        plan.kind,
+        plan.tensor,
+        plan.piece,
+        plan.ring_rows,
+        address,
+        plan.size_bytes,
+        plan.born,
+        plan.dies,
+        peak,
+    )
+
+
+@compiled
 def plan_instance(
     net: NetworkTable, m: MachineTable, choice: Choice, row_part: int
 ) -> tuple[int, int, int, Geometry, Plan, Ints]:
@@ -50,6 +70,8 @@ def plan_instance(
     geo = geometry(net, choice, row_part)
     kinds, tensors, pieces = order_operations(net, choice, geo)
     plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes)
+    if m.l1_inner_bytes > 0:
+        plan = settle(m, geo, plan)
     count = choice.stop - choice.first
     tiles = np.zeros((count, 4), np.int64)
     status, where, short = LEGAL, choice.first, 0

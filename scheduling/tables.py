@@ -62,7 +62,6 @@ class NetworkTable(NamedTuple):
     operations: Ints  # (L,) vector operations per output element, for energy
     parameters: Ints  # (L,) per-channel vectors
     parameter_reads: Ints  # (L,) steps that read a per-channel vector
-    tensor_steps: Ints  # (L,) steps that read another tensor
     anchor_inputs: Ints  # (L,) how many of the inputs the anchor itself reads
     edge_start: Ints  # (L + 1,)
     edge_tensor: Ints  # (E,)
@@ -72,6 +71,9 @@ class NetworkTable(NamedTuple):
     edge_divisor: Ints  # (E,)
     edge_whole: Ints  # (E,) 1 where every output row needs all input rows
     edge_all_channels: Ints  # (E,) 1 where an output channel needs other channels of this input
+    edge_steps: Ints  # (E,) element-wise steps that read this input
+    column_stride: Ints  # (E,) region map of the columns
+    column_extent: Ints  # (E,)
 
 
 def network_table(network: Network, machine: Machine) -> NetworkTable:
@@ -92,13 +94,14 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
             last_use[tensor] = index
             rows = region.rows
             shared_out = int(not _own_share(network, layer, position))
-            edges.append(
-                (tensor, rows.stride, rows.offset, rows.extent, rows.divisor, rows.whole, shared_out)
-            )
+            steps = sum(step.tensor == position for step in layer.steps)
+            of_rows = (rows.stride, rows.offset, rows.extent, rows.divisor, rows.whole)
+            of_columns = (region.columns.stride, region.columns.extent)
+            edges.append((tensor, *of_rows, shared_out, steps, *of_columns))
         starts.append(len(edges))
     for tensor in network.outputs:
         last_use[tensor] = NEVER
-    edge = np.array(edges, np.int64).reshape(-1, 7)
+    edge = np.array(edges, np.int64).reshape(-1, 10)
     columns = [_layer_columns(network, index, machine) for index in range(len(layers))]
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
     fields = (
@@ -112,7 +115,7 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
         last_use,
         *by_column,
         np.array(starts, np.int64),
-        *(np.ascontiguousarray(edge[:, i]) for i in range(7)),
+        *(np.ascontiguousarray(edge[:, i]) for i in range(10)),
     )
     return NetworkTable._make(fields)
 
@@ -178,6 +181,5 @@ def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int,
         vector_ops(anchor, layer.steps),
         len(layer.parameters),
         sum(step.parameter is not None for step in layer.steps),
-        sum(step.tensor is not None for step in layer.steps),
         len(layer.inputs) - len(step_tensors),
     )

@@ -75,4 +75,6 @@ def export_kernels(
         )
     if timing.counts != expected.counts:
         raise VerificationError(f"the kernels count {timing.counts} and the schedule {expected.counts}")
+    if timing.inner != expected.inner:
+        raise VerificationError(f"the kernels count {timing.inner} and the schedule {expected.inner}")
     return Exported(program, machine, weights, timing)

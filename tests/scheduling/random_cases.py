@@ -120,5 +120,6 @@ def checked_program(
     timing = time_program(program, evaluator.machine)
     assert timing.makespan_cycles == evaluation.cycles
     assert timing.counts == evaluation.counts
+    assert timing.inner == evaluation.inner
     assert find_races(program, evaluator.machine) == []
     return evaluation, program
