@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.counts import Counts, InnerCounts, total, total_inner
+from hwmodel.counts import NO_INNER, Counts, InnerCounts, total, total_inner
 from hwmodel.energy import energy_pj
 from hwmodel.errors import KernelError
 from hwmodel.instruction_cost import Cost, copy_cost, instruction_cost
@@ -36,7 +36,7 @@ class FlatProgram:
     positions: tuple[Position, ...]
     resources: int
     counts: Counts
-    inner: InnerCounts
+    inner: InnerCounts = NO_INNER
 
 
 @dataclass(frozen=True, slots=True)

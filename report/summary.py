@@ -76,9 +76,24 @@ def _row(result: Result, machine: Machine) -> dict[str, object]:
         "off_core_bytes": counts.off_core_bytes,
         "exchange_bytes": counts.exchange_bytes,
         "energy_pj": result.evaluation.energy_pj,
+        **_inner(result, machine),
         "kernels": result.evaluation.kernels,
         "matrix_utilisation": result.matrix_utilisation(machine),
         "percent_of_bound": result.percent_of_bound,
         "seconds": result.seconds,
         "evaluations": result.evaluations,
+    }
+
+
+def _inner(result: Result, machine: Machine) -> dict[str, object]:
+    """What the inner memories move, where the machine has some."""
+    found = result.evaluation.inner
+    if machine.levels is None:
+        return {}
+    moved = zip(machine.levels.inner, found.read_bytes, found.write_bytes, strict=True)
+    return {
+        "inner_memories": {
+            level.name: {"read_bytes": read, "write_bytes": written} for level, read, written in moved
+        },
+        "port_stall_cycles": found.port_stall_cycles,
     }

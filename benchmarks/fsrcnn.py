@@ -1,0 +1,131 @@
+"""FSRCNN on meta_prototype_df, layer by layer and depth first, beside what DeFiNES (HPCA 2023) gives for it.
+
+The published figures are those of its public code. Energy here counts what that code counts: multiply-accumulates,
+every memory for each operand, DRAM. What is not the same is said under the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from graph.importer import load_model
+from graph.network import Network
+from hwmodel.energy import energy_parts_pj, inner_parts_pj
+from hwmodel.machine import Machine, load_machine
+from report.table import Column, render
+from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.estimate import estimate
+from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.tiling import LEGAL
+
+MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
+MACHINE = "meta_prototype_df"
+
+Choices = tuple[Choice, ...]
+
+
+class Published(NamedTuple):
+    """What DeFiNES gives for a schedule."""
+
+    energy_mj: float
+    mcycles: float
+    gmac: float
+    dram_mb: float
+
+
+PUBLISHED = {
+    "layer by layer": Published(20.265, 29.008, 8.363, 205.2),
+}
+
+OVERLAPPED = 10
+"""Order rule of single layers: the next piece is loaded while the engine works on this one."""
+
+
+def main() -> None:
+    """Print both tables and the notes."""
+    network = load_model(MODEL, 1).network
+    machine = load_machine(MACHINE)
+    evaluator = Evaluator(network, machine)
+    found: dict[str, tuple[Evaluation, float]] = {}
+    for name, choose in SCHEDULES.items():
+        try:
+            choices = choose(evaluator)
+            started = time.perf_counter()
+            evaluation = evaluator.evaluate(choices, Rules())
+            found[name] = evaluation, time.perf_counter() - started
+        except IllegalSchedule as error:
+            print(f"{name}: {error}")
+    print(comparison(found))
+    print(energies({name: evaluation for name, (evaluation, _) in found.items()}, machine))
+    print(notes(network, machine))
+
+
+def layer_by_layer(evaluator: Evaluator) -> Choices:
+    """Every layer alone, in the largest pieces that fit whose rows fill the engine's."""
+    table, machine = evaluator.table, evaluator.machine_table
+    choices = []
+    for layer, of in enumerate(evaluator.network.layers):
+        rows = evaluator.network.tensors[of.output].rows
+        for steps in range(-(-rows // machine.f_rows), 0, -1):
+            pieces = -(-rows // (steps * machine.f_rows))
+            choice = Choice(layer, layer + 1, pieces=pieces, rule=OVERLAPPED)
+            if estimate(table, machine, choice).status == LEGAL:
+                break
+        choices.append(choice)
+    return tuple(choices)
+
+
+SCHEDULES: dict[str, Callable[[Evaluator], Choices]] = {"layer by layer": layer_by_layer}
+
+
+def comparison(found: dict[str, tuple[Evaluation, float]]) -> str:
+    """Measured beside published; deviations in percent."""
+    figures = ("mJ", "Mcycles", "GMAC", "DRAM MB")
+    heads = [Column(f"{name}\n{part}") for name in figures for part in ("here", "published", "%")]
+    rows = []
+    for name, (evaluation, seconds) in found.items():
+        here = (
+            evaluation.energy_pj / 1e9,
+            evaluation.cycles / 1e6,
+            evaluation.counts.macs / 1e9,
+            evaluation.counts.dram_bytes / 1e6,
+        )
+        cells = []
+        for value, other in zip(here, PUBLISHED.get(name, (None,) * 4), strict=True):
+            cells.append(f"{value:.3f}")
+            cells += ["", ""] if other is None else [f"{other:.3f}", f"{100 * (value / other - 1):+.1f}"]
+        rows.append([name, *cells, f"{seconds:.2f}"])
+    return render([Column("schedule", left=True), *heads, Column("seconds\nto simulate")], rows)
+
+
+def energies(found: dict[str, Evaluation], machine: Machine) -> str:
+    """Millijoules of every memory and of the multiply-accumulates."""
+    parts = {
+        name: {**energy_parts_pj(of.counts, machine), **inner_parts_pj(of.inner, machine)}
+        for name, of in found.items()
+    }
+    names = [part for part in next(iter(parts.values())) if any(of[part] for of in parts.values())]
+    rows = [[part, *(f"{of[part] / 1e9:.4f}" for of in parts.values())] for part in names]
+    return render([Column("mJ of", left=True), *(Column(name) for name in parts)], rows)
+
+
+def notes(network: Network, machine: Machine) -> str:
+    """Layer by layer by arithmetic: what every map costs once out and once in."""
+    maps = [of.channels * of.rows * of.columns for of in network.tensors]
+    outputs, inputs = sum(maps[1:]), sum(maps[:-1])
+    weights = sum(layer.weight.size for layer in network.layers if layer.weight is not None)
+    excess = PUBLISHED["layer by layer"].dram_mb * 1e6 - outputs - inputs - weights
+    price = machine.energy
+    return (
+        f"Layer by layer, every map goes out once ({outputs / 1e6:.2f} MB) and in once ({inputs / 1e6:.2f} MB), the "
+        f"weights in\nonce ({weights / 1e6:.3f} MB): {(outputs + inputs + weights) / 1e6:.2f} MB. DeFiNES counts "
+        f"{excess / 1e6:.1f} MB more, which at {price.dram_read_pj_per_byte:g} pJ a byte is\n"
+        f"{excess * price.dram_read_pj_per_byte / 1e9:.2f} mJ."
+    )
+
+
+if __name__ == "__main__":
+    main()
