@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
 
@@ -43,7 +43,7 @@ class Arrangement(NamedTuple):
     instance_start: Ints  # (S + 1,)
 
 
-@compiled
+@compiled_leaf
 def touching(part: int, parts: int, other_parts: int, batch: int) -> tuple[int, int]:
     """Which of `other_parts` even slices of the batch slice `part` of `parts` touches: [first, stop)."""
     low = batch * part // parts
@@ -130,7 +130,7 @@ def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, 
     return subgraph, instance, start
 
 
-@compiled
+@compiled_leaf
 def _first_fit(items: Ints, sorted_items: Ints, count: int, windows: Ints, size: int, capacity: int) -> int:
     """Lowest offset free in all `windows` (first, last step); -1 if there is none.
 
@@ -149,7 +149,7 @@ def _first_fit(items: Ints, sorted_items: Ints, count: int, windows: Ints, size:
     return offset if offset + size <= capacity else -1
 
 
-@compiled
+@compiled_leaf
 def _insert(
     items: Ints, sorted_items: Ints, count: int, begin: int, end: int, address: int, size: int
 ) -> int:
@@ -165,7 +165,7 @@ def _insert(
     return count + 1
 
 
-@compiled
+@compiled_leaf
 def weight_bytes(net: NetworkTable, layer: int, element_bytes: int) -> int:
     """Weights and per-channel parameters of a layer; the table of an Embedding stays in DRAM."""
     channels = net.tensor_channels[net.input_count + layer]

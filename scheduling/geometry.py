@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import Choice
 from scheduling.tables import Ints, NetworkTable
 
@@ -32,13 +32,13 @@ class Geometry(NamedTuple):
     full: Ints  # (N,) 1 where every core of a channel group holds all channels
 
 
-@compiled
+@compiled_leaf
 def needed_start(row: int, stride: int, offset: int, divisor: int, whole: int) -> int:
     """First input row that output rows from `row` on need."""
     return 0 if whole else max(0, row // divisor * stride + offset)
 
 
-@compiled
+@compiled_leaf
 def needed_stop(stop: int, stride: int, offset: int, extent: int, divisor: int, whole: int, size: int) -> int:
     """Row after the last input row that output rows up to `stop` (exclusive) need."""
     return size if whole else max(0, min(size, (stop - 1) // divisor * stride + offset + extent))

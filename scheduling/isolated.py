@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
 from scheduling.choice import Choice
@@ -30,7 +30,7 @@ from scheduling.rows import (
 from scheduling.tables import NEVER, Ints, NetworkTable
 
 
-@compiled
+@compiled_leaf
 def resident_weights(net: NetworkTable, m: MachineTable, first: int, stop: int) -> bool:
     """Whether the weights of layers [first, stop) take at most half of the LLB, by rule of thumb."""
     total = 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.costs import ceil_div, dma_hold, matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
@@ -73,7 +73,7 @@ from scheduling.rows import (
     SLOT_ENTRIES,
     VECTOR,
 )
-from scheduling.shares import active, active_rows, input_rows, most_rows, overlap, part_of, piece_rows
+from scheduling.shares import active, input_rows, most_rows, overlap, part_of, piece_rows
 from scheduling.tables import (
     CONVOLVES,
     EMBEDS,
@@ -207,6 +207,8 @@ def lower(
     log_head = np.full(n, -1, np.int64)
     log_count = 0
     latest = np.full(4, -1, np.int64)
+    vector_waits = np.empty(4, np.int64)
+    matrix_waits = np.empty(4, np.int64)
     acc_reader = np.full(2, -1, np.int64)
     acc_slot = 0
     half_acc = m.accumulator_bytes // 2
@@ -231,7 +233,8 @@ def lower(
         share_most = -(-channels // channel_ways)
         # What the first write of this piece has to wait for: readers of the rows that the ring overwrites, and
         # every access to tensors that had these addresses before.
-        latest[:] = -1
+        for engine in range(4):
+            latest[engine] = -1
         if kind <= COMPUTE:
             ring = plan.ring_rows[t]
             entry = log_head[t]
@@ -372,8 +375,9 @@ def lower(
                 if not (matrix and anchor_reads):
                     for engine in range(3):
                         later(latest, engine, written[source, p, engine])
-            vector_waits = latest.copy()
-            matrix_waits = np.full(4, -1, np.int64)
+            for engine in range(4):
+                vector_waits[engine] = latest[engine]
+                matrix_waits[engine] = -1
             if matrix:
                 for k in range(net.anchor_inputs[layer]):
                     source = geo.edge_local[net.edge_start[layer] + k - edge0]
@@ -386,7 +390,9 @@ def lower(
             weight_slot = SLOT_ENTRIES + entries + j if staged[layer] else -1
             barrier = last_vector
             first_edge = net.edge_start[layer]
-            input_height = net.tensor_rows[geo.tensor[geo.edge_local[first_edge - edge0]]]
+            first_input = geo.tensor[geo.edge_local[first_edge - edge0]]
+            input_height = net.tensor_rows[first_input]
+            input_columns = net.tensor_columns[first_input]
             groups = max(1, net.groups[layer] // channel_ways) if matrix else 1
             group_share = share_most // groups
             tile_k = tiles[j, 0] if matrix else share_most
@@ -403,28 +409,36 @@ def lower(
                 for kc in range(chunks_k):
                     k0 = g * group_share + kc * tile_k
                     k1 = g * group_share + min(group_share, (kc + 1) * tile_k)
-                    sum_k, max_k = 0, 0
+                    sum_k, max_k, active_k = 0, 0, 0
                     for way in range(channel_ways):
                         share = channels * (way + 1) // channel_ways - channels * way // channel_ways
                         width = max(0, min(share, k1) - min(share, k0))
                         sum_k += width
                         max_k = max(max_k, width)
+                        active_k += 1 if width > 0 else 0
                     for i0 in range(0, images_most, tile_i):
-                        sum_i = 0
+                        sum_i, active_i = 0, 0
                         i1 = min(images_most, i0 + tile_i)
                         for way in range(batch_ways):
                             have = images * (way + 1) // batch_ways - images * way // batch_ways
-                            sum_i += max(0, min(have, i1) - min(have, i0))
+                            width = max(0, min(have, i1) - min(have, i0))
+                            sum_i += width
+                            active_i += 1 if width > 0 else 0
                         for h0 in range(0, rows_most, tile_h):
                             h1 = min(rows_most, h0 + tile_h)
-                            sum_h, max_h = 0, 0
+                            sum_h, max_h, active_h = 0, 0, 0
                             for way in range(row_ways):
                                 a, b = piece_rows(start, ends, way, t, p)
                                 width = max(0, min(b - a, h1) - min(b - a, h0))
                                 sum_h += width
                                 max_h = max(max_h, width)
+                                active_h += 1 if width > 0 else 0
                             elements = sum_i * sum_h * sum_k * columns
                             if matrix:
+                                pixels_read = sum_i * input_columns * input_rows(
+                                    start, ends, t, p, h0, h1, stride[first_edge], shift[first_edge],
+                                    extent[first_edge], divisor[first_edge], whole[first_edge], input_height,
+                                )  # fmt: skip
                                 for rc in range(chunks_r):
                                     r0 = rc * tile_r
                                     r1 = min(reduction, r0 + tile_r)
@@ -479,27 +493,17 @@ def lower(
                                     wrote_matrix = i
                                     work = elements * (r1 - r0)
                                     counts[N_MACS] += work * net.taps[layer]
-                                    operand = (
-                                        sum_k * (r1 - r0) * net.taps[layer] * eb
-                                        * active_rows(start, ends, t, p, h0, h1)
-                                    )  # fmt: skip
+                                    operand = sum_k * (r1 - r0) * net.taps[layer] * eb * active_h
                                     if convolves:
                                         raw[i, 3] = max(raw[i, 3], chunk_row[chunk])
                                         chunk_reader[chunk] = i
-                                        counts[N_WEIGHTS_READ] += operand * active(images, batch_ways, i0, i1)
+                                        counts[N_WEIGHTS_READ] += operand * active_i
                                     else:
                                         counts[N_L1_READ] += operand * sum_i
                                     counts[N_ACC_WRITE] += elements * ACCUMULATOR_BYTES
                                     if rc > 0:
                                         counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
-                                    counts[N_L1_READ] += (
-                                        sum_i * input_rows(
-                                            start, ends, t, p, h0, h1, stride[first_edge], shift[first_edge],
-                                            extent[first_edge], divisor[first_edge], whole[first_edge], input_height,
-                                        )
-                                        * net.tensor_columns[geo.tensor[geo.edge_local[net.edge_start[layer] - edge0]]]
-                                        * (r1 - r0) * eb * active(channels, channel_ways, k0, k1)
-                                    )  # fmt: skip
+                                    counts[N_L1_READ] += pixels_read * (r1 - r0) * eb * active_k
                                     i += 1
                             if net.parameters[layer] and chunk_address[parameter_chunk] < 0:
                                 size = net.parameters[layer] * share_most * eb
@@ -581,8 +585,7 @@ def lower(
                                     counts[N_L1_READ] += moved
                                     touched[geo.edge_local[e - edge0], VECTOR_READS] += moved
                                 counts[N_WEIGHTS_READ] += (
-                                    net.parameter_reads[layer] * sum_k * eb
-                                    * active(images, batch_ways, i0, i1) * active_rows(start, ends, t, p, h0, h1)
+                                    net.parameter_reads[layer] * sum_k * eb * active_i * active_h
                                 )  # fmt: skip
                                 if matrix:
                                     counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
@@ -594,7 +597,7 @@ def lower(
                                     if net.kind[layer] == JOINS_CHANNELS:
                                         pass
                                     elif net.edge_all_channels[e]:
-                                        wide = held * active(channels, channel_ways, k0, k1)
+                                        wide = held * active_k
                                     elif held != channels:  # groups of channels become one each
                                         wide = sum_k * held // channels
                                     moved = elements * eb
@@ -676,11 +679,12 @@ def lower(
     return Lowered(LEGAL, first, 0, final, counts, plan, geo, tiles, touched, no_inner)
 
 
-@compiled
+@compiled_leaf
 def finish_transfer(rows: Ints, raw: Ints, latest: Ints, i: int, tensor: int, piece: int) -> int:
     rows[i, C_TENSOR] = tensor
     rows[i, C_PIECE] = piece
     rows[i, C_ENGINE] = DMA
     rows[i, C_LATENCY] = rows[i, C_HOLD]
-    raw[i, :] = latest
+    for source in range(4):
+        raw[i, source] = latest[source]
     return i + 1

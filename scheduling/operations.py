@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import Choice
 from scheduling.geometry import Geometry, needed_start
 from scheduling.tables import Ints, NetworkTable
@@ -100,7 +100,7 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
     return kinds[chosen], tensors[chosen], piece_of[chosen]
 
 
-@compiled
+@compiled_leaf
 def _rows_read(
     start: Ints,
     ends: Ints,
@@ -249,7 +249,7 @@ def place(
     return Plan(kinds, tensors, pieces, ring, address, size, born, dies, peak)
 
 
-@compiled
+@compiled_leaf
 def batch_part_max(batch: int, parts: int) -> int:
     """Images of the largest of `parts` slices of the batch."""
     return -(-batch // parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import CHANNELS, Choice
 from scheduling.geometry import Geometry, geometry
@@ -20,7 +20,7 @@ TOO_MANY_INSTRUCTIONS = 7
 MOST_INSTRUCTIONS = 60_000
 
 
-@compiled
+@compiled_leaf
 def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
     """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
     if choice.split_batch * choice.ways_batch > net.batch:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled_leaf
 from scheduling.geometry import needed_start, needed_stop
 from scheduling.tables import Ints
 
 
-@compiled
+@compiled_leaf
 def part_of(position: int, size: int, parts: int) -> int:
     """Which of `parts` even slices of `size` holds `position`."""
     return ((position + 1) * parts - 1) // size
 
 
-@compiled
+@compiled_leaf
 def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int, int]:
     """The part of [low, high) in the index-th slice that it touches, of `parts` even slices of `size`."""
     if high <= low:
@@ -26,7 +26,7 @@ def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int
     return (a, b) if b > a else (high, high)
 
 
-@compiled
+@compiled_leaf
 def piece_rows(start: Ints, ends: Ints, way: int, tensor: int, piece: int) -> tuple[int, int]:
     """New rows of a tensor in a piece, on the cores of row way `way`; `start` and `ends` are a Geometry's.
 
@@ -36,7 +36,7 @@ def piece_rows(start: Ints, ends: Ints, way: int, tensor: int, piece: int) -> tu
     return low, ends[way, tensor, piece]
 
 
-@compiled
+@compiled_leaf
 def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
     most = 0
     for way in range(start.shape[0]):
@@ -45,7 +45,7 @@ def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
     return most
 
 
-@compiled
+@compiled_leaf
 def active(size: int, ways: int, low: int, high: int) -> int:
     """Ways whose even share of `size` reaches into [low, high)."""
     active = 0
@@ -56,17 +56,7 @@ def active(size: int, ways: int, low: int, high: int) -> int:
     return active
 
 
-@compiled
-def active_rows(start: Ints, ends: Ints, tensor: int, piece: int, low: int, high: int) -> int:
-    active = 0
-    for way in range(start.shape[0]):
-        a, b = piece_rows(start, ends, way, tensor, piece)
-        if min(b - a, high) > min(b - a, low):
-            active += 1
-    return active
-
-
-@compiled
+@compiled_leaf
 def input_rows(
     start: Ints,
     ends: Ints,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, SPLIT_ROWS, Arrangement, touching, weight_bytes
 from scheduling.rows import (
@@ -57,7 +57,7 @@ LAUNCHES = -2
 """In A_STORES: the row is a LAUNCH."""
 
 
-@compiled
+@compiled_leaf
 def timing_rows(rows: Ints, kept: Ints) -> None:
     """Copy the columns of lowered rows that timing reads into `kept`, (I, ARENA_COLUMNS)."""
     for i in range(rows.shape[0]):

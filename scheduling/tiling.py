@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled_leaf
 from hwmodel.machine_table import MachineTable
 
 ACCUMULATOR_BYTES = 4
@@ -31,7 +31,7 @@ class Tiling(NamedTuple):
     rows: int
 
 
-@compiled
+@compiled_leaf
 def tile_contraction(
     m: MachineTable,
     from_l1: bool,

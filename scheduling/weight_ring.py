@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled_leaf
 from hwmodel.costs import dma_hold
 from hwmodel.machine_table import MachineTable
 from scheduling.rows import (
@@ -24,13 +24,13 @@ from scheduling.tables import Ints
 from scheduling.waits import later
 
 
-@compiled
+@compiled_leaf
 def clash(address: Ints, size: Ints, chunk: int, low: int, length: int) -> bool:
     """Whether a chunk lies in the `length` bytes from `low` on."""
     return bool(address[chunk] < low + length and low < address[chunk] + size[chunk])
 
 
-@compiled
+@compiled_leaf
 def evict(address: Ints, reader: Ints, chunk: int, anchor: Ints, rows: Ints) -> None:
     address[chunk] = -1
     row = reader[chunk]
@@ -38,7 +38,7 @@ def evict(address: Ints, reader: Ints, chunk: int, anchor: Ints, rows: Ints) -> 
         later(anchor, rows[row, C_ENGINE], row)
 
 
-@compiled
+@compiled_leaf
 def claim(
     chunk: int,
     size: int,
@@ -73,7 +73,7 @@ def claim(
     ring[2] += size
 
 
-@compiled
+@compiled_leaf
 def weight_load(
     rows: Ints,
     raw: Ints,
