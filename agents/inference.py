@@ -91,6 +91,7 @@ class _Search:
         self.builder = Builder(problem, policy.phases)
         self.context = Context(self.builder)
         self.seed = problem.seed
+        self._known: dict[State, tuple[Options, Logits]] = {}
 
     def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
         found = self._beam(beam) if beam > 1 else None
@@ -106,9 +107,12 @@ class _Search:
         return b if self.builder.cost(b) < self.builder.cost(a) else a
 
     def _likely(self, state: State) -> tuple[Options, Logits]:
-        options = self.builder.options(state)
-        context = self.context.vector(state, options, self.builder.evaluate(state))
-        return options, self.policy.log_probabilities(options, context)
+        known = self._known.get(state)
+        if known is None:
+            options = self.builder.options(state)
+            context = self.context.vector(state, options, self.builder.evaluate(state))
+            known = self._known[state] = options, self.policy.log_probabilities(options, context)
+        return known
 
     def _prepare(self, states: list[State]) -> None:
         """Make the candidate tables of these states side by side: compiled code leaves the interpreter lock alone."""

@@ -47,11 +47,9 @@ class CostToGo:
 
     def after(self, stops: Ints, splits: Ints) -> Doubles:
         """Estimated cycles of what follows sub-graphs that end at `stops` with these splits of the batch."""
-        places = np.searchsorted(self._space.splits, splits)
-        known = {stop: self.at(stop) for stop in np.unique(stops).tolist()}
-        return np.array(
-            [known[stop][k] for stop, k in zip(stops.tolist(), places.tolist(), strict=True)], np.float64
-        )
+        ends, rows = np.unique(stops, return_inverse=True)
+        known = np.array([self.at(stop) for stop in ends.tolist()])
+        return np.asarray(known[rows, np.searchsorted(self._space.splits, splits)], np.float64)
 
     def at(self, layer: int) -> Doubles:
         """Estimated cycles of layers [layer, end), per split of the sub-graph before."""
@@ -62,7 +60,7 @@ class CostToGo:
                 todo.pop()
                 continue
             rows = self._segments(first)
-            missing = [stop for stop in np.unique(rows[:, 1]).tolist() if stop not in self._known]
+            missing = [stop for stop in sorted(set(rows[:, 1].tolist())) if stop not in self._known]
             if missing:
                 todo += missing
                 continue
@@ -70,21 +68,20 @@ class CostToGo:
             todo.pop()
         return self._known[layer]
 
-    def spill_cycles(self, layer: int, before: int, splits: Ints) -> Doubles:
+    def spill_cycles(self, layer: int, before: int | Ints, splits: Ints) -> Doubles:
         """DRAM cycles to write and read what crosses into `layer`, from a sub-graph of split `before` to ones of
-        `splits`: nothing where one slice of the coarser of the two fits the LLB."""
+        `splits`: nothing where one slice of the coarser of the two fits the LLB. An array `before` is broadcast."""
         if layer in (0, self._space.layers):
-            return np.zeros(len(splits))
-        crossing = np.full(len(splits), float(self._space.border_bytes[layer]))
-        return spill_cycles(self._space.evaluator.machine_table, crossing, np.minimum(splits, before))
+            return np.zeros(np.broadcast_shapes(np.shape(before), np.shape(splits)))
+        slices = np.minimum(splits, before)
+        crossing = np.full(slices.shape, float(self._space.border_bytes[layer]))
+        return spill_cycles(self._space.evaluator.machine_table, crossing, slices)
 
     def _best(self, first: int, rows: Ints) -> Doubles:
         after = self.after(rows[:, 1], rows[:, 2])
-        best = np.empty(len(self._space.splits))
-        for k, before in enumerate(self._space.splits.tolist()):
-            spill = self.spill_cycles(first, before, rows[:, 2])
-            best[k] = (with_spill(rows[:, 12], rows[:, 15], rows[:, 16], spill) + after).min()
-        return best
+        spill = self.spill_cycles(first, self._space.splits[:, None], rows[:, 2])
+        cycles = with_spill(rows[:, 12], rows[:, 15], rows[:, 16], spill) + after
+        return np.asarray(cycles.min(axis=1), np.float64)
 
     def _segments(self, first: int) -> Ints:
         known = self._rows.get(first)

@@ -59,6 +59,7 @@ class FrontierTables:
         self._defaults = defaults
         self._to_go = CostToGo(space)
         self._tables: dict[int, FrontierTable] = {}
+        self._features: dict[tuple[int, int], Floats] = {}
 
     def at(self, first: int) -> FrontierTable:
         """The table of the sub-graphs that start at `first`."""
@@ -68,7 +69,15 @@ class FrontierTables:
         return known
 
     def features(self, table: FrontierTable, prefix: Sequence[Choice]) -> Floats:
-        """(A, F) features of the candidates after these sub-graphs."""
+        """(A, F) features of the candidates after these sub-graphs; of those only the last one's split matters. The
+        array is kept for the next time: do not write to it."""
+        key = table.choices[0].first, prefix[-1].split_batch if prefix else 0
+        known = self._features.get(key)
+        if known is None:
+            known = self._features[key] = self._after(table, prefix)
+        return known
+
+    def _after(self, table: FrontierTable, prefix: Sequence[Choice]) -> Floats:
         features = table.fixed.copy()
         machine = self.space.evaluator.machine_table
         first = table.choices[0].first
@@ -113,15 +122,16 @@ class FrontierTables:
             choices, figures = self._added(default, choices, figures)
         choices, figures = choices[:MOST_ACTIONS], figures[:MOST_ACTIONS]
         rows = np.array(choices, np.int64)
+        after = self._to_go.after(rows[:, 1], rows[:, 2])
         return FrontierTable(
             choices,
-            self._fixed(first, rows, figures, choices.index(default)),
+            self._fixed(first, rows, figures, after, choices.index(default)),
             rows[:, 2],
             np.maximum(1.0, figures[:, 11:13].max(axis=1)),
             figures[:, 1].astype(np.float64),
             figures[:, 4].astype(np.float64),
             figures[:, [5, 12]].max(axis=1).astype(np.float64),
-            self._to_go.after(rows[:, 1], rows[:, 2]),
+            after,
         )
 
     def _default(self, first: int) -> Choice:
@@ -140,7 +150,7 @@ class FrontierTables:
         mine = np.concatenate((estimated, times), axis=1)
         return (default, *choices), np.concatenate((mine, figures))
 
-    def _fixed(self, first: int, rows: Ints, figures: Ints, default: int) -> Floats:
+    def _fixed(self, first: int, rows: Ints, figures: Ints, after: Doubles, default: int) -> Floats:
         evaluator, ideals = self.space.evaluator, self.ideals
         machine = evaluator.machine_table
         layers = self.space.layers
@@ -157,7 +167,6 @@ class FrontierTables:
         crossing = np.where(stops < layers, self.space.border_bytes[stops], 0).astype(np.float64)
         spill = spill_cycles(machine, crossing, splits)
         buffer = shared_buffer_bytes(machine)
-        ends = self._to_go.after(stops, splits)
         minimum = self._minima(stops)
         values: dict[str, Doubles | float] = {
             "exists": 1.0,
@@ -179,7 +188,7 @@ class FrontierTables:
             "crossing_minimum": minimum,
             "spill": np.log1p(spill / iso),
             "is_last": (stops == layers).astype(np.float64),
-            "time_share": iso / (iso + ends),
+            "time_share": iso / (iso + after),
             "pace": np.log(iso / np.maximum(1.0, busy)) - np.log(iso / np.maximum(1.0, busy)).min(),
         }
         fixed = np.zeros((len(rows), len(C)), np.float64)

@@ -21,7 +21,7 @@ from scheduling.isolated import isolated
 from scheduling.planning import plan_instance
 from scheduling.reasons import explain
 from scheduling.tables import Ints, NetworkTable
-from scheduling.tiling import LEGAL
+from scheduling.tiling import LEGAL, SHORT_L1
 
 PIECES = np.array([(ROWS, 1, 0), (ROWS, 4, 0), (ROWS, 8, 3), (ROWS, 14, 2), (CHANNELS, 4, 0)], np.int64)
 """(axis, pieces, pieces in flight) that are tried for every sub-graph. The instruction order lets about so many
@@ -43,8 +43,17 @@ GIVE_UP_AFTER = 4
 
 
 @compiled
-def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: Ints, pieces: Ints) -> Ints:
-    """Every legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate.
+def survey(
+    net: NetworkTable,
+    m: MachineTable,
+    first: int,
+    stops: Ints,
+    splits: Ints,
+    pieces: Ints,
+    splits_each: int = SPLITS_EACH,
+) -> Ints:
+    """Legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate. For each
+    stop and pieces the first `splits_each` splits that fit.
 
     The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows or
     output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), pairs of cores
@@ -54,17 +63,20 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
     count = 0
     legal_splits = np.zeros((pieces.shape[0], stops.shape[0]), np.int64)
+    short_l1 = np.empty((stops.shape[0], 5), np.int64)  # 1: with all rows in one piece L1 is too small
     for i in range(splits.shape[0]):
         images = net.batch // splits[i]
         batch_ways = 1
         while batch_ways * 2 <= images and m.cores % (batch_ways * 2) == 0:
             batch_ways *= 2
         others = m.cores // batch_ways
+        short_l1[:] = 0
         for k in range(pieces.shape[0]):
+            whole = pieces[k, 0] == CHANNELS or pieces[k, 1] == 1
             failures = 0
             for at in range(stops.shape[0]):
                 stop = stops[at]
-                if legal_splits[k, at] >= SPLITS_EACH:
+                if legal_splits[k, at] >= splits_each:
                     continue
                 best = 0
                 for variant in range(5):
@@ -76,6 +88,8 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                     elif variant > 2:
                         channel_ways = others >> (variant - 2)
                     if (variant == 1 and others == 1) or (variant > 1 and (best > 0 or channel_ways < 2)):
+                        continue
+                    if whole and short_l1[at, variant]:
                         continue
                     flight = pieces[k, 2]
                     rule = (
@@ -89,6 +103,8 @@ def survey(net: NetworkTable, m: MachineTable, first: int, stops: Ints, splits: 
                         pieces[k, 1], pieces[k, 0], rule, 1,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
+                    if whole and e.status == SHORT_L1:
+                        short_l1[at, variant] = 1
                     if e.status != LEGAL or (best > 0 and e.cycles >= best):
                         continue
                     best = e.cycles
@@ -137,10 +153,9 @@ class CandidateSpace:
         table, machine = self.evaluator.table, self.evaluator.machine_table
         end = np.array([stop], np.int64)
         for k in range(len(PIECES)):
-            for split in range(len(self.splits)):
-                rows = survey(table, machine, first, end, self.splits[split : split + 1], PIECES[k : k + 1])
-                if len(rows):
-                    return Choice(*rows[0, :11].tolist())
+            rows = survey(table, machine, first, end, self.splits, PIECES[k : k + 1], 1)
+            if len(rows):
+                return Choice(*rows[0, :11].tolist())
         return None
 
     def stops(self, first: int) -> Ints:
@@ -182,14 +197,21 @@ class CandidateSpace:
             crossing[(stops == first + 1) | (stops == self.layers)] = -1.0
             stops = stops[np.argsort(crossing, kind="stable")[:MOST_STOPS]]
         quota = max(1, MOST_CANDIDATES // len(stops))
-        kept: list[int] = []
-        for stop in stops.tolist():
-            mine = np.flatnonzero(rows[:, 1] == stop)
-            mine = mine[np.argsort(rows[mine, 12], kind="stable")]
-            _, leaders = np.unique(rows[mine, 2], return_index=True)
-            leads = np.sort(leaders)
-            rest = np.setdiff1d(np.arange(len(mine)), leads)
-            kept += mine[np.concatenate((leads, rest))[:quota]].tolist()
+        # Per end, by estimated cycles: the first of each split, then the others.
+        leaders: dict[int, list[int]] = {stop: [] for stop in stops.tolist()}
+        others: dict[int, list[int]] = {stop: [] for stop in leaders}
+        split_seen: set[tuple[int, int]] = set()
+        places = rows[:, 1:3].tolist()
+        for index in np.argsort(rows[:, 12], kind="stable").tolist():
+            stop, split = places[index]
+            if stop not in leaders:
+                continue
+            if (stop, split) in split_seen:
+                others[stop].append(index)
+            else:
+                split_seen.add((stop, split))
+                leaders[stop].append(index)
+        kept = [index for stop in leaders for index in (leaders[stop] + others[stop])[:quota]]
         return np.array(sorted(kept), np.int64)
 
     def _smallest(self, layer: int) -> Choice:
@@ -202,10 +224,10 @@ class CandidateSpace:
         legal = [(found.cycles, choice) for choice, found in tried if found.status == LEGAL]
         if legal:
             return min(legal)[1]
-        choice, found = tried[0]
+        choice, _ = tried[0]
         planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0)
         raise IllegalSchedule(
-            explain(evaluator.network, evaluator.machine, choice, int(found.status), layer, int(planned[2]))
+            explain(evaluator.network, evaluator.machine, choice, int(planned[0]), layer, int(planned[2]))
         )
 
     def _fewest_pieces(self, layer: int, ways_rows: int, ways_channels: int) -> tuple[Choice, Estimate]:

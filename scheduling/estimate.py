@@ -12,10 +12,11 @@ from hwmodel.compiled import compiled
 from hwmodel.costs import matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
+from scheduling.geometry import geometry
 from scheduling.operations import batch_part_max
-from scheduling.planning import check_axes, plan_instance
+from scheduling.planning import check_axes, least_l1_bytes, plan_geometry, plan_instance
 from scheduling.tables import CONVOLVES, EMBEDS, NetworkTable
-from scheduling.tiling import LEGAL
+from scheduling.tiling import LEGAL, SHORT_L1
 
 
 class Estimate(NamedTuple):
@@ -40,7 +41,11 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     status, _, _ = check_axes(net, choice)
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    status, _, _, geo, plan, tiles = plan_instance(net, m, choice, 0)
+    geo = geometry(net, choice, 0)
+    least = least_l1_bytes(net, choice, geo, m.element_bytes)
+    if least > m.l1_bytes:
+        return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)
+    status, _, _, plan, tiles = plan_geometry(net, m, choice, geo)
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, plan.peak_bytes, 0, 0)
     peak = plan.peak_bytes

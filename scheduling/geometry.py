@@ -35,13 +35,21 @@ class Geometry(NamedTuple):
 @compiled_leaf
 def needed_start(row: int, stride: int, offset: int, divisor: int, whole: int) -> int:
     """First input row that output rows from `row` on need."""
-    return 0 if whole else max(0, row // divisor * stride + offset)
+    if whole:
+        return 0
+    step = (
+        row if divisor == 1 else row // divisor
+    )  # a division takes longer than the rest, and is rarely needed
+    return max(0, step * stride + offset)
 
 
 @compiled_leaf
 def needed_stop(stop: int, stride: int, offset: int, extent: int, divisor: int, whole: int, size: int) -> int:
     """Row after the last input row that output rows up to `stop` (exclusive) need."""
-    return size if whole else max(0, min(size, (stop - 1) // divisor * stride + offset + extent))
+    if whole:
+        return size
+    step = stop - 1 if divisor == 1 else (stop - 1) // divisor
+    return max(0, min(size, step * stride + offset + extent))
 
 
 @compiled

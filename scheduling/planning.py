@@ -68,6 +68,56 @@ def plan_instance(
 ) -> tuple[int, int, int, Geometry, Plan, Ints]:
     """Geometry, layout and tilings of an instance, and whether they fit: (status, layer, short bytes, ...)."""
     geo = geometry(net, choice, row_part)
+    status, where, short, plan, tiles = plan_geometry(net, m, choice, geo)
+    return status, where, short, geo, plan, tiles
+
+
+@compiled_leaf
+def least_l1_bytes(net: NetworkTable, choice: Choice, geo: Geometry, element_bytes: int) -> int:
+    """Bytes that no order of the operations gets below: for each layer its output and the inputs that are there when
+    its last piece is computed, each with the rows of its largest piece. Much cheaper to find than the layout."""
+    first, entries = choice.first, geo.entries
+    pieces = geo.ends.shape[2]
+    edge0 = net.edge_start[first]
+    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
+    least = 0
+    for j in range(choice.stop - first):
+        low_edge, high_edge = net.edge_start[first + j] - edge0, net.edge_start[first + j + 1] - edge0
+        total, last = 0, -1
+        for e in range(low_edge - 1, high_edge):
+            t = geo.edge_local[e] if e >= low_edge else entries + j
+            repeated = False
+            for other in range(low_edge, e):
+                repeated = repeated or geo.edge_local[other] == t
+            if repeated:
+                continue
+            rows, begins, ends = 0, pieces, -1
+            for way in range(geo.start.shape[0]):
+                for p in range(pieces):
+                    low = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
+                    if geo.ends[way, t, p] > low:
+                        rows = max(rows, geo.ends[way, t, p] - low)
+                        begins = min(begins, p)
+                        ends = max(ends, p)
+            if e < low_edge:
+                last = ends
+            if begins > last:
+                continue
+            tensor = geo.tensor[t]
+            channels = net.tensor_channels[tensor]
+            if not geo.full[t]:
+                channels = -(-channels // choice.ways_channels)
+            held = 1 if net.tensor_constant[tensor] else images
+            total += held * rows * net.tensor_columns[tensor] * channels * element_bytes
+        least = max(least, total)
+    return least
+
+
+@compiled
+def plan_geometry(
+    net: NetworkTable, m: MachineTable, choice: Choice, geo: Geometry
+) -> tuple[int, int, int, Plan, Ints]:
+    """Layout and tilings of an instance of this geometry, and whether they fit: (status, layer, short bytes, ...)."""
     kinds, tensors, pieces = order_operations(net, choice, geo)
     plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes)
     if m.l1_inner_bytes > 0:
@@ -89,7 +139,7 @@ def plan_instance(
         share = -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
         parameter_bytes = net.parameters[layer] * share * m.element_bytes
         if parameter_bytes > m.weights_bytes:
-            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, geo, plan, tiles
+            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, plan, tiles
         if not net.is_matrix[layer]:
             continue
         rows = 0
@@ -113,9 +163,9 @@ def plan_instance(
             choice.pieces if choice.axis == CHANNELS else 1,
         )
         if tiling.status != LEGAL:
-            return tiling.status, layer, tiling.short_bytes, geo, plan, tiles
+            return tiling.status, layer, tiling.short_bytes, plan, tiles
         tiles[j, 0] = tiling.channels
         tiles[j, 1] = tiling.reduction
         tiles[j, 2] = tiling.images
         tiles[j, 3] = tiling.rows
-    return status, where, short, geo, plan, tiles
+    return status, where, short, plan, tiles
