@@ -27,7 +27,7 @@ from graph.primitives import (
 from hwmodel.compiled import compiled
 from hwmodel.isa import StepCode, VectorKind
 from hwmodel.machine import Machine
-from hwmodel.machine_table import MachineTable
+from hwmodel.machine_table import STREAMS_INPUTS, STREAMS_OUTPUTS, UNROLLED, MachineTable
 
 Work = dict[VectorClass, int]
 """Operations of each class that a vector instruction makes for one element of its output."""
@@ -114,15 +114,40 @@ def matrix_cycles(
 ) -> int:
     """Cycles for which a contraction of these extents on one core holds the matrix engine.
 
-    `in_channels` are those of one group, `taps` the kernel positions. Results are there `m.matrix_drain`
-    cycles later.
+    `in_channels` are those of one group, `taps` the kernel positions: each is a contraction of its own, or with
+    im2col a part of the reduction. Results are there `m.matrix_drain` cycles later.
+
+    An unrolled engine takes a cycle for each step that is not unrolled. A systolic array takes folds, of R x C that
+    stay and what streams through them; where folds do not overlap, the sum is SCALE-Sim's closed form:
+
+        output stationary  ceil(M/R) ceil(N/C) (K + R + C - 2) - 1
+        weight stationary  ceil(K/R) ceil(N/C) (M + 2R + C - 2) - 1
+        input stationary   ceil(K/R) ceil(M/C) (N + 2R + C - 2) - 1
+
+    with M = images x rows x columns, K = in_channels (x taps) and N = out_channels. Where they overlap, a fold holds
+    the array while it streams, but for R cycles at least: so long the next operand takes to come in and the last
+    results to go out.
     """
     if m.f_pixels > 1:
         pixels = ceil_div(images * rows * columns, m.f_pixels)
     else:
         pixels = images * ceil_div(rows, m.f_rows) * ceil_div(columns, m.f_columns)
-    channels = ceil_div(out_channels, m.f_out_channels) * ceil_div(in_channels, m.f_in_channels)
-    return m.matrix_issue + pixels * channels * taps
+    outputs = ceil_div(out_channels, m.f_out_channels)
+    if m.im2col:
+        in_channels, taps = in_channels * taps, 1
+    inputs = ceil_div(in_channels, m.f_in_channels)
+    steps = pixels * outputs * inputs * taps
+    if m.streamed == UNROLLED or steps == 0:
+        return m.matrix_issue + steps
+    stream = pixels
+    if m.streamed == STREAMS_INPUTS:
+        stream = inputs
+    elif m.streamed == STREAMS_OUTPUTS:
+        stream = outputs
+    cycles = steps // stream * (max(stream, m.fold_least) + m.fold_fill)
+    if m.fold_least == 0:
+        cycles -= 1
+    return m.matrix_issue + cycles
 
 
 @compiled

@@ -30,13 +30,25 @@ from hwmodel.machine_parts import (
     SystemDma,
     Vector,
 )
-from hwmodel.machine_table import MachineTable
+from hwmodel.machine_table import (
+    STREAMS_INPUTS,
+    STREAMS_OUTPUTS,
+    STREAMS_PIXELS,
+    UNROLLED,
+    MachineTable,
+)
 
 __all__ = ["Machine", "MachineError", "MachineTable", "load_machine", "machine_names"]
 
 MOST_CORES = 1024
 
 _ELEMENT_BYTES = {"fp16": 2, "fp32": 4, "int8": 1}
+
+_STREAMED = {
+    "output_stationary": STREAMS_INPUTS,
+    "weight_stationary": STREAMS_PIXELS,
+    "input_stationary": STREAMS_OUTPUTS,
+}
 
 # What `varied` can change: a name, the keys of the figures, and the least that each may become.
 _VARIABLE: dict[str, tuple[tuple[tuple[str, ...], ...], int]] = {
@@ -123,7 +135,7 @@ class Machine(Part):
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiply-accumulates of one core's matrix engine in a cycle."""
-        return self.matrix.unrolling.macs
+        return self.matrix.macs or self.matrix.spatial.macs
 
     @property
     def l1_bytes(self) -> int:
@@ -150,7 +162,7 @@ class Machine(Part):
     def table(self) -> MachineTable:
         """The same figures for compiled code."""
         shared = () if self.levels is None else self.levels.shared
-        unrolling, links, system = self.matrix.unrolling, self.links, self.system_dma
+        unrolling, links, system = self.matrix.spatial, self.links, self.system_dma
         llb, llb_link = self.memories.llb, self.links.llb
         return MachineTable(
             cores=self.cores,
@@ -160,8 +172,8 @@ class Machine(Part):
             f_columns=unrolling.out_columns,
             f_out_channels=unrolling.out_channels,
             f_in_channels=unrolling.in_channels,
+            **self._folds(),
             matrix_issue=self.matrix.issue_cycles,
-            matrix_drain=self.matrix.drain_cycles,
             lanes=self.vector.lanes,
             dma_bytes=self.dma.bytes_per_cycle,
             dma_startup=self.dma.startup_cycles,
@@ -182,6 +194,28 @@ class Machine(Part):
             exchange=links.exchange.bytes_per_cycle,
             launch=self.launch_cycles,
         )
+
+    def _folds(self) -> dict[str, int]:
+        """What a table says of the matrix engine's folds."""
+        matrix, array = self.matrix, self.matrix.systolic
+        im2col = int(matrix.convolution == "im2col")
+        drain = matrix.drain_cycles
+        if array is None:
+            return {
+                "im2col": im2col,
+                "streamed": UNROLLED,
+                "fold_fill": 0,
+                "fold_least": 0,
+                "matrix_drain": drain,
+            }
+        overlap = array.overlap_folds
+        return {
+            "im2col": im2col,
+            "streamed": _STREAMED[array.dataflow],
+            "fold_fill": 0 if overlap else array.fill_cycles,
+            "fold_least": array.rows if overlap else 0,
+            "matrix_drain": drain + max(0, array.fill_cycles - 1) if overlap else drain,
+        }
 
     def varied(self, **factors: float) -> Machine:
         """This machine with some figures multiplied, rounded down; the name tells which.
@@ -252,7 +286,10 @@ def _validated(data: dict[str, Any], shown: str) -> Machine:
     try:
         return Machine.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        # A key that is not known is often the one that is missing, misspelt.
+        problems = sorted(
+            error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
+        )
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise MachineError(f"{shown}: {_problem(dict(problems[0]))}{more}") from error
 

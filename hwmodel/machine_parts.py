@@ -16,6 +16,7 @@ MOST = 1 << 40
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Cycles = Annotated[int, Field(ge=0, le=MOST)]
+Side = Annotated[int, Field(ge=2, le=1 << 16)]
 Picojoules = Annotated[float, Field(ge=0)]
 
 
@@ -51,12 +52,75 @@ class Unrolling(Part):
         return self.out_pixels * self.out_rows * self.out_columns * self.out_channels * self.in_channels
 
 
-class Matrix(Part):
-    """The matrix engine: cycles to issue an instruction and to drain its last results (latency, not hold)."""
+class Systolic(Part):
+    """A systolic array, and which operand of a product stays in it.
 
-    unrolling: Unrolling
+    A product of M x K inputs and K x N weights runs in folds. Each holds a part of one operand in the array, the rows
+    by its first dimension, the columns by its second, and streams the third dimension through it:
+    `output_stationary` M on rows, N on columns, K streamed; `weight_stationary` K, N, M; `input_stationary` K, M, N.
+    """
+
+    rows: Side
+    columns: Side
+    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary"]
+    overlap_folds: bool
+
+    @property
+    def fill_cycles(self) -> int:
+        """Cycles of a fold beside those in which it streams: the skew of rows and columns, and the loading of weights
+        or inputs that stay. SCALE-Sim's closed forms (version 3) have the same."""
+        loading = 0 if self.dataflow == "output_stationary" else self.rows
+        return loading + self.rows + self.columns - 2
+
+    @property
+    def spatial(self) -> Unrolling:
+        """The unrolling that has a cycle in common with the array while it streams."""
+        if self.dataflow == "output_stationary":
+            return Unrolling(out_pixels=self.rows, out_channels=self.columns)
+        if self.dataflow == "weight_stationary":
+            return Unrolling(in_channels=self.rows, out_channels=self.columns)
+        return Unrolling(in_channels=self.rows, out_pixels=self.columns)
+
+
+class Matrix(Part):
+    """The matrix engine, unrolled or systolic, and what its instructions take beside that.
+
+    `convolution` says how a kernel position (tap) is run: `per_tap` adds up a product for each, `im2col` makes the
+    taps part of the reduction. `macs` is the size of the array where that is not what is unrolled. An instruction
+    takes `issue_cycles` more of the engine; its results are there `drain_cycles` after it has let the engine go.
+    """
+
+    unrolling: Unrolling | None = None
+    systolic: Systolic | None = None
+    macs: Count | None = None
+    convolution: Literal["per_tap", "im2col"]
     issue_cycles: Cycles
     drain_cycles: Cycles
+
+    @model_validator(mode="after")
+    def _unrolled_or_systolic(self) -> Matrix:
+        if self.unrolling is not None and self.systolic is not None:
+            raise ValueError("systolic is given, expected none beside unrolling")
+        used = self.spatial.macs
+        if self.macs is not None and used > self.macs:
+            key = "unrolling" if self.systolic is None else "systolic"
+            raise ValueError(f"{key} makes {used} MACs a cycle, expected at most macs = {self.macs}")
+        return self
+
+    @property
+    def spatial(self) -> Unrolling:
+        """Steps of each loop in one cycle, whichever engine it is."""
+        if self.unrolling is not None:
+            return self.unrolling
+        if self.systolic is not None:
+            return self.systolic.spatial
+        raise ValueError("unrolling is missing, expected it or systolic")
+
+    def reduction_steps(self, in_channels: int, taps: int) -> int:
+        """Steps in which the engine goes through the inputs of an output: channels of one group, and taps."""
+        if self.convolution == "im2col":
+            return -(-in_channels * taps // self.spatial.in_channels)
+        return -(-in_channels // self.spatial.in_channels) * taps
 
 
 class VectorCycles(Part):
@@ -103,18 +167,26 @@ class Memory(Part):
 
 
 class Memories(Part):
-    """The private memories of each core, and the last-level buffer (LLB) that the cores of a cluster share, or None
-    where there is none; DRAM has no bound."""
+    """The private memories of each core, the last-level buffer (LLB) that the cores of a cluster share, or None where
+    there is none, and DRAM, which has no bound unless it says so."""
 
     l1: Memory
     weights: Memory
     accumulator: Memory
     llb: Memory | None
+    dram: Memory | None = None
 
     @model_validator(mode="after")
-    def _llb_holds_an_l1(self) -> Memories:
-        if self.llb is not None and self.llb.bytes < self.l1.bytes:
-            raise ValueError(f"llb.bytes is {self.llb.bytes}, expected at least l1.bytes = {self.l1.bytes}")
+    def _outer_memories_are_no_smaller(self) -> Memories:
+        inner, inside = "l1", self.l1
+        for outer, memory in (("llb", self.llb), ("dram", self.dram)):
+            if memory is None:
+                continue
+            if memory.bytes < inside.bytes:
+                raise ValueError(
+                    f"{outer}.bytes is {memory.bytes}, expected at least {inner}.bytes = {inside.bytes}"
+                )
+            inner, inside = outer, memory
         return self
 
 

@@ -1,10 +1,11 @@
 """The bound: what no schedule of a network on a machine can beat. Computed, not searched.
 
 Latency: the largest of three times of one cluster. Matrix engine: a cycle of a core covers at most the unrolled
-pixels (of all images) times the unrolled output channels, so a layer needs at least so many core-cycles that every
-pixel meets every channel; all layers' core-cycles are divided over the cores, without fill. Vector engine: every
-output element passes through it once. DRAM: each input and weight is read once and each output written once, one
-after the other where both directions share the link. Rows that no output depends on are left out.
+pixels (of all images) times the unrolled output channels (of a systolic array: those that its folds hold), so a layer
+needs at least so many core-cycles that every pixel meets every channel; all layers' core-cycles are divided over the
+cores, without fill. Vector engine: every output element passes through it once. DRAM: each input and weight is read
+once and each output written once, one after the other where both directions share the link. Rows that no output
+depends on are left out.
 
 Off-core bytes: those compulsory DRAM bytes. Energy: multiply-accumulates and those bytes. Energy-delay: the product
 of the two bounds. What is left out (launches, fill, L1 traffic, the last-level buffer) only adds.
@@ -68,7 +69,7 @@ def bound(network: Network, machine: Machine) -> Bound:
     """The bound of a network on one cluster of a machine, for the network's batch."""
     rows = _needed_rows(network)
     matrix, vector, macs, weights = 0, 0, 0, 0
-    unrolling = machine.matrix.unrolling
+    unrolling = machine.matrix.spatial
     for layer in network.layers:
         output = network.tensors[layer.output]
         pixels = network.batch * rows[layer.output] * output.columns
@@ -152,7 +153,7 @@ def _matrix_work(network: Network, machine: Machine, layer: Layer, rows: int) ->
         inputs, images, times = anchor.reduction, 1, network.batch
     else:
         return 0
-    by = machine.matrix.unrolling
+    by = machine.matrix.spatial
     columns = network.tensors[layer.output].columns
     spans = -(-columns // by.out_columns)
     if by.out_pixels > 1:
@@ -164,7 +165,7 @@ def _matrix_work(network: Network, machine: Machine, layer: Layer, rows: int) ->
     channels = anchor.out_channels // anchor.groups
     full_channels = -(-channels // by.out_channels) * by.out_channels
     taps = anchor.taps if isinstance(anchor, Contraction) else 1
-    reduction = -(-inputs // by.in_channels) * taps
+    reduction = machine.matrix.reduction_steps(inputs, taps)
     return times * anchor.groups * reduction * max(pixels * full_channels, channels * full_pixels)
 
 

@@ -12,7 +12,33 @@ def without_llb(machine: Machine) -> Machine:
     return Machine.model_validate(data)
 
 
+def with_systolic(
+    machine: Machine, rows: int, columns: int, dataflow: str, *, overlap_folds: bool, convolution: str
+) -> Machine:
+    """The same machine with a systolic array."""
+    data = machine.model_dump()
+    data["name"] = f"{machine.name}-{dataflow}"
+    array = {"rows": rows, "columns": columns, "dataflow": dataflow, "overlap_folds": overlap_folds}
+    data["matrix"] |= {"unrolling": None, "macs": None, "systolic": array, "convolution": convolution}
+    return Machine.model_validate(data)
+
+
+_VARIANTS = {
+    "without-llb": without_llb,
+    "output-stationary": lambda machine: with_systolic(
+        machine, 8, 4, "output_stationary", overlap_folds=True, convolution="per_tap"
+    ),
+    "weight-stationary": lambda machine: with_systolic(
+        machine, 4, 8, "weight_stationary", overlap_folds=False, convolution="im2col"
+    ),
+    "input-stationary": lambda machine: with_systolic(
+        machine, 8, 4, "input_stationary", overlap_folds=True, convolution="im2col"
+    ),
+}
+
+
 def machine_called(name: str) -> Machine:
-    """A machine that ships by its name, or the same without its last-level buffer by `NAME-without-llb`."""
-    shipped = name.removesuffix("-without-llb")
-    return load_machine(name) if shipped == name else without_llb(load_machine(shipped))
+    """A machine that ships by its name, or a variant by `NAME-without-llb`, `NAME-output-stationary` and so on."""
+    shipped, _, variant = name.partition("-")
+    machine = load_machine(shipped)
+    return _VARIANTS[variant](machine) if variant else machine

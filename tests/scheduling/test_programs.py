@@ -23,6 +23,7 @@ from tests.scheduling.random_cases import checked_program, legal, random_choices
 CASES = [
     *((machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(4)),
     *((f"{machine}-without-llb", 3, seed) for machine in ("tiny", "stcp920") for seed in range(2)),
+    *((f"tiny-{stays}-stationary", 2, seed) for stays in ("output", "weight", "input") for seed in range(2)),
 ]
 
 

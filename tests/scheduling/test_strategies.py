@@ -50,7 +50,10 @@ def check(problem: Problem, solution: Solution) -> None:
 
 @pytest.mark.parametrize(
     ("machine_name", "seed"),
-    [(machine, seed) for machine in ("tiny", "stcp920", "stcp920-without-llb") for seed in range(8)],
+    [
+        *((machine, seed) for machine in ("tiny", "stcp920", "stcp920-without-llb") for seed in range(8)),
+        *((f"tiny-{stays}-stationary", seed) for stays in ("output", "weight", "input") for seed in range(3)),
+    ],
 )
 def test_schedules_of_random_networks_are_legal_and_never_beat_the_bound(
     tmp_path: Path, machine_name: str, seed: int
