@@ -1,7 +1,7 @@
 """Command line of the hardware model: run exported kernels on one's own data, and describe a machine.
 
 python -m hwmodel run KERNELS --input x.npz --output y.npz [--arithmetic native|fp32]
-python -m hwmodel describe MACHINE
+python -m hwmodel describe MACHINE [--svg FILE]
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodel.describe import describe
 from hwmodel.errors import KernelError, MachineError
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.kernels import load_kernels
 from hwmodel.machine import Machine, load_machine
-from hwmodel.machine_parts import Link
+from hwmodel.roofline import roofline
 
 # What reading an .npz file that is none, or is damaged, raises.
 _UNREADABLE = (
@@ -115,50 +116,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def describe(machine: Machine) -> str:
-    """A short table of a machine: peak rates of the chip, and capacities and bandwidth of a cluster."""
-    m = machine
-    cores = m.clusters * m.cores
-    tera = m.clock_ghz / 1000
-
-    def rate(bytes_per_cycle: int) -> str:
-        return f"{bytes_per_cycle} bytes a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
-
-    def link_rows(name: str, link: Link) -> dict[str, str]:
-        shared = ", shared with reads" if link.shared else ""
-        return {
-            f"{name} read": f"{rate(link.read_bytes_per_cycle)} a cluster",
-            f"{name} write": f"{rate(link.write_bytes_per_cycle)} a cluster{shared}",
-        }
-
-    memories = {"L1": m.memories.l1, "weights": m.memories.weights, "accumulator": m.memories.accumulator}
-    system = "none" if m.system_dma is None else rate(m.system_dma.bytes_per_cycle)
-    rows = {
-        "machine": m.name,
-        "": " ".join(m.description.split()),
-        "cores": f"{m.clusters} clusters of {m.cores}" if m.clusters > 1 else f"{m.cores}",
-        "clock": f"{m.clock_ghz:g} GHz, {m.element}",
-        "matrix": f"{m.peak_macs_per_cycle} MACs a cycle and core, {cores * m.peak_macs_per_cycle * tera:.4g} "
-        "TMAC/s in all",
-        "vector": f"{m.vector.lanes} lanes a core, {cores * m.vector.lanes * tera:.4g} Tlane/s in all",
-        **{name: f"{_size(memory.bytes)} a core" for name, memory in memories.items()},
-        "LLB": "none" if m.memories.llb is None else f"{_size(m.memories.llb.bytes)} a cluster",
-        **link_rows("DRAM", m.links.dram),
-        **({} if m.links.llb is None else link_rows("LLB", m.links.llb)),
-        "exchange": f"{rate(m.links.exchange.bytes_per_cycle)} a port",
-        "DMA": f"{rate(m.dma.bytes_per_cycle)} a core",
-        "system DMA": system,
-        "launch": f"{m.launch_cycles} cycles, {m.launch_cycles / m.clock_ghz / 1000:.4g} microseconds",
-    }
-    lines = [f"{name:<12}{text}" for name, text in rows.items()]
-    return "\n".join([*lines, *(f"{'assumed':<12}{text}" for text in m.assumed)])
-
-
-def _size(count: int) -> str:
-    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= unit and count % (unit >> 2) == 0:
-            return f"{count / unit:g} {name}"
-    return f"{count} bytes"
+def draw(machine: Machine, target: Path) -> None:
+    """Write the machine's roofline as an SVG file; raises DataError where it cannot be written."""
+    try:
+        target.write_text(roofline(machine), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,12 +140,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     describing = commands.add_parser("describe", help="print a machine's figures")
     describing.add_argument("machine", help="name of a machine, or a .yaml file")
+    describing.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of its roofline")
     options = parser.parse_args(arguments)
     try:
         if options.command == "run":
             run(options.kernels, options.input, options.output, options.arithmetic)
         else:
-            print(describe(load_machine(options.machine)))
+            machine = load_machine(options.machine)
+            if options.svg is not None:
+                draw(machine, options.svg)
+            print(describe(machine))
     except (KernelError, MachineError, DataError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

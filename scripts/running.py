@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graph.importer import load_model
+from hwmodel.describe import cores_text
 from hwmodel.flatten import time_program
 from hwmodel.machine import load_machine
 from report.breakdown import breakdown_table, schedule_breakdown
@@ -152,7 +153,7 @@ def _show(outcome: Outcome, show: Say) -> None:
     task, chosen = outcome.task, outcome.chosen
     machine, network = task.machine, task.network
     show(
-        f"{network.name} on {machine.name}, {machine.clusters} clusters of {machine.cores} cores, "
+        f"{network.name} on {machine.name}, {cores_text(machine)}, "
         f"{machine.element}: {network.batch} images a cluster, objective {task.objective}, "
         f"bound {_bound_text(task)}\n"
     )

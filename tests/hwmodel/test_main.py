@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwmodel.__main__ import describe, main
+from hwmodel.__main__ import main
 from hwmodel.host import HostLayout
 from hwmodel.kernels import save_kernels
-from hwmodel.machine import load_machine
 from tests.hwmodel import pipelines
-from tests.hwmodel.machines import without_llb
 
 
 @pytest.fixture
@@ -98,18 +96,7 @@ def test_other_errors_are_one_line(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "kernels" / "first.bin").unlink()
     assert call(folder) == 2
     assert "first.bin: cannot be read" in capsys.readouterr().err
+    assert main(["describe", "tiny", "--svg", str(folder / "no" / "such.svg")]) == 2
+    assert "such.svg: cannot be written (No such file" in capsys.readouterr().err
     assert main(["describe", "nothing"]) == 2
     assert capsys.readouterr().err.startswith("error: no machine is called 'nothing'")
-
-
-def test_a_machine_is_described(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["describe", "tiny"]) == 0
-    out = capsys.readouterr().out
-    assert "matrix      16 MACs a cycle and core, 0.032 TMAC/s in all\n" in out
-    assert "L1          4 KiB a core\n" in out
-    assert "DRAM read   4 bytes a cycle, 4 GB/s a cluster\n" in out
-    assert "system DMA  none\n" in out
-    assert "LLB write   16 bytes a cycle, 16 GB/s a cluster\n" in out
-    without = describe(without_llb(load_machine("tiny")))
-    assert "LLB         none\n" in without
-    assert "LLB read" not in without
