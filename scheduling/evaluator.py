@@ -26,6 +26,7 @@ from scheduling.arrangement import (
     layer_weight_bytes,
     order_instances,
 )
+from scheduling.capacity import check_dram
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.inner_counts import count_inner
@@ -139,10 +140,12 @@ class PlanLists(NamedTuple):
 class Evaluator:
     """Costs of schedules of `network` on `machine`; counts how many it simulated in `evaluations`.
 
-    An evaluator of the same layers in another order that is made `beside` another one goes on with its count.
+    An evaluator of the same layers in another order that is made `beside` another one goes on with its count. Raises
+    IllegalSchedule where the network does not fit the machine's DRAM.
     """
 
     def __init__(self, network: Network, machine: Machine, beside: Evaluator | None = None) -> None:
+        check_dram(network, machine)
         self.network = network
         self.machine = machine
         self.table = network_table(network, machine)

@@ -1,13 +1,16 @@
 """Machine files: those that ship, what is refused and how the message reads, variants."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from graph.primitives import VectorClass
+from hwmodel.costs import matrix_cycles
+from hwmodel.describe import describe
 from hwmodel.machine import Machine, MachineError, load_machine, machine_names
 from hwmodel.machine_table import MachineTable
 from hwmodel.resources import (
@@ -25,6 +28,7 @@ from hwmodel.resources import (
 from tests.hwmodel.machines import without_llb
 
 TINY = Path(__file__).parents[2] / "configs/machines/tiny.yaml"
+PAGE = Path(__file__).parents[2] / "docs/machines.md"
 
 
 def test_the_machines_that_ship() -> None:
@@ -45,6 +49,10 @@ def test_tiny_is_as_documented() -> None:
         f_columns=1,
         f_out_channels=4,
         f_in_channels=1,
+        im2col=0,
+        streamed=0,
+        fold_fill=0,
+        fold_least=0,
         matrix_issue=0,
         matrix_drain=0,
         lanes=4,
@@ -110,6 +118,11 @@ BAD = [
     ("colour", "red", "colour is 'red', but no such key is known"),
     ("memories.l2", {"bytes": 4}, "memories.l2 is {'bytes': 4}, but no such key is known"),
     ("matrix.unrolling.out_cols", 4, "matrix.unrolling.out_cols is 4, but no such key is known"),
+    ("matrix.convolution", None, "matrix.convolution is missing"),
+    ("matrix.convolution", "winograd", "matrix.convolution is 'winograd', expected 'per_tap' or 'im2col'"),
+    ("matrix.macs", 15, "matrix.unrolling makes 16 MACs a cycle, expected at most macs = 15"),
+    ("matrix.systolic", {"rows": 4}, "matrix.systolic.columns is missing (and 2 more)"),
+    ("matrix.unrolling", None, "matrix.unrolling is missing, expected it or systolic"),
     ("clock_ghz", None, "clock_ghz is missing"),
     ("vector.cycles.exp", None, "vector.cycles.exp is missing"),
     ("system_dma", None, "system_dma is missing"),
@@ -121,6 +134,15 @@ BAD = [
     ("memories.l1.bytes", -4, "memories.l1.bytes is -4, expected at least 1"),
     ("memories.l1.bytes", 1 << 70, f"memories.l1.bytes is {1 << 70}, expected at most {1 << 40}"),
     ("memories.llb.bytes", 64, "memories.llb.bytes is 64, expected at least l1.bytes = 4096"),
+    ("memories.dram", {"bytes": 4096}, "memories.dram.bytes is 4096, expected at least llb.bytes = 32768"),
+    ("memories.l1.bytes", "4 KiB", "memories.l1.bytes is '4 KiB', expected a whole number"),
+    ("memories.l1", {"kib": 4}, "memories.l1.kib is 4, but no such key is known (and 1 more)"),
+    ("clock_mhz", 1000, "clock_mhz is 1000, but no such key is known"),
+    ("dma.bytes_per_cycle", 0, "dma.bytes_per_cycle is 0, expected at least 1"),
+    ("links.llb.write_bytes_per_cycle", 0, "links.llb.write_bytes_per_cycle is 0, expected at least 1"),
+    ("links.exchange.bytes_per_cycle", 0, "links.exchange.bytes_per_cycle is 0, expected at least 1"),
+    ("vector.lanes", 0, "vector.lanes is 0, expected at least 1"),
+    ("matrix.unrolling.out_channels", 0, "matrix.unrolling.out_channels is 0, expected at least 1"),
     ("memories.l1", 4096, "memories.l1 is 4096, expected a mapping of keys to values"),
     ("links.dram.shared", "no idea", "links.dram.shared is 'no idea', expected true or false"),
     ("links.dram.read_bytes_per_cycle", 0, "links.dram.read_bytes_per_cycle is 0, expected at least 1"),
@@ -256,3 +278,41 @@ def test_a_shared_link_has_one_resource() -> None:
     assert resource_name(llb_write(table), 8) == "llb write"
     assert resource_name(dram_write(table._replace(dram_shared=0)), 8) == "dram write"
     assert resource_name(llb_write(table._replace(llb_shared=1)), 8) == "llb read"
+
+
+def test_the_example_of_the_documentation_is_a_machine(tmp_path: Path) -> None:
+    """The page's file is read, its lines of `describe` are those printed, and its arithmetic holds."""
+    page = PAGE.read_text(encoding="utf-8")
+    path = tmp_path / "my_npu.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    machine = load_machine(path)
+    said = page.split("among other lines,\n\n")[1].split("\n\n")[0].splitlines()
+    printed = describe(machine).splitlines()
+    assert len(said) == 4
+    assert all(line.removeprefix("    ") in printed for line in said)
+    table = machine.table()
+    assert matrix_cycles(table, 1, 56, 56, 64, 64, 9) == 2 * 225_792
+    assert "225,792 cycles" in page
+    assert 2 * 56 * 56 * 64 * table.element_bytes / table.dram_read == 100_352
+    assert "100,352 cycles" in page
+
+
+def keys(model: type[BaseModel]) -> Iterator[str]:
+    """Names of all keys of a part and its parts."""
+    for name, field in model.model_fields.items():
+        yield name
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from keys(part)
+
+
+def test_the_documentation_names_every_key() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    names = set(keys(Machine))
+    assert {"overlap_folds", "read_bytes_per_cycle", "in_channels", "l1_read_pj_per_byte"} <= names
+    energies = {
+        f"{memory}_{way}_pj_per_byte"
+        for memory in ("weights", "accumulator", "llb", "dram")
+        for way in ("read", "write")
+    }
+    assert [name for name in sorted(names - energies) if name not in page] == []
