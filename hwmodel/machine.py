@@ -111,6 +111,18 @@ class Machine(Part):
         return self
 
     @model_validator(mode="after")
+    def _inner_memories_are_counted_for_unrolled_loops(self) -> Machine:
+        """How often a systolic array or im2col reads its operands is not what `hwmodel.levels` counts."""
+        if self.levels is not None and (
+            self.matrix.systolic is not None or self.matrix.convolution == "im2col"
+        ):
+            key = "convolution: im2col" if self.matrix.systolic is None else "systolic"
+            raise ValueError(
+                f"levels is given, expected none beside matrix.{key}, where they are not supported yet"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _what_serves_the_llb_is_there_with_it(self) -> Machine:
         """Its link and energies come with an LLB and go with it; the system DMA writes to nothing else."""
         given = {

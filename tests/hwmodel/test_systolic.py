@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from benchmarks.systolic import GEMMINI, RESNET18, rows, systolic_machine
 from hwmodel.costs import matmul_cycles, matrix_cycles
-from hwmodel.machine import load_machine
+from hwmodel.machine import Machine, load_machine
 from tests.hwmodel.machines import with_systolic
 
 TINY = load_machine("tiny")
+ARRAY = {"rows": 32, "columns": 32, "dataflow": "output_stationary", "overlap_folds": True}
 DATAFLOWS = ("output_stationary", "weight_stationary", "input_stationary")
 
 
@@ -101,6 +102,16 @@ def test_peak_and_bound_of_an_array() -> None:
         assert matrix_cycles(machine.table(), 1, 64, 64, 64, 64, 1) == 64**4 // 1024
 
 
+@pytest.mark.parametrize("change", [{"convolution": "im2col"}, {"unrolling": None, "systolic": ARRAY}])
+def test_inner_memories_are_for_unrolled_loops_only(change: dict[str, object]) -> None:
+    data = load_machine("meta_prototype").model_dump()
+    data["matrix"] |= change
+    with pytest.raises(
+        ValidationError, match=r"levels is given, expected none beside matrix\.(convol|systolic)"
+    ):
+        Machine.model_validate(data)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -115,4 +126,4 @@ def test_a_matrix_engine_is_unrolled_or_systolic(change: dict[str, object], mess
     ).model_dump()
     data["matrix"] |= change
     with pytest.raises(ValidationError, match=message):
-        type(TINY).model_validate(data)
+        Machine.model_validate(data)
