@@ -73,6 +73,22 @@ def test_a_machine_without_llb(model: Path, tmp_path: Path, capsys: pytest.Captu
     assert '"LLB bytes in use"' not in (out / "trace.json").read_text()
 
 
+@pytest.mark.parametrize("machine", ["edge_tcm", "systolic_128", "ascend_multi"])
+def test_machines_of_other_kinds(
+    model: Path, machine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """int8 without an LLB, a systolic array, many cores with im2col: kernels whose outputs are right."""
+    out = tmp_path / "out"
+    line = [str(model), "--machine", machine, "--batch", "2", "--strategies", "layerwise,graphturbo"]
+    assert main([*line, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    native = load_machine(machine).element == "fp16"
+    assert ("in fp16 arithmetic" in printed) == native
+    assert "in fp32 arithmetic" in printed
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["bound_cycles"] <= min(row["cycles"] for row in summary["strategies"].values())
+
+
 def test_without_out_nothing_is_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     work.mkdir()
