@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hwmodel.machine_table import MachineTable
 from scheduling.candidates import MOST_LAYERS, PIECES, CandidateSpace, survey
+from scheduling.choice import CHOICE_FIELDS
 from scheduling.tables import Ints
 
 Doubles = NDArray[np.float64]
@@ -80,7 +81,8 @@ class CostToGo:
     def _best(self, first: int, rows: Ints) -> Doubles:
         after = self.after(rows[:, 1], rows[:, 2])
         spill = self.spill_cycles(first, self._space.splits[:, None], rows[:, 2])
-        cycles = with_spill(rows[:, 12], rows[:, 15], rows[:, 16], spill) + after
+        figures = rows[:, CHOICE_FIELDS:]
+        cycles = with_spill(figures[:, 1], figures[:, 4], figures[:, 5], spill) + after
         return np.asarray(cycles.min(axis=1), np.float64)
 
     def _segments(self, first: int) -> Ints:

@@ -184,7 +184,11 @@ def _conv(core: Core, values: Values, matrices: WeightMatrices) -> Action | None
         values, "stride_h", "stride_w", "dilation_h", "dilation_w"
     )
     source = windowed_input(core, values, c, (dilation_h, dilation_w))
-    weights = core.weights.dense("weight_addr", values["weight_addr"], (k, c, kernel_h, kernel_w))
+    if values.get("kernel_turned", 0):
+        stored = core.weights.dense("weight_addr", values["weight_addr"], (k, c, kernel_w, kernel_h))
+        weights = stored.transpose(0, 1, 3, 2)
+    else:
+        weights = core.weights.dense("weight_addr", values["weight_addr"], (k, c, kernel_h, kernel_w))
     tile = core.accumulator.dense("acc_addr", values["acc_addr"], box)
     pad = (values["pad_top"], values["pad_left"])
     out, kernel = (rows, columns), (kernel_h, kernel_w)

@@ -83,8 +83,8 @@ _KIND_FIELDS: dict[VectorKind, tuple[str, ...]] = {
     ),
 }
 
-# Fields that a VECTOR may have beside those that its kind needs: SOFTMAX's.
-_OPTIONAL = ("group", "log")
+# Fields that an instruction may have beside those that it needs: of a VECTOR those of SOFTMAX.
+_OPTIONAL: dict[Op, tuple[str, ...]] = {Op.VECTOR: ("group", "log"), Op.CONV: ("kernel_turned",)}
 
 # Fields that hold the bits of a float32 number; the same names in a step end so after its prefix.
 FLOAT_FIELDS = frozenset({"alpha", "beta", "bias", "epsilon", "low", "high"})
@@ -103,9 +103,11 @@ def _ordered(op: Op) -> tuple[str, ...]:
     names = dict.fromkeys(_OP_FIELDS[op])
     if op is Op.VECTOR:
         names |= dict.fromkeys(name for fields in _KIND_FIELDS.values() for name in fields)
-        names |= dict.fromkeys(_OPTIONAL)
+        names |= dict.fromkeys(_OPTIONAL[op])
         names |= dict.fromkeys(name for index in range(MAX_DIGITS) for name in _digit_names(index))
         names |= dict.fromkeys(name for index in range(MAX_STEPS) for name in _step_names(index))
+    else:
+        names |= dict.fromkeys(_OPTIONAL.get(op, ()))
     return tuple(names)
 
 

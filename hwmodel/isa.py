@@ -24,7 +24,8 @@ Operations, each with its engine, its fields and its meaning:
 - CONV (matrix): view in; weight_addr; acc_addr; images rows columns out_channels; in_rows in_columns in_channels;
   kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate. Convolution into the dense
   float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels,
-  kernel_h, kernel_w); positions outside the in_rows x in_columns that are given read zero.
+  kernel_h, kernel_w) or, with kernel_turned 1 (left out: 0), (out_channels, in_channels, kernel_w, kernel_h), for an
+  image that lies with rows and columns swapped; positions outside the in_rows x in_columns that are given read zero.
 - MATMUL (matrix): view in; view w; acc_addr; images rows columns out_channels in_channels; transposed; accumulate.
   For every image, the (rows x columns, in_channels) matrix of `in` times that of `w`, into the float32 tile as for
   CONV. `w` has one column; with transposed 1 its rows are the out_channels and its channels the in_channels, with 0

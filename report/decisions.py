@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graph.network import Network
 from report.results import Result
 from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
-from scheduling.choice import ROWS, RULE_SCALE, Choice
+from scheduling.choice import CACHE, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
 from scheduling.evaluator import Rules
 
 _NAME_WIDTH = 28
@@ -32,8 +32,11 @@ def last_node(network: Network, choice: Choice) -> str:
 
 
 def split_text(choice: Choice) -> str:
-    """How a sub-graph is cut into instances, such as `batch 8 x rows 2`."""
-    return _axes((("batch", choice.split_batch), ("rows", choice.split_rows)))
+    """How a sub-graph is cut into instances, such as `batch 8 x rows 2`; `cached` where these keep what they share."""
+    axes = _axes(
+        (("batch", choice.split_batch), ("rows", choice.split_rows), ("columns", choice.split_columns))
+    )
+    return f"{axes} cached" if choice.halo == CACHE and choice.slices > 1 else axes
 
 
 def binding_text(choice: Choice) -> str:
@@ -45,7 +48,8 @@ def binding_text(choice: Choice) -> str:
 
 def pieces_text(choice: Choice) -> str:
     """How the layers of an instance are cut, such as `rows 4`."""
-    return _axes((("rows" if choice.axis == ROWS else "channels", choice.pieces),))
+    name = {ROWS: "rows", COLUMNS: "columns", CHANNELS: "channels"}[choice.axis]
+    return _axes(((name, choice.pieces),))
 
 
 def rules_text(rules: Rules, llb: bool = True) -> str:
@@ -101,7 +105,7 @@ def _choice_difference(network: Network, ours: tuple[str, Choice], theirs: tuple
     if one.stop != two.stop:
         what = "ends its sub-graph at"
         found, other = last_node(network, one), last_node(network, two)
-    elif (one.split_batch, one.split_rows) != (two.split_batch, two.split_rows):
+    elif split_text(one) != split_text(two):
         what, found, other = "splits by", split_text(one), split_text(two)
     elif one[4:7] != two[4:7]:
         what, found, other = "binds to cores by", binding_text(one), binding_text(two)
@@ -110,6 +114,9 @@ def _choice_difference(network: Network, ours: tuple[str, Choice], theirs: tuple
     elif one.rule != two.rule:
         what = "orders instructions by layer + a x piece, a ="
         found, other = f"{one.rule / RULE_SCALE:g}", f"{two.rule / RULE_SCALE:g}"
+    elif one.keep_weights != two.keep_weights:
+        what = "has weights that stay between instances"
+        found, other = ("on" if one.keep_weights else "off"), ("on" if two.keep_weights else "off")
     else:
         what = "has overlap of layers"
         found, other = ("on" if one.overlap else "off"), ("on" if two.overlap else "off")

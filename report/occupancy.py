@@ -56,19 +56,21 @@ def _add_tensor(
     }
     for reader in readers:
         choice = choices[reader]
-        steps = _steps(plan, reader).reshape(choice.split_batch, choice.split_rows).max(axis=1)
+        steps = _steps(plan, reader).reshape(choice.split_batch, choice.slices).max(axis=1)
         for part, step in enumerate(steps.tolist()):
             first, stop = touching(part, choice.split_batch, producer.split_batch, network.batch)
-            touched = slice(first * producer.split_rows, stop * producer.split_rows)
+            touched = slice(first * producer.slices, stop * producer.slices)
             last[touched] = np.maximum(last[touched], step)
     shape = network.tensors[tensor]
-    for number in range(len(born)):
-        part_batch, part_rows = divmod(number, producer.split_rows)
+    rows_apart = producer.split_rows if plan.source_rows[tensor] > 1 else 1
+    together = producer.slices // rows_apart  # instances that write one place
+    for number in range(0, len(born), together):
+        part_batch, part_rows = divmod(number // together, rows_apart)
         images = _part(network.batch, producer.split_batch, part_batch)
-        rows = _part(shape.rows, producer.split_rows, part_rows)
+        rows = _part(shape.rows, rows_apart, part_rows)
         size = images * rows * shape.columns * shape.channels * evaluator.machine.element_bytes
-        change[born[number]] += size
-        change[last[number] + 1] -= size
+        change[born[number : number + together].min()] += size
+        change[last[number : number + together].max() + 1] -= size
 
 
 def _part(size: int, parts: int, index: int) -> int:

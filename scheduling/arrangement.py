@@ -15,6 +15,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
+from scheduling.choice import CACHE, CHANNELS, COLUMNS
 from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
 
 BREADTH_FIRST, DEPTH_FIRST = 0, 1
@@ -22,17 +23,17 @@ SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
 WEIGHTS_RELOADED, WEIGHTS_RESIDENT = 0, 1
 
 # Columns of the choices array are the fields of scheduling.choice.Choice.
-FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, PIECES, AXIS = 0, 1, 2, 3, 7, 8
+FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, PIECES, AXIS, SPLIT_COLUMNS, HALO = 0, 1, 2, 3, 7, 8, 11, 12
 
 
 class Arrangement(NamedTuple):
     """S sub-graphs, N steps. Addresses are bytes in the LLB, -1 where the item is not there."""
 
     subgraph: Ints  # (N,)
-    instance: Ints  # (N,) batch part x split_rows + row part
+    instance: Ints  # (N,) (batch part x split_rows + row part) x split_columns + column part
     in_llb: Ints  # (T,)
     source_batch: Ints  # (T,) slices of the batch of a tensor in the LLB, else 1
-    source_rows: Ints  # (T,)
+    source_rows: Ints  # (T,) slices of the rows; 1 where all instances of a batch slice share one place
     slice_start: Ints  # (T + 1,) index of the first slice of each tensor in slice_address
     slice_address: Ints
     staged: Ints  # (L,)
@@ -52,13 +53,19 @@ def touching(part: int, parts: int, other_parts: int, batch: int) -> tuple[int, 
 
 
 @compiled
+def slices(choices: Ints, s: int) -> int:
+    """Instances of one slice of the batch of sub-graph s."""
+    return int(choices[s, SPLIT_ROWS] * choices[s, SPLIT_COLUMNS])
+
+
+@compiled
 def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, Ints, Ints]:
     """(sub-graph of each step, instance of each step, first instance number of each sub-graph)."""
     count = choices.shape[0]
     start = np.zeros(count + 1, np.int64)
     home = np.empty(net.edge_start.shape[0] - 1, np.int64)
     for s in range(count):
-        start[s + 1] = start[s] + choices[s, SPLIT_BATCH] * choices[s, SPLIT_ROWS]
+        start[s + 1] = start[s] + choices[s, SPLIT_BATCH] * slices(choices, s)
         home[choices[s, FIRST] : choices[s, STOP]] = s
     total = start[count]
     subgraph = np.empty(total, np.int64)
@@ -96,8 +103,8 @@ def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, 
             s = target[link]
             for ib in range(choices[s, SPLIT_BATCH]):
                 a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
-                for ir in range(choices[s, SPLIT_ROWS]):
-                    missing[start[s] + ib * choices[s, SPLIT_ROWS] + ir] += (b - a) * choices[q, SPLIT_ROWS]
+                for i in range(slices(choices, s)):
+                    missing[start[s] + ib * slices(choices, s) + i] += (b - a) * slices(choices, q)
             link = follow[link]
     stack = np.empty(total, np.int64)
     owner = np.empty(total, np.int64)
@@ -116,12 +123,12 @@ def order_instances(net: NetworkTable, choices: Ints, rule: int) -> tuple[Ints, 
         subgraph[k] = q
         instance[k] = number - start[q]
         k += 1
-        jb = (number - start[q]) // choices[q, SPLIT_ROWS]
+        jb = (number - start[q]) // slices(choices, q)
         link = head[q]
         while link >= 0:
             s = target[link]
             a, b = touching(jb, choices[q, SPLIT_BATCH], choices[s, SPLIT_BATCH], net.batch)
-            for i in range(b * choices[s, SPLIT_ROWS] - 1, a * choices[s, SPLIT_ROWS] - 1, -1):
+            for i in range(b * slices(choices, s) - 1, a * slices(choices, s) - 1, -1):
                 missing[start[s] + i] -= 1
                 if missing[start[s] + i] == 0:
                     stack[top] = start[s] + i
@@ -221,13 +228,16 @@ def arrange(
     source_batch = np.ones(tensors, np.int64)
     source_rows = np.ones(tensors, np.int64)
     slice_start = np.zeros(tensors + 1, np.int64)
+    one_place = np.zeros(tensors, np.bool_)  # for all slices of a batch slice: they are no runs of whole rows
     for t in range(tensors):
         made_by = net.producer[t]
-        slices = 1
+        parts = 1
         if made_by >= 0:
             s = home[made_by]
-            slices = choices[s, SPLIT_BATCH] * choices[s, SPLIT_ROWS]
-        slice_start[t + 1] = slice_start[t] + slices
+            parts = choices[s, SPLIT_BATCH] * slices(choices, s)
+            if choices[s, SPLIT_COLUMNS] > 1 or choices[s, AXIS] == COLUMNS or choices[s, HALO] == CACHE:
+                one_place[t] = True
+        slice_start[t + 1] = slice_start[t] + parts
     slice_address = np.full(slice_start[tensors], -1, np.int64)
     last_read = np.full(slice_start[tensors], -1, np.int64)
     for layer in range(layers):
@@ -238,12 +248,14 @@ def arrange(
             if made_by < 0 or home[made_by] == s:
                 continue
             q = home[made_by]
+            if choices[s, AXIS] == COLUMNS:
+                one_place[t] = True
             for ib in range(choices[s, SPLIT_BATCH]):
                 a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
                 latest = 0
-                for ir in range(choices[s, SPLIT_ROWS]):
-                    latest = max(latest, step_of[instance_start[s] + ib * choices[s, SPLIT_ROWS] + ir])
-                for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
+                for i in range(slices(choices, s)):
+                    latest = max(latest, step_of[instance_start[s] + ib * slices(choices, s) + i])
+                for i in range(a * slices(choices, q), b * slices(choices, q)):
                     last_read[slice_start[t] + i] = max(last_read[slice_start[t] + i], latest)
     most_copies = layers + total * 8
     capacity = slice_start[tensors] + most_copies + 1
@@ -273,9 +285,14 @@ def arrange(
                 continue
             before = placed
             fits = True
-            split_rows = choices[s, SPLIT_ROWS]
+            own, split_rows = slices(choices, s), choices[s, SPLIT_ROWS]
+            if one_place[t]:
+                split_rows = 1
             for i in range(slice_start[t + 1] - slice_start[t]):
-                ib, ir = i // split_rows, i % split_rows
+                if one_place[t] and i % own > 0:
+                    slice_address[slice_start[t] + i] = slice_address[slice_start[t] + i - 1]
+                    continue
+                ib, ir = i // own, i % own
                 images = (
                     net.batch * (ib + 1) // choices[s, SPLIT_BATCH]
                     - net.batch * ib // choices[s, SPLIT_BATCH]
@@ -284,6 +301,10 @@ def arrange(
                 size = images * rows * net.tensor_columns[t] * net.tensor_channels[t] * eb
                 begin = step_of[instance_start[s] + i]
                 end = max(begin, last_read[slice_start[t] + i])
+                if one_place[t]:
+                    for k in range(i, i + own):
+                        begin = min(begin, step_of[instance_start[s] + k])
+                        end = max(end, max(step_of[instance_start[s] + k], last_read[slice_start[t] + k]))
                 window[0, 0], window[0, 1] = begin, end
                 address = _first_fit(items, by_address, placed, window, size, m.llb_bytes)
                 if address < 0:
@@ -342,7 +363,7 @@ def _place_weights(
         total = 0
         for layer in range(choices[s, FIRST], choices[s, STOP]):
             total += weight_bytes(net, layer, m.element_bytes)
-        again = choices[s, PIECES] > 1 and choices[s, AXIS] == 0 and total > m.weights_bytes
+        again = choices[s, PIECES] > 1 and choices[s, AXIS] != CHANNELS and total > m.weights_bytes
         if again != urgent:
             continue
         steps = np.sort(step_of[instance_start[s] : instance_start[s + 1]])

@@ -13,9 +13,9 @@ import numpy as np
 
 from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CHANNELS, ROWS, RULE_SCALE, Choice
+from scheduling.choice import CHANNELS, CHOICE_FIELDS, RECOMPUTE, ROWS, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.estimate import Estimate, estimate
+from scheduling.estimate import ESTIMATE_FIELDS, Estimate, estimate
 from scheduling.evaluator import Evaluator
 from scheduling.isolated import isolated
 from scheduling.planning import plan_instance
@@ -59,8 +59,8 @@ def survey(
     output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), pairs of cores
     share rows and the pairs channels, else half or a quarter of the cores share channels.
     """
-    width = 11
-    found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], 2 * width), np.int64)
+    width = CHOICE_FIELDS
+    found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], width + ESTIMATE_FIELDS), np.int64)
     count = 0
     legal_splits = np.zeros((pieces.shape[0], stops.shape[0]), np.int64)
     short_l1 = np.empty((stops.shape[0], 5), np.int64)  # 1: with all rows in one piece L1 is too small
@@ -100,7 +100,7 @@ def survey(
                     choice = Choice(
                         first, stop, splits[i], 1, batch_ways,
                         row_ways, channel_ways,
-                        pieces[k, 1], pieces[k, 0], rule, 1,
+                        pieces[k, 1], pieces[k, 0], rule, 1, 1, RECOMPUTE, 0,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
                     if whole and e.status == SHORT_L1:
@@ -110,6 +110,7 @@ def survey(
                     best = e.cycles
                     for column in range(width):
                         found[count, column] = choice[column]
+                    for column in range(ESTIMATE_FIELDS):
                         found[count, width + column] = e[column]
                 if best > 0:
                     count += 1
@@ -135,7 +136,7 @@ class CandidateSpace:
         self.border_bytes = _crossing_bytes(evaluator)
 
     def all(self, first: int) -> Ints:
-        """All legal candidates from layer `first` on, (N, 22): Choice fields, then Estimate fields."""
+        """All legal candidates from layer `first` on, a row each: Choice fields, then Estimate fields."""
         known = self._surveys.get(first)
         if known is None:
             table, machine = self.evaluator.table, self.evaluator.machine_table
@@ -155,7 +156,7 @@ class CandidateSpace:
         for k in range(len(PIECES)):
             rows = survey(table, machine, first, end, self.splits, PIECES[k : k + 1], 1)
             if len(rows):
-                return Choice(*rows[0, :11].tolist())
+                return Choice(*rows[0, :CHOICE_FIELDS].tolist())
         return None
 
     def stops(self, first: int) -> Ints:
@@ -185,9 +186,9 @@ class CandidateSpace:
         if known is None:
             rows = self.all(first)
             rows = rows[self._survivors(first, rows)]
-            choices = tuple(Choice(*row) for row in rows[:, :11].tolist())
-            times = isolated(self.evaluator.table, self.evaluator.machine_table, rows[:, :11])
-            known = self._kept[first] = (choices, np.concatenate((rows[:, 11:], times), axis=1))
+            choices = tuple(Choice(*row) for row in rows[:, :CHOICE_FIELDS].tolist())
+            times = isolated(self.evaluator.table, self.evaluator.machine_table, rows[:, :CHOICE_FIELDS])
+            known = self._kept[first] = (choices, np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1))
         return known
 
     def _survivors(self, first: int, rows: Ints) -> Ints:
@@ -202,7 +203,7 @@ class CandidateSpace:
         others: dict[int, list[int]] = {stop: [] for stop in leaders}
         split_seen: set[tuple[int, int]] = set()
         places = rows[:, 1:3].tolist()
-        for index in np.argsort(rows[:, 12], kind="stable").tolist():
+        for index in np.argsort(rows[:, CHOICE_FIELDS + 1], kind="stable").tolist():
             stop, split = places[index]
             if stop not in leaders:
                 continue
@@ -225,7 +226,7 @@ class CandidateSpace:
         if legal:
             return min(legal)[1]
         choice, _ = tried[0]
-        planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0)
+        planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0, 0)
         raise IllegalSchedule(
             explain(evaluator.network, evaluator.machine, choice, int(planned[0]), layer, int(planned[2]))
         )

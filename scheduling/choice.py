@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodel.compiled import compiled
+
 ROWS = 0
 CHANNELS = 1
+COLUMNS = 2
+
+RECOMPUTE = 0
+CACHE = 1
 
 RULE_SCALE = 20
 """An instruction-order rule orders operations by layer + a x piece; it is stored as the integer a x 20."""
@@ -15,9 +24,14 @@ class Choice(NamedTuple):
     """How one run of layers [first, stop) becomes kernels.
 
     `split_*`: slices of the output per axis; one instance each. `ways_*`: how an instance is spread over cores.
-    `pieces` parts along `axis` (ROWS: rows of every layer; CHANNELS: output channels of every contraction).
+    `pieces` parts along `axis` (ROWS or COLUMNS: of every layer, streamed through rings; CHANNELS: output channels of
+    every contraction). The other one of rows and columns is the *cross* axis: an instance has its part of it whole.
     `rule`: a x RULE_SCALE in the operation order key layer + a x piece. `overlap`: 1 lets weights be loaded as soon
     as their place is free, also under the previous kernel; 0 is one layer after the other.
+    `halo`: what happens to what neighbouring slices of the cross axis both need. RECOMPUTE: each makes it; CACHE: the
+    earlier slice leaves it in L1 for the next one, so nothing is made or loaded twice.
+    `keep_weights`: 1 where instances of one slice of the batch find the weights of the first of them in the buffer.
+    With either, the instances of a slice of the batch follow one another.
     """
 
     first: int
@@ -31,8 +45,33 @@ class Choice(NamedTuple):
     axis: int = ROWS
     rule: int = RULE_SCALE
     overlap: int = 1
+    split_columns: int = 1
+    halo: int = RECOMPUTE
+    keep_weights: int = 0
+
+    @property
+    def slices(self) -> int:
+        """Instances of one slice of the batch."""
+        return self.split_rows * self.split_columns
 
     @property
     def instances(self) -> int:
         """Kernel launches of the sub-graph."""
-        return self.split_batch * self.split_rows
+        return self.split_batch * self.slices
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether the instances of a slice of the batch must follow one another."""
+        return self.slices > 1 and (self.halo == CACHE or self.keep_weights == 1)
+
+
+CHOICE_FIELDS = len(Choice._fields)
+
+
+@compiled
+def choice_of(row: NDArray[np.int64]) -> Choice:
+    """A Choice from its fields in an array, (CHOICE_FIELDS,) or longer."""
+    return Choice(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
+        row[12], row[13],
+    )  # fmt: skip

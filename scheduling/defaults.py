@@ -19,7 +19,7 @@ from itertools import accumulate
 import numpy as np
 
 from scheduling.candidates import MOST_LAYERS, CandidateSpace
-from scheduling.choice import ROWS, RULE_SCALE, Choice
+from scheduling.choice import CHOICE_FIELDS, ROWS, RULE_SCALE, Choice
 from scheduling.estimate import estimate
 from scheduling.isolated import isolated
 from scheduling.tables import NEVER, Ints
@@ -84,7 +84,7 @@ class Defaults:
         if choice is not None:
             return [choice]
         if stop - first == 1:
-            return [Choice(*self._space.all(first)[0, :11].tolist())]
+            return [Choice(*self._space.all(first)[0, :CHOICE_FIELDS].tolist())]
         middle = (first + stop) // 2
         return self._cover(first, middle) + self._cover(middle, stop)
 

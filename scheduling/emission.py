@@ -16,7 +16,7 @@ from graph.primitives import (
 )
 from hwmodel.isa import Instruction, Op
 from scheduling.emission_vector import vector_fields
-from scheduling.places import Fields, Places
+from scheduling.places import Fields, Places, pad_before
 from scheduling.rows import (
     C_A,
     C_ACC,
@@ -110,12 +110,15 @@ class Emitter:
         from_row = tensor.rows * row_part // row_parts
         rows_held = tensor.rows * (row_part + 1) // row_parts - from_row
         channel, stop = (0, tensor.channels) if geo.full[local] else self.places.share(local, core)
+        column, columns = self.places.columns(local)
         if index in self.places.network.constants:  # one image, which every core with work holds
             a, b, from_image = mine[0], mine[0] + min(1, b - a), mine[0]
         return {
-            **{"images": b - a, "rows": d - c, "columns": tensor.columns, "channels": stop - channel},
-            **self.places.view("dst", local, core, a - mine[0], c, channel),
-            **self.places.window("src", symbol, local, a - from_image, c - from_row, channel, rows_held),
+            **{"images": b - a, "rows": d - c, "columns": columns, "channels": stop - channel},
+            **self.places.view("dst", local, core, a - mine[0], c, column, channel),
+            **self.places.window(
+                "src", symbol, local, a - from_image, c - from_row, column, channel, rows_held
+            ),
         }
 
     def _store(self, row: list[int], core: int) -> Fields:
@@ -129,26 +132,25 @@ class Emitter:
         first = self.places.network.batch * self.places.batch_part // self.places.choice.split_batch
         symbol = self.places.symbol(f"out{index}", bool(self.places.in_llb[index]))
         from_row, rows_held = 0, tensor.rows
-        if self.places.in_llb[index]:
+        if self.places.source_rows[index] > 1:
             from_row = int(geo.own_start[0, local])
             rows_held = int(geo.own_stop[-1, local]) - from_row
         channel, stop = self.places.share(local, core)
         rows = max(0, high - low)
         low = low if rows else int(geo.start[way, local])
+        column = int(geo.own_columns_start[local])
+        columns = int(geo.own_columns_stop[local]) - column
         return {
-            **{
-                "images": mine[1] - mine[0],
-                "rows": rows,
-                "columns": tensor.columns,
-                "channels": stop - channel,
-            },
-            **self.places.view("src", local, core, 0, low, channel),
-            **self.places.window("dst", symbol, local, mine[0] - first, low - from_row, channel, rows_held),
+            **{"images": mine[1] - mine[0], "rows": rows, "columns": columns, "channels": stop - channel},
+            **self.places.view("src", local, core, 0, low, column, channel),
+            **self.places.window(
+                "dst", symbol, local, mine[0] - first, low - from_row, column, channel, rows_held
+            ),
         }
 
     def _broadcast(self, row: list[int], core: int) -> Fields:
         local = row[C_TENSOR]
-        tensor = self.places.network.tensors[self.places.lowered.geometry.tensor[local]]
+        column, columns = self.places.columns(local)
         low, high = piece_rows(
             self.places.lowered.geometry.start,
             self.places.lowered.geometry.ends,
@@ -162,9 +164,9 @@ class Emitter:
         group = core // ways * ways
         targets = sum(1 << other for other in range(group, group + ways) if other != core)
         return {
-            **{"images": mine[1] - mine[0], "rows": high - low, "columns": tensor.columns},
+            **{"images": mine[1] - mine[0], "rows": high - low, "columns": columns},
             **{"channels": stop - channel, "targets": targets},
-            **self.places.view("src", local, core, 0, low, channel),
+            **self.places.view("src", local, core, 0, low, column, channel),
         }
 
     def _load_weights(self, row: list[int], core: int) -> Fields:
@@ -201,16 +203,19 @@ class Emitter:
         start, stop = self.places.share(row[C_TENSOR], core)
         k0, k1 = min(row[C_K0], stop - start), min(row[C_K1], stop - start)
         low, high = self.places.input_rows(layer, 0, first, rows)
+        column, columns = self.places.columns(row[C_TENSOR])
+        left, right = self.places.input_columns(layer, 0, column, columns)
+        if right <= left:  # the windows lie in padding only
+            high, left, right = low, 0, self.places.network.tensors[layer.inputs[0]].columns
         source = self.places.source(number, 0)
         in_groups = anchor.in_channels // anchor.groups
         group = row[C_B] + self.places.ways(core)[2] * (anchor.groups // self.places.choice.ways_channels)
         channel = row[C_R0] + (group * in_groups if anchor.groups > 1 else 0)
-        tensor = self.places.network.tensors[layer.inputs[0]]
-        whole = layer.maps[0].rows.whole
+        fields = {} if not self.places.turned or anchor.taps == 1 else {"kernel_turned": 1}
         return {
-            **{"images": images, "rows": rows, "columns": self.places.network.tensors[layer.output].columns},
+            **{"images": images, "rows": rows, "columns": columns},
             **{"out_channels": k1 - k0, "acc_addr": row[C_ACC], "accumulate": row[C_A]},
-            **{"weight_addr": row[C_WEIGHT], "in_rows": high - low, "in_columns": tensor.columns},
+            **{"weight_addr": row[C_WEIGHT], "in_rows": high - low, "in_columns": right - left},
             **{
                 "in_channels": row[C_R1] - row[C_R0],
                 "kernel_h": anchor.kernel_h,
@@ -218,9 +223,10 @@ class Emitter:
             },
             **{"stride_h": anchor.stride_h, "stride_w": anchor.stride_w},
             **{"dilation_h": anchor.dilation_h, "dilation_w": anchor.dilation_w},
-            "pad_top": 0 if whole else max(0, low - (first * anchor.stride_h - anchor.pad_top)),
-            "pad_left": anchor.pad_left,
-            **self.places.view("in", source, core, image, low, channel),
+            "pad_top": pad_before(layer.maps[0].rows, low, first * anchor.stride_h - anchor.pad_top),
+            "pad_left": pad_before(layer.maps[0].columns, left, column * anchor.stride_w - anchor.pad_left),
+            **fields,
+            **self.places.view("in", source, core, image, low, left, channel),
         }
 
     def _matmul(self, row: list[int], core: int) -> Fields:
@@ -241,8 +247,8 @@ class Emitter:
             **{"images": images, "rows": rows, "columns": self.places.network.tensors[layer.output].columns},
             **{"out_channels": k1 - k0, "in_channels": row[C_R1] - row[C_R0]},
             **{"acc_addr": row[C_ACC], "accumulate": row[C_A], "transposed": int(anchor.transposed)},
-            **self.places.view("in", one, core, image, first, channel),
-            **self.places.view("w", two, core, image, first_row, second_channel),
+            **self.places.view("in", one, core, image, first, 0, channel),
+            **self.places.view("w", two, core, image, first_row, 0, second_channel),
         }
 
     def _gather(self, row: list[int], core: int) -> Fields:
@@ -268,8 +274,8 @@ class Emitter:
                 "src_offset": start * self.places.element_bytes,
             },
             "src_row_stride": anchor.channels * self.places.element_bytes,
-            **self.places.view("dst", local, core, 0, low, start),
-            **self.places.view("idx", self.places.source(number, 0), core, 0, low, 0),
+            **self.places.view("dst", local, core, 0, low, 0, start),
+            **self.places.view("idx", self.places.source(number, 0), core, 0, low, 0, 0),
         }
 
 

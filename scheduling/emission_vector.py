@@ -19,8 +19,18 @@ from graph.primitives import (
 )
 from hwmodel.costs import REDUCTIONS, STEP_CODES, WINDOWS
 from hwmodel.isa import OperandKind, StepCode, VectorKind
-from scheduling.places import Fields, Places
-from scheduling.rows import C_A, C_ACC, C_K0, C_K1, C_TENSOR, C_WEIGHT
+from scheduling.places import Fields, Places, pad_before
+from scheduling.rows import (
+    C_A,
+    C_ACC,
+    C_B,
+    C_K0,
+    C_K1,
+    C_TENSOR,
+    C_WEIGHT,
+    VECTOR_COMPUTES,
+    VECTOR_RESTORES,
+)
 
 
 def float_bits(value: float) -> int:
@@ -30,14 +40,17 @@ def float_bits(value: float) -> int:
 
 def vector_fields(places: Places, row: list[int], core: int) -> Fields:
     """The fields of a VECTOR row on a core."""
+    if row[C_B] != VECTOR_COMPUTES:
+        return _cached(places, row, core)
     number, layer = places.layer(row)
     local = row[C_TENSOR]
     image, images, first, rows = places.tile(row, core)
+    column, columns = places.columns(local)
     start, stop = places.share(local, core)
     k0, k1 = start + min(row[C_K0], stop - start), start + min(row[C_K1], stop - start)
     anchor = layer.anchor
     fields: Fields = {"images": images, "rows": rows}
-    fields["columns"] = places.network.tensors[layer.output].columns
+    fields["columns"] = columns
     if isinstance(anchor, Concat) and anchor.axis == "rows":
         below = sum(places.network.tensors[t].rows for t in layer.inputs[: row[C_A]])
         high = places.network.tensors[layer.inputs[row[C_A]]].rows
@@ -47,7 +60,7 @@ def vector_fields(places: Places, row: list[int], core: int) -> Fields:
         source = places.source(number, row[C_A])
         fields["kind"] = VectorKind.COPY
         from_row = first - below if rows else int(places.lowered.geometry.start[places.ways(core)[1], source])
-        fields |= places.view("in", source, core, image, from_row, k0)
+        fields |= places.view("in", source, core, image, from_row, column, k0)
         if not rows:
             first = int(places.lowered.geometry.start[places.ways(core)[1], local])
     elif isinstance(anchor, Concat):
@@ -56,18 +69,38 @@ def vector_fields(places: Places, row: list[int], core: int) -> Fields:
         k0, k1 = max(k0, below), max(max(k0, below), min(k1, below + wide))
         source = places.source(number, row[C_A])
         fields["kind"] = VectorKind.COPY
-        fields |= places.view("in", source, core, image, first, k0 - below if k1 > k0 else 0)
+        fields |= places.view("in", source, core, image, first, column, k0 - below if k1 > k0 else 0)
     elif isinstance(anchor, Contraction | MatMul):
         fields["kind"] = VectorKind.ACCUMULATOR
         fields["acc_addr"] = row[C_ACC]
     else:
         fields |= _anchor(places, number, layer, core, image, first, rows, k0)
     fields["channels"] = k1 - k0
-    fields |= places.view("out", local, core, image, first, k0 if k1 > k0 else start)
+    fields |= places.view("out", local, core, image, first, column, k0 if k1 > k0 else start)
     fields["step_count"] = len(layer.steps)
     for index, step in enumerate(layer.steps):
         fields |= _step(places, f"s{index}", step, number, row, core, image, first, k0, (start, stop))
     return fields
+
+
+def _cached(places: Places, row: list[int], core: int) -> Fields:
+    """A copy between a tensor's ring and its cache, of a piece, all that the core holds."""
+    local, geo = row[C_TENSOR], places.lowered.geometry
+    _, images, first, rows = places.tile(row, core)
+    restores = row[C_B] == VECTOR_RESTORES
+    column = int(geo.held_start[local] if restores else geo.keep_start[local])
+    stop = int(geo.new_start[local] if restores else geo.held_stop[local])
+    if geo.full[local]:
+        channel, until = 0, places.network.tensors[geo.tensor[local]].channels
+    else:
+        channel, until = places.share(local, core)
+    ring, cache = ("out", "in") if restores else ("in", "out")
+    return {
+        **{"images": images, "rows": rows, "columns": stop - column, "channels": until - channel},
+        **{"kind": VectorKind.COPY, "step_count": 0},
+        **places.view(ring, local, core, 0, first, column, channel),
+        **places.cache_view(cache, local, core, first),
+    }
 
 
 def _anchor(
@@ -75,23 +108,28 @@ def _anchor(
 ) -> Fields:
     anchor, source = layer.anchor, places.source(number, 0)
     low, high = places.input_rows(layer, 0, first, rows)
+    column, columns = places.columns(places.lowered.geometry.entries + number - places.choice.first)
+    left, right = places.input_columns(layer, 0, column, columns)
     tensor = places.network.tensors[layer.inputs[0]]
+    if right <= left:  # the windows lie in padding only
+        high, left, right = low, 0, tensor.columns
     if isinstance(anchor, Window):
-        top = 0 if layer.maps[0].rows.whole else max(0, low - (first * anchor.stride_h - anchor.pad_top))
+        rows_map, columns_map = layer.maps[0].rows, layer.maps[0].columns
         return {
             "kind": WINDOWS[anchor.mode],
-            **places.view("in", source, core, image, low, channel),
-            **{"in_rows": high - low, "in_columns": tensor.columns},
+            **places.view("in", source, core, image, low, left, channel),
+            **{"in_rows": high - low, "in_columns": right - left},
             **{"kernel_h": anchor.kernel_h, "kernel_w": anchor.kernel_w},
             **{"stride_h": anchor.stride_h, "stride_w": anchor.stride_w},
-            **{"pad_top": top, "pad_left": anchor.pad_left},
+            "pad_top": pad_before(rows_map, low, first * anchor.stride_h - anchor.pad_top),
+            "pad_left": pad_before(columns_map, left, column * anchor.stride_w - anchor.pad_left),
             "count_include_pad": int(anchor.count_include_pad),
         }
     if isinstance(anchor, Rearrange):
         output = places.network.tensors[layer.output]
         fields = {
             "kind": VectorKind.REARRANGE,
-            **places.view("in", source, core, image, low, 0),
+            **places.view("in", source, core, image, low, 0, 0),
             **{"in_start": low, "in_rows": high - low, "in_columns": tensor.columns},
             **{"in_channels": tensor.channels, "row_start": first, "channel_start": channel},
             **{"out_columns": output.columns, "out_channels": output.channels},
@@ -107,7 +145,7 @@ def _anchor(
         if not isinstance(anchor, ChannelNorm) and tensor.channels > anchor.group:
             begin, stop = places.share(source, core)
             own = places.share(places.lowered.geometry.entries + number - places.choice.first, core)[0]
-        view = places.view("in", source, core, image, low, begin)
+        view = places.view("in", source, core, image, low, left, begin)
         fields = {**view, "in_channels": stop - begin, "channel_start": channel - own}
         if isinstance(anchor, Softmax):
             return {"kind": VectorKind.SOFTMAX, **fields, "group": anchor.group, "log": int(anchor.log)}
@@ -122,7 +160,7 @@ def _anchor(
             "alpha": float_bits(anchor.alpha),
         }
         return fields | {"beta": float_bits(anchor.beta), "bias": float_bits(anchor.bias)}
-    return {"kind": VectorKind.COPY, **places.view("in", source, core, image, first, channel)}
+    return {"kind": VectorKind.COPY, **places.view("in", source, core, image, first, column, channel)}
 
 
 def _step(
@@ -172,9 +210,19 @@ def _operand(
     source = places.source(number, position)
     one_row = tensor.rows == 1 < output.rows
     one_channel = tensor.channels == 1 < output.channels
-    view = places.view(prefix, source, core, image, 0 if one_row else first, 0 if one_channel else channel)
+    one_column = tensor.columns == 1 < output.columns
+    column = places.columns(places.lowered.geometry.entries + number - places.choice.first)[0]
+    view = places.view(
+        prefix,
+        source,
+        core,
+        image,
+        0 if one_row else first,
+        0 if one_column else column,
+        0 if one_channel else channel,
+    )
     if one_row:
         view |= {f"{prefix}_row_stride": 0, f"{prefix}_ring": output.rows, f"{prefix}_row": 0}
-    if tensor.columns == 1 < output.columns:
+    if one_column:
         view[f"{prefix}_col_stride"] = 0
     return {f"{prefix}_kind": OperandKind.CHANNEL if one_channel else OperandKind.TENSOR, **view}

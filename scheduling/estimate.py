@@ -35,22 +35,26 @@ class Estimate(NamedTuple):
     border_bytes: int  # entries and tensors that leave, whole batch
 
 
+ESTIMATE_FIELDS = len(Estimate._fields)
+
+
 @compiled
 def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     """Estimate a sub-graph; `status` is LEGAL only if every kind of instance of it can be lowered."""
     status, _, _ = check_axes(net, choice)
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    geo = geometry(net, choice, 0)
+    geo = geometry(net, choice, 0, 0)
     least = least_l1_bytes(net, choice, geo, m.element_bytes)
     if least > m.l1_bytes:
         return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)
-    status, _, _, plan, tiles = plan_geometry(net, m, choice, geo)
+    status, _, _, plan, tiles = plan_geometry(net, m, choice, geo, True)
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, plan.peak_bytes, 0, 0)
     peak = plan.peak_bytes
-    for part in range(1, choice.split_rows):
-        status, _, _, _, other, _ = plan_instance(net, m, choice, part)
+    for part in range(1, choice.split_rows * choice.split_columns):
+        row_part, column_part = part // choice.split_columns, part % choice.split_columns
+        status, _, _, _, other, _ = plan_instance(net, m, choice, row_part, column_part)
         if status != LEGAL:
             return Estimate(status, 0, 0, 0, 0, 0, 0, 0, other.peak_bytes, 0, 0)
         peak = max(peak, other.peak_bytes)
@@ -60,7 +64,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     pieces = geo.ends.shape[2]
     slice_images = batch_part_max(net.batch, choice.split_batch)
     images = -(-slice_images // choice.ways_batch)
-    instances = choice.split_batch * choice.split_rows
+    instances = choice.split_batch * choice.split_rows * choice.split_columns
     matrix, vector, slack = 0, 0, 0
     dma, weights, reloaded, border = 0, 0, 0, 0
     # What crosses the border is in the LLB, or in DRAM where there is none.
@@ -69,7 +73,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     crossing = 0
     for t in range(geo.tensor.shape[0]):
         tensor = geo.tensor[t]
-        columns = net.tensor_columns[tensor]
+        columns = geo.held_stop[t] - geo.new_start[t]
         channels = net.tensor_channels[tensor]
         share = -(-channels // choice.ways_channels)
         rows, sum_rows, own = 0, 0, 0

@@ -27,15 +27,18 @@ from scheduling.arrangement import (
     order_instances,
 )
 from scheduling.capacity import check_dram
-from scheduling.choice import Choice
+from scheduling.choice import COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
+from scheduling.frames import Frame, turned_choice, turned_network
 from scheduling.inner_counts import count_inner
+from scheduling.isolated import supposed_scopes
 from scheduling.lowering import Lowered, lower
-from scheduling.planning import check_axes
+from scheduling.planning import check_axes, check_streams_columns
 from scheduling.reasons import explain
 from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
+from scheduling.shapes import alike_columns, alike_rows
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
-from scheduling.tables import Ints, network_table
+from scheduling.tables import Ints, NetworkTable, network_table
 from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
@@ -71,10 +74,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A lowered instance; `index` is its place in the store."""
+    """A lowered instance; `index` is its place in the store. It is that of row slice `row_part` and column slice
+    `column_part` of its frame; slices that look alike share it."""
 
     lowered: Lowered
     index: int
+    row_part: int = 0
+    column_part: int = 0
 
 
 class TemplateStore:
@@ -92,7 +98,7 @@ class TemplateStore:
         self.rows = 0
         self._locals = 0
 
-    def add(self, lowered: Lowered) -> Template:
+    def add(self, lowered: Lowered, row_part: int, column_part: int) -> Template:
         """Keep a lowered instance."""
         rows, local, index = lowered.rows, lowered.geometry.tensor, self.count
         self.arena = _grown(self.arena, self.rows + len(rows))
@@ -108,7 +114,7 @@ class TemplateStore:
         self.count += 1
         self.rows += len(rows)
         self._locals += len(local)
-        return Template(lowered, index)
+        return Template(lowered, index, row_part, column_part)
 
 
 def _grown(array: Ints, need: int) -> Ints:
@@ -157,6 +163,17 @@ class Evaluator:
         self._store = self._new_store()
         self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
+        self._turned: tuple[Network, NetworkTable] | None = None
+        self._alike: dict[Choice, tuple[list[int], list[int]]] = {}
+
+    def frame(self, choice: Choice) -> Frame:
+        """A choice as it is lowered: of the turned network where it streams along columns."""
+        if choice.axis != COLUMNS:
+            return Frame(self.network, self.table, choice, False)
+        if self._turned is None:
+            network = turned_network(self.network)
+            self._turned = (network, network_table(network, self.machine))
+        return Frame(*self._turned, turned_choice(choice), True)
 
     @property
     def evaluations(self) -> int:
@@ -168,6 +185,7 @@ class Evaluator:
         if self._store.rows > most_rows:
             self._templates.clear()
             self._simulated.clear()
+            self._alike.clear()
             self._store = self._new_store()
 
     def _new_store(self) -> TemplateStore:
@@ -190,6 +208,27 @@ class Evaluator:
             rules.weights,
             rules.prefetch,
             spilled,
+        )
+
+    def supposed_plan(self) -> Arrangement:
+        """Places for an instance by itself: what other kernels make or read whole in the LLB where there is one, all
+        else in DRAM; with no steps."""
+        tensors, layers = len(self.network.tensors), len(self.network.layers)
+        nothing, ones = np.empty(0, np.int64), np.ones(tensors, np.int64)
+        return Arrangement(
+            nothing,
+            nothing,
+            supposed_scopes(self.table, self.machine_table),
+            ones,
+            ones,
+            np.zeros(tensors + 1, np.int64),
+            nothing,
+            np.zeros(layers, np.int64),
+            np.full(layers, -1, np.int64),
+            nothing,
+            nothing,
+            nothing,
+            nothing,
         )
 
     def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:
@@ -249,62 +288,104 @@ class Evaluator:
         uniform = [self._uniform(choice, lists) for choice in choices]
         for s, number in zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True):
             choice = choices[s]
-            ib, ir = divmod(number, choice.split_rows)
-            place = (s, 0 if uniform[s] else ib, ir)
+            ib, part = divmod(number, choice.slices)
+            place = (s, 0 if uniform[s] else ib, part)
             template = found.get(place)
             if template is None:
-                template = found[place] = self._template(choice, place[1], ir, plan, lists)
+                template = found[place] = self._template(choice, place[1], part, plan, lists)
             result.append(template)
         return result
 
-    def template(self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement) -> Template:
-        """Lower an instance, or find it. Raises IllegalSchedule with the reason."""
-        return self._template(choice, batch_part, row_part, plan, _lists(plan))
+    def template(self, choice: Choice, batch_part: int, part: int, plan: Arrangement) -> Template:
+        """Lower an instance, or find it; `part` counts the instances of a slice of the batch. Raises IllegalSchedule
+        with the reason."""
+        return self._template(choice, batch_part, part, plan, _lists(plan))
+
+    def frame_parts(self, choice: Choice, part: int) -> tuple[int, int]:
+        """(row slice, column slice) in its frame of an instance, counted within a slice of the batch."""
+        row, column = divmod(part, choice.split_columns)
+        return (column, row) if choice.axis == COLUMNS else (row, column)
 
     def _template(
-        self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement, lists: PlanLists
+        self, choice: Choice, batch_part: int, part: int, plan: Arrangement, lists: PlanLists
     ) -> Template:
         border = self._border(choice.first, choice.stop)
+        source_rows = border.pick_all(lists.source_rows)
+        row_part, column_part = 0, 0
+        if choice.slices > 1:
+            row_part, column_part = self.frame_parts(choice, part)
+            rows, columns = self.alike(choice)
+            column_part = columns[column_part]
+            if max(source_rows) == 1:  # with slices of whole rows elsewhere it matters which rows these are
+                row_part = rows[row_part]
+        kept = choice.keep_weights == 1 and part > 0
         key = (
             choice,
             batch_part,
             row_part,
+            column_part,
+            kept,
             border.pick_all(lists.in_llb),
             self._sources(choice, border.pick_entries(lists.source_batch)),
-            border.pick_entries(lists.source_rows),
+            source_rows,
             lists.staged[choice.first : choice.stop],
         )
         known = self._templates.get(key)
         if known is None:
-            lowered = self.lower(choice, batch_part, row_part, plan)
-            known = self._templates[key] = self._store.add(lowered)
+            lowered = self.lower(choice, batch_part, row_part, column_part, kept, plan)
+            known = self._templates[key] = self._store.add(lowered, row_part, column_part)
         return known
 
-    def lower(self, choice: Choice, batch_part: int, row_part: int, plan: Arrangement) -> Lowered:
-        """Lower an instance without keeping it. Raises IllegalSchedule with the reason."""
-        status, layer, short = check_axes(self.table, choice)
-        if status == LEGAL:
-            lowered = lower(
-                self.table,
-                self.machine_table,
-                choice,
-                batch_part,
-                row_part,
-                plan.in_llb,
-                plan.source_batch,
-                plan.source_rows,
-                plan.staged,
-            )
-            if lowered.status == LEGAL:
-                levels = self.level_table
-                if levels is None:
-                    return lowered
-                inner = count_inner(self.table, self.machine_table, levels, choice, batch_part, lowered)
-                return lowered._replace(inner=inner)
-            status, layer, short = lowered.status, lowered.layer, lowered.short_bytes
-        raise IllegalSchedule(
-            explain(self.network, self.machine, choice, int(status), int(layer), int(short))
+    def alike(self, choice: Choice) -> tuple[list[int], list[int]]:
+        """For the row and column slices of a choice in its frame, the first ones that look like them."""
+        known = self._alike.get(choice)
+        if known is None:
+            self.check(choice)
+            frame = self.frame(choice)
+            rows, columns = alike_rows(frame.table, frame.choice), alike_columns(frame.table, frame.choice)
+            known = self._alike[choice] = (rows.tolist(), columns.tolist())
+        return known
+
+    def check(self, choice: Choice) -> None:
+        """Raise IllegalSchedule where a choice's axes and ways cannot be, whatever fits."""
+        frame = self.frame(choice)
+        if frame.turned:
+            self._explain(choice, check_streams_columns(self.table, choice))
+        self._explain(choice, check_axes(frame.table, frame.choice))
+
+    def lower(
+        self, choice: Choice, batch_part: int, row_part: int, column_part: int, kept: bool, plan: Arrangement
+    ) -> Lowered:
+        """Lower an instance (its row and column slice in its frame) without keeping it; `kept`: it finds all weights in
+        the buffer. Raises IllegalSchedule with the reason."""
+        self.check(choice)
+        frame = self.frame(choice)
+        lowered = lower(
+            frame.table,
+            self.machine_table,
+            frame.choice,
+            batch_part,
+            row_part,
+            column_part,
+            kept,
+            plan.in_llb,
+            plan.source_batch,
+            plan.source_rows,
+            plan.staged,
         )
+        self._explain(choice, (lowered.status, lowered.layer, lowered.short_bytes))
+        levels = self.level_table
+        if levels is None:
+            return lowered
+        inner = count_inner(frame.table, self.machine_table, levels, frame.choice, batch_part, lowered)
+        return lowered._replace(inner=inner)
+
+    def _explain(self, choice: Choice, found: tuple[int, int, int]) -> None:
+        status, layer, short = found
+        if status != LEGAL:
+            raise IllegalSchedule(
+                explain(self.network, self.machine, choice, int(status), int(layer), int(short))
+            )
 
     def borders(self, first: int, stop: int) -> tuple[Ints, Ints]:
         """(entry tensors, tensors that leave) of layers [first, stop)."""

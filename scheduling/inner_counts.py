@@ -47,7 +47,7 @@ from scheduling.rows import (
     OP_LOADW,
     OP_MATMUL,
 )
-from scheduling.shares import piece_rows
+from scheduling.shares import input_columns, piece_rows
 from scheduling.tables import Ints, NetworkTable
 
 
@@ -67,11 +67,12 @@ def count_inner(
     image0 = net.batch * batch_part // choice.split_batch
     images = net.batch * (batch_part + 1) // choice.split_batch - image0
     rows = lowered.rows
+    wide_in = input_columns(net, choice, lowered.geometry)
     for i in range(rows.shape[0]):
         if rows[i, C_OP] == OP_LOADW:
             _count_weight_load(net, m, t, choice, lowered, rows[i], found)
         elif rows[i, C_OP] == OP_CONV or rows[i, C_OP] == OP_MATMUL:
-            cycles = _count_contraction(net, m, t, choice, images, lowered, rows[i], single)
+            cycles = _count_contraction(net, m, t, choice, images, lowered, wide_in, rows[i], single)
             stall = max(0, cycles - rows[i, C_HOLD])
             rows[i, C_HOLD] += stall
             rows[i, C_LATENCY] += stall
@@ -135,6 +136,7 @@ def _count_contraction(
     choice: Choice,
     images: int,
     lowered: Lowered,
+    wide_in: Ints,
     row: Ints,
     found: Ints,
 ) -> int:
@@ -147,8 +149,8 @@ def _count_contraction(
     local = edge - net.edge_start[first]
     source = geo.edge_local[local]
     channels = net.tensor_channels[geo.tensor[row[C_TENSOR]]]
-    columns = net.tensor_columns[geo.tensor[row[C_TENSOR]]]
-    in_columns = net.tensor_columns[geo.tensor[source]]
+    columns = geo.held_stop[row[C_TENSOR]] - geo.new_start[row[C_TENSOR]]
+    in_columns = wide_in[local]
     inputs = level_at(t.input_end, lowered.plan.address[source], n)
     convolves = row[C_OP] == OP_CONV
     second = n + 1
@@ -164,7 +166,7 @@ def _count_contraction(
             low, high = piece_rows(geo.start, geo.ends, row_way, row[C_TENSOR], row[C_PIECE])
             begin, stop = low + min(high - low, row[C_H0]), low + min(high - low, row[C_H1])
             in_rows = 0
-            if stop > begin:
+            if stop > begin and in_columns > 0:
                 upper = needed_stop(
                     stop,
                     net.edge_stride[edge],

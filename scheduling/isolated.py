@@ -12,7 +12,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
-from scheduling.choice import Choice
+from scheduling.choice import choice_of
 from scheduling.lowering import lower
 from scheduling.rows import (
     C_ENGINE,
@@ -52,40 +52,46 @@ def supposed_scopes(net: NetworkTable, m: MachineTable) -> Ints:
 
 
 @compiled
+def lone_cycles(m: MachineTable, rows: Ints) -> int:
+    """Cycles of a lowered instance on an empty machine."""
+    link_slot = np.array([3, 3 if m.dram_shared else 4, 5, 5 if m.llb_shared else 6])
+    finish = np.zeros(rows.shape[0], np.int64)
+    free = np.zeros(7, np.int64)
+    makespan = 0
+    for i in range(rows.shape[0]):
+        engine = rows[i, C_ENGINE]
+        link = rows[i, C_LINK]
+        begin = free[engine]
+        for w in range(C_WAIT0, C_WAIT0 + 3):
+            if rows[i, w] >= 0:
+                begin = max(begin, finish[rows[i, w]])
+        if link >= 0:
+            begin = max(begin, free[link_slot[link]])
+            free[link_slot[link]] = begin + rows[i, C_LINK_HOLD]
+        free[engine] = begin + rows[i, C_HOLD]
+        if rows[i, C_OP] == OP_LAUNCH:
+            free[VECTOR] = begin + rows[i, C_HOLD]
+        finish[i] = begin + rows[i, C_LATENCY]
+        makespan = max(makespan, finish[i])
+    return int(makespan)
+
+
+@compiled
 def isolated(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     """(A, 2): for each candidate, cycles of all its instances one after the other, and DRAM cycles of all of them
     (weights that fit the LLB once)."""
     in_llb = supposed_scopes(net, m)
     ones = np.ones(net.tensor_rows.shape[0], np.int64)
     staged = np.zeros(net.is_matrix.shape[0], np.int64)
-    link_slot = np.array([3, 3 if m.dram_shared else 4, 5, 5 if m.llb_shared else 6])
     result = np.empty((choices.shape[0], 2), np.int64)
     for a in range(choices.shape[0]):
         c = choices[a]
-        choice = Choice(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10])
+        choice = choice_of(c)
         resident = resident_weights(net, m, c[0], c[1])
         staged[:] = 1 if resident else 0
-        lowered = lower(net, m, choice, 0, 0, in_llb, ones, ones, staged)
-        rows = lowered.rows
-        finish = np.zeros(rows.shape[0], np.int64)
-        free = np.zeros(7, np.int64)
-        makespan = 0
-        for i in range(rows.shape[0]):
-            engine = rows[i, C_ENGINE]
-            link = rows[i, C_LINK]
-            begin = free[engine]
-            for w in range(C_WAIT0, C_WAIT0 + 3):
-                if rows[i, w] >= 0:
-                    begin = max(begin, finish[rows[i, w]])
-            if link >= 0:
-                begin = max(begin, free[link_slot[link]])
-                free[link_slot[link]] = begin + rows[i, C_LINK_HOLD]
-            free[engine] = begin + rows[i, C_HOLD]
-            if rows[i, C_OP] == OP_LAUNCH:
-                free[VECTOR] = begin + rows[i, C_HOLD]
-            finish[i] = begin + rows[i, C_LATENCY]
-            makespan = max(makespan, finish[i])
-        instances = choice.split_batch * choice.split_rows
+        lowered = lower(net, m, choice, 0, 0, 0, False, in_llb, ones, ones, staged)
+        makespan = lone_cycles(m, lowered.rows)
+        instances = choice.split_batch * choice.split_rows * choice.split_columns
         dram = -(-lowered.counts[N_DRAM_READ] * instances // m.dram_read)
         dram += -(-lowered.counts[N_DRAM_WRITE] * instances // m.dram_write)
         if resident:

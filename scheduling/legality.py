@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scheduling.arrangement import Arrangement, weight_bytes
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.tables import NEVER
@@ -95,16 +95,28 @@ def _check_order(
         for _, q in _producers(evaluator, choices, s):
             for part in range(choice.split_batch):
                 for source in _touched(part, choice.split_batch, choices[q].split_batch, batch):
-                    for row in range(choice.split_rows):
-                        for other in range(choices[q].split_rows):
-                            mine = step_of[s, part * choice.split_rows + row]
-                            before = step_of[q, source * choices[q].split_rows + other]
+                    for row in range(choice.slices):
+                        for other in range(choices[q].slices):
+                            mine = step_of[s, part * choice.slices + row]
+                            before = step_of[q, source * choices[q].slices + other]
                             if before > mine:
                                 raise IllegalSchedule(
                                     f"step {mine} (sub-graph {s}) runs before step {before} (sub-graph {q}), "
                                     "whose result it reads"
                                 )
+        if choice.consecutive:
+            _check_consecutive(s, choice, step_of)
     return step_of
+
+
+def _check_consecutive(s: int, choice: Choice, step_of: dict[tuple[int, int], int]) -> None:
+    for instance in range(choice.instances):
+        if instance % choice.slices and step_of[s, instance] != step_of[s, instance - 1] + 1:
+            raise IllegalSchedule(
+                f"instances {instance - 1} and {instance} of sub-graph {s} run in steps {step_of[s, instance - 1]} and "
+                f"{step_of[s, instance]}, expected one right after the other, since what the first leaves in the core "
+                "is used by the second"
+            )
 
 
 def _tensors(
@@ -119,20 +131,40 @@ def _tensors(
             if evaluator.table.last_use[tensor] == NEVER:
                 raise IllegalSchedule(f"tensor {shape.name} is a network output and must be in DRAM")
             readers = [s for s in range(len(choices)) if (tensor, q) in _producers(evaluator, choices, s)]
-            for instance in range(source.instances):
-                part, row = divmod(instance, source.split_rows)
-                begin = step_of[q, instance]
-                end = begin
+            apart = source.split_rows if plan.source_rows[tensor] > 1 else 1
+            if plan.source_rows[tensor] not in (1, source.split_rows) or (
+                apart > 1 and not _in_rows(source, [choices[s] for s in readers])
+            ):
+                raise IllegalSchedule(
+                    f"tensor {shape.name} is in the LLB in slices that are no runs of whole rows"
+                )
+            together = source.slices // apart
+            for instance in range(0, source.instances, together):
+                part, row = divmod(instance // together, apart)
+                steps = [step_of[q, k] for k in range(instance, instance + together)]
+                begin, end = min(steps), max(steps)
+                at = int(plan.slice_start[tensor]) + instance
+                if len(set(plan.slice_address[at : at + together].tolist())) > 1:
+                    raise IllegalSchedule(
+                        f"the slices of tensor {shape.name} from slice {instance} on have several addresses, "
+                        "expected one"
+                    )
                 for s in readers:
                     choice = choices[s]
                     for mine in _touched(part, source.split_batch, choice.split_batch, batch):
-                        for other in range(choice.split_rows):
-                            end = max(end, step_of[s, mine * choice.split_rows + other])
+                        for other in range(choice.slices):
+                            end = max(end, step_of[s, mine * choice.slices + other])
                 images = batch * (part + 1) // source.split_batch - batch * part // source.split_batch
-                rows = shape.rows * (row + 1) // source.split_rows - shape.rows * row // source.split_rows
+                rows = shape.rows * (row + 1) // apart - shape.rows * row // apart
                 size = images * rows * shape.columns * shape.channels * evaluator.machine.element_bytes
                 address = int(plan.slice_address[plan.slice_start[tensor] + instance])
                 yield _Item(f"slice {instance} of tensor {shape.name}", begin, end, address, size)
+
+
+def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
+    """Whether a tensor between these can lie in slices of whole rows."""
+    by_rows = source.split_columns == 1 and source.axis != COLUMNS and source.halo != CACHE
+    return by_rows and all(reader.axis != COLUMNS for reader in readers)
 
 
 def _weights(

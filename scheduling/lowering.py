@@ -13,9 +13,10 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.costs import ceil_div, dma_hold, matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import Choice
+from scheduling.cached import copy_cached
+from scheduling.choice import CACHE, Choice
 from scheduling.geometry import Geometry, needed_start, needed_stop
-from scheduling.operations import COMPUTE, EXCHANGE, LOAD, Plan
+from scheduling.operations import COMPUTE, EXCHANGE, KEEP, LOAD, RESTORE, Plan
 from scheduling.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
 from scheduling.rows import (
     C_A,
@@ -73,7 +74,7 @@ from scheduling.rows import (
     SLOT_ENTRIES,
     VECTOR,
 )
-from scheduling.shares import active, input_rows, most_rows, overlap, part_of, piece_rows
+from scheduling.shares import active, input_columns, input_rows, most_rows, overlap, part_of, piece_rows
 from scheduling.tables import (
     CONVOLVES,
     EMBEDS,
@@ -85,7 +86,7 @@ from scheduling.tables import (
 )
 from scheduling.tiling import ACCUMULATOR_BYTES, LEGAL
 from scheduling.waits import arrange_rows, later, log_read, log_write
-from scheduling.weight_ring import claim, weight_load
+from scheduling.weight_ring import claim, fixed_places, weight_load
 
 VECTOR_READS, VECTOR_WRITES, DMA_READS, DMA_WRITES = 0, 1, 2, 3
 """Columns of `Lowered.touched`."""
@@ -118,18 +119,21 @@ def lower(
     choice: Choice,
     batch_part: int,
     row_part: int,
+    column_part: int,
+    kept: bool,
     in_llb: Ints,
     source_batch: Ints,
     source_rows: Ints,
     staged: Ints,
 ) -> Lowered:
-    """Lower instance (batch_part, row_part) of a sub-graph.
+    """Lower instance (batch_part, row_part, column_part) of a sub-graph.
 
+    `kept`: an earlier instance left all weights in the buffer (Choice.keep_weights).
     `in_llb` (T,): 1 where the tensor is in the LLB, in slices of the batch and the rows as `source_batch` and
     `source_rows` (T,) count them; else it is whole in DRAM (and both are 1). `staged` (L,): 1 where the layer's
     weights are in the LLB.
     """
-    status, where, short, geo, plan, tiles = plan_instance(net, m, choice, row_part)
+    status, where, short, geo, plan, tiles = plan_instance(net, m, choice, row_part, column_part)
     counts = np.zeros(13, np.int64)
     touched = np.zeros((geo.tensor.shape[0], 4), np.int64)
     no_inner = np.empty(0, np.int64)
@@ -189,12 +193,20 @@ def lower(
     total_chunks = chunk_start[count]
     chunk_address = np.full(total_chunks, -1, np.int64)
     chunk_size = np.zeros(total_chunks, np.int64)
-    chunk_row = np.zeros(total_chunks, np.int64)
+    chunk_home = np.full(total_chunks, -1, np.int64)  # fixed places, where all weights stay
+    if choice.keep_weights:
+        fixed_places(net, choice, tiles, chunk_start, chunk_home, eb)
+        if kept:
+            chunk_address[:] = chunk_home
+    chunk_row = np.full(total_chunks, -1, np.int64)
     chunk_reader = np.full(total_chunks, -1, np.int64)
     fifo = np.empty(bound, np.int64)
     ring_state = np.zeros(3, np.int64)
     anchor = np.full(2, -1, np.int64)  # latest matrix and vector rows whose weights were given up
 
+    wide_in = input_columns(net, choice, geo)
+    caches = choice.halo == CACHE
+    births = np.full((n, 4), -1, np.int64)  # what the first write of a tensor waited for
     last_access = np.full((n, 3), -1, np.int64)
     written = np.full((n, pieces, 3), -1, np.int64)  # latest writer rows of pieces up to p, per engine
     reads = 0
@@ -229,13 +241,13 @@ def lower(
         kind, t, p = plan.kind[position], plan.tensor[position], plan.piece[position]
         tensor = geo.tensor[t]
         channels = net.tensor_channels[tensor]
-        columns = net.tensor_columns[tensor]
+        columns = geo.held_stop[t] - geo.new_start[t]
         share_most = -(-channels // channel_ways)
         # What the first write of this piece has to wait for: readers of the rows that the ring overwrites, and
         # every access to tensors that had these addresses before.
         for engine in range(4):
             latest[engine] = -1
-        if kind <= COMPUTE:
+        if kind <= COMPUTE or kind == RESTORE:
             ring = plan.ring_rows[t]
             entry = log_head[t]
             while entry >= 0:
@@ -270,6 +282,11 @@ def lower(
                     ):
                         for engine in range(3):
                             later(latest, engine, last_access[other, engine])
+                if caches:
+                    births[t, :] = latest
+            elif caches:  # another engine may have written it first
+                for engine in range(3):
+                    later(latest, engine, births[t, engine])
 
         if kind == LOAD:
             part_images, part_rows = source_batch[tensor], source_rows[tensor]
@@ -392,7 +409,6 @@ def lower(
             first_edge = net.edge_start[layer]
             first_input = geo.tensor[geo.edge_local[first_edge - edge0]]
             input_height = net.tensor_rows[first_input]
-            input_columns = net.tensor_columns[first_input]
             groups = max(1, net.groups[layer] // channel_ways) if matrix else 1
             group_share = share_most // groups
             tile_k = tiles[j, 0] if matrix else share_most
@@ -435,7 +451,7 @@ def lower(
                                 active_h += 1 if width > 0 else 0
                             elements = sum_i * sum_h * sum_k * columns
                             if matrix:
-                                pixels_read = sum_i * input_columns * input_rows(
+                                pixels_read = sum_i * wide_in[first_edge - edge0] * input_rows(
                                     start, ends, t, p, h0, h1, stride[first_edge], shift[first_edge],
                                     extent[first_edge], divisor[first_edge], whole[first_edge], input_height,
                                 )  # fmt: skip
@@ -448,11 +464,15 @@ def lower(
                                     if convolves and chunk_address[chunk] < 0:
                                         size = max_k * (r1 - r0) * net.taps[layer] * eb
                                         link_bytes = sum_k * (r1 - r0) * net.taps[layer] * eb
-                                        claim(
-                                            chunk, size, i, ring_state, fifo,
-                                            chunk_address, chunk_size, chunk_row, chunk_reader,
-                                            anchor, rows, m.weights_bytes,
-                                        )  # fmt: skip
+                                        if chunk_home[chunk] >= 0:
+                                            chunk_address[chunk] = chunk_home[chunk]
+                                            chunk_row[chunk] = i
+                                        else:
+                                            claim(
+                                                chunk, size, i, ring_state, fifo,
+                                                chunk_address, chunk_size, chunk_row, chunk_reader,
+                                                anchor, rows, m.weights_bytes,
+                                            )  # fmt: skip
                                         rows[i, C_K0], rows[i, C_K1] = k0, k1
                                         rows[i, C_R0], rows[i, C_R1] = r0, r1
                                         rows[i, C_WEIGHT] = chunk_address[chunk]
@@ -508,11 +528,15 @@ def lower(
                             if net.parameters[layer] and chunk_address[parameter_chunk] < 0:
                                 size = net.parameters[layer] * share_most * eb
                                 link_bytes = net.parameters[layer] * channels * eb
-                                claim(
-                                    parameter_chunk, size, i, ring_state, fifo,
-                                    chunk_address, chunk_size, chunk_row, chunk_reader,
-                                    anchor, rows, m.weights_bytes,
-                                )  # fmt: skip
+                                if chunk_home[parameter_chunk] >= 0:
+                                    chunk_address[parameter_chunk] = chunk_home[parameter_chunk]
+                                    chunk_row[parameter_chunk] = i
+                                else:
+                                    claim(
+                                        parameter_chunk, size, i, ring_state, fifo,
+                                        chunk_address, chunk_size, chunk_row, chunk_reader,
+                                        anchor, rows, m.weights_bytes,
+                                    )  # fmt: skip
                                 rows[i, C_WEIGHT] = chunk_address[parameter_chunk]
                                 rows[i, C_A] = 1
                                 counts[weight_count] += link_bytes
@@ -607,7 +631,7 @@ def lower(
                                                 start, ends, t, p, h0, h1, stride[e], shift[e], extent[e],
                                                 divisor[e], whole[e], net.tensor_rows[geo.tensor[source]],
                                             )
-                                            * net.tensor_columns[geo.tensor[source]] * wide * eb
+                                            * wide_in[e - edge0] * wide * eb
                                         )  # fmt: skip
                                     counts[N_L1_READ] += moved
                                     touched[source, VECTOR_READS] += moved
@@ -652,7 +676,25 @@ def lower(
             for q in range(p, pieces):
                 written[t, q, DMA] = i - 1
 
+        elif kind in (RESTORE, KEEP):
+            moved = copy_cached(net, m, choice, geo, images, kind, t, p, rows, counts, i)
+            touched[t, VECTOR_WRITES if kind == RESTORE else VECTOR_READS] += moved
+            if first_vector:
+                rows[i, C_EXTERNAL0] = SLOT_DMA
+                first_vector = False
+            if kind == KEEP:
+                for engine in range(3):
+                    later(latest, engine, written[t, p, engine])
+            raw[i, :] = latest
+            last_vector = i
+            i += 1
+            if kind == KEEP:
+                log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, VECTOR, i - 1)
+            else:
+                log_write(written, last_access, t, p, pieces, VECTOR, i - 1)
+
         else:
+            columns = geo.own_columns_stop[t] - geo.own_columns_start[t]
             sum_r, max_r = 0, 0
             for way in range(row_ways):
                 a, b = piece_rows(start, ends, way, t, p)

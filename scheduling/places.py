@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graph.network import Layer, Network
+from graph.network import AxisMap, Layer, Network
 from hwmodel.isa import Symbol
 from scheduling.choice import Choice
 from scheduling.lowering import Lowered
@@ -20,13 +20,20 @@ _VIEW = ("addr", "image_stride", "row_stride", "col_stride", "row", "ring")
 _WINDOW = ("symbol", "offset", "image_stride", "row_stride", "col_stride")
 
 
+def pad_before(axis: AxisMap, low: int, first: int) -> int:
+    """Positions of padding before the first input position `low` of a window that would begin at `first`."""
+    return 0 if axis.whole else max(0, low - first)
+
+
 @dataclass(slots=True)
 class Places:
     """Of one template; cores are numbered batch, then rows, then output channels.
 
-    `in_llb`, `source_batch`, `source_rows` and `staged` are those that it was lowered with. Symbols are made as
-    they are needed; `scheduling.program` binds them by their names: in{t}_{batch part}_{row part} (the part counted
-    from the first that the instance touches; rows absolute), out{t}, w{layer}.
+    `network`, `choice` and `lowered` are those of a frame (scheduling.frames); where it is `turned`, its rows are the
+    columns of what lies in shared memory. `in_llb`, `source_batch`, `source_rows` and `staged` are those that it was
+    lowered with. Symbols are made as they are needed; `scheduling.program` binds them by their names:
+    in{t}_{batch part}_{row part} (the part counted from the first that the instance touches; rows absolute), out{t},
+    w{layer}.
     """
 
     network: Network
@@ -38,6 +45,7 @@ class Places:
     source_batch: list[int]
     source_rows: list[int]
     staged: list[int]
+    turned: bool = False
     symbols: dict[str, tuple[int, Symbol]] = field(default_factory=dict)
 
     def ways(self, core: int) -> tuple[int, int, int]:
@@ -73,22 +81,30 @@ class Places:
         h0, h1 = low + min(row[C_H0], high - low), low + min(row[C_H1], high - low)
         return i0, max(0, i1 - i0), h0, max(0, h1 - h0)
 
-    def view(self, name: str, local: int, core: int, image: int, first_row: int, channel: int) -> Fields:
-        """View of an L1 tensor from an image (of the core's), a row and a channel (both absolute) on; every image of
-        a constant is its only one."""
+    def columns(self, local: int) -> tuple[int, int]:
+        """Columns of a tensor that the instance makes or loads: (first, how many)."""
+        geo = self.lowered.geometry
+        first = int(geo.new_start[local])
+        return first, int(geo.held_stop[local]) - first
+
+    def view(
+        self, name: str, local: int, core: int, image: int, first_row: int, first_column: int, channel: int
+    ) -> Fields:
+        """View of an L1 tensor from an image (of the core's), a row, a column and a channel (all absolute) on; every
+        image of a constant is its only one."""
         geo, plan = self.lowered.geometry, self.lowered.plan
-        tensor = self.network.tensors[geo.tensor[local]]
-        held, from_channel = tensor.channels, 0
-        if not geo.full[local]:
-            held = -(-tensor.channels // self.choice.ways_channels)
-            from_channel = self.share(local, core)[0]
+        held, from_channel = self._held_channels(local, core)
         ring = max(1, int(plan.ring_rows[local]))
         col_stride = held * self.element_bytes
-        row_stride = tensor.columns * col_stride
+        row_stride = int(geo.held_stop[local] - geo.held_start[local]) * col_stride
         start = int(geo.start[self.ways(core)[1], local])
         image_stride = 0 if geo.tensor[local] in self.network.constants else ring * row_stride
+        column = max(0, first_column - int(geo.held_start[local]))
         values = (
-            int(plan.address[local]) + image * image_stride + (channel - from_channel) * self.element_bytes,
+            int(plan.address[local])
+            + image * image_stride
+            + column * col_stride
+            + (channel - from_channel) * self.element_bytes,
             image_stride,
             row_stride,
             col_stride,
@@ -97,14 +113,45 @@ class Places:
         )
         return {f"{name}_{part}": value for part, value in zip(_VIEW, values, strict=True)}
 
+    def cache_view(self, name: str, local: int, core: int, first_row: int) -> Fields:
+        """View of what a tensor's cache holds, from a row (absolute) on, all images and channels that the core has."""
+        geo, plan = self.lowered.geometry, self.lowered.plan
+        held, _ = self._held_channels(local, core)
+        rows = max(1, int(geo.cache_rows[local]))
+        col_stride = held * self.element_bytes
+        row_stride = int(geo.cache_columns[local]) * col_stride
+        image_stride = 0 if geo.tensor[local] in self.network.constants else rows * row_stride
+        row = first_row - int(geo.start[self.ways(core)[1], local])
+        values = (int(plan.cache_address[local]), image_stride, row_stride, col_stride, row % rows, rows)
+        return {f"{name}_{part}": value for part, value in zip(_VIEW, values, strict=True)}
+
+    def _held_channels(self, local: int, core: int) -> tuple[int, int]:
+        """Channels of a tensor that a core has room for, and the first of them."""
+        geo = self.lowered.geometry
+        channels = self.network.tensors[geo.tensor[local]].channels
+        if geo.full[local]:
+            return channels, 0
+        return -(-channels // self.choice.ways_channels), self.share(local, core)[0]
+
     def window(
-        self, name: str, symbol: int, local: int, image: int, row: int, channel: int, rows_held: int
+        self,
+        name: str,
+        symbol: int,
+        local: int,
+        image: int,
+        row: int,
+        column: int,
+        channel: int,
+        rows_held: int,
     ) -> Fields:
+        """Window of a tensor in shared memory, of which `rows_held` rows lie there; the place of its first element."""
         tensor = self.network.tensors[self.lowered.geometry.tensor[local]]
-        col_stride = tensor.channels * self.element_bytes
-        row_stride = tensor.columns * col_stride
-        image_stride = rows_held * row_stride
-        offset = image * image_stride + row * row_stride + channel * self.element_bytes
+        pixel = tensor.channels * self.element_bytes
+        image_stride = rows_held * tensor.columns * pixel
+        row_stride, col_stride = tensor.columns * pixel, pixel
+        if self.turned:  # shared memory has its rows where this frame has its columns
+            row_stride, col_stride = pixel, rows_held * pixel
+        offset = image * image_stride + row * row_stride + column * col_stride + channel * self.element_bytes
         values = (symbol, offset, image_stride, row_stride, col_stride)
         return {f"{name}_{part}": value for part, value in zip(_WINDOW, values, strict=True)}
 
@@ -126,3 +173,10 @@ class Places:
         rows = layer.maps[position].rows
         size = self.network.tensors[layer.inputs[position]].rows
         return rows.needed(first, first + count, size) if count else (0, 0)
+
+    def input_columns(self, layer: Layer, position: int, first: int, count: int) -> tuple[int, int]:
+        """Columns of an input that `count` output columns from `first` on read: [low, high)."""
+        size = self.network.tensors[layer.inputs[position]].columns
+        if self.choice.split_columns == 1:
+            return 0, size
+        return layer.maps[position].columns.needed(first, first + count, size) if count else (0, 0)

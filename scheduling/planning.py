@@ -6,17 +6,22 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CHANNELS, Choice
+from scheduling.choice import CACHE, CHANNELS, COLUMNS, Choice
 from scheduling.geometry import Geometry, geometry
 from scheduling.inner_places import place_inner
-from scheduling.operations import Plan, batch_part_max, order_operations, place
-from scheduling.tables import MULTIPLIES, Ints, NetworkTable
+from scheduling.operations import MOST_PIECES, Plan, batch_part_max, order_operations, place
+from scheduling.tables import CONVOLVES, EMBEDS, JOINS_ROWS, MULTIPLIES, REARRANGES, Ints, NetworkTable
 from scheduling.tiling import LEGAL, SHORT_L1, SHORT_WEIGHTS, tile_contraction
 
 ROWS_NOT_CARRIED = 4
 GROUPS_NOT_DIVISIBLE = 5
 TOO_MANY_WAYS = 6
 TOO_MANY_INSTRUCTIONS = 7
+COLUMNS_NOT_CARRIED = 8
+TOO_MANY_PIECES = 9
+CACHED_TWO_WAYS = 10
+WEIGHTS_NOT_KEPT = 11
+ROW_WAYS_ACROSS = 12
 MOST_INSTRUCTIONS = 60_000
 
 
@@ -25,6 +30,12 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
     """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
     if choice.split_batch * choice.ways_batch > net.batch:
         return TOO_MANY_WAYS, choice.first, 0
+    if choice.pieces >= MOST_PIECES:
+        return TOO_MANY_PIECES, choice.first, 0
+    if choice.axis == COLUMNS:  # such choices are lowered with rows and columns swapped: scheduling.frames
+        return COLUMNS_NOT_CARRIED, choice.first, 0
+    if choice.halo == CACHE and choice.split_rows > 1:
+        return CACHED_TWO_WAYS, choice.first, 0
     parts = choice.split_rows * choice.ways_rows
     for layer in range(choice.first, choice.stop):
         out = net.input_count + layer
@@ -40,6 +51,14 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
                 # for each part would be no split.
                 if net.edge_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:
                     return ROWS_NOT_CARRIED, layer, 0
+        if choice.split_columns > 1:
+            if net.last_use[out] >= choice.stop and net.tensor_columns[out] < choice.split_columns:
+                return COLUMNS_NOT_CARRIED, layer, 0
+            if net.kind[layer] in (MULTIPLIES, EMBEDS, REARRANGES):
+                return COLUMNS_NOT_CARRIED, layer, 0
+            for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+                if net.column_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:
+                    return COLUMNS_NOT_CARRIED, layer, 0
     return LEGAL, choice.first, 0
 
 
@@ -58,17 +77,42 @@ def settle(m: MachineTable, geo: Geometry, plan: Plan) -> Plan:
         plan.size_bytes,
         plan.born,
         plan.dies,
-        peak,
+        peak + plan.cache_bytes,
+        plan.cache_address,
+        plan.cache_bytes,
     )
 
 
 @compiled
+def check_streams_columns(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
+    """The same of a choice that streams along columns, of the network as it is, beside `check_axes` in its frame."""
+    if choice.ways_rows > 1:
+        return ROW_WAYS_ACROSS, choice.first, 0
+    for layer in range(choice.first, choice.stop):
+        if net.kind[layer] in (MULTIPLIES, EMBEDS, REARRANGES, JOINS_ROWS):
+            return COLUMNS_NOT_CARRIED, layer, 0
+    return LEGAL, choice.first, 0
+
+
+@compiled
+def kept_bytes(net: NetworkTable, choice: Choice, element_bytes: int) -> int:
+    """Bytes of one core's share of all weights and parameters of a sub-graph."""
+    total = 0
+    for layer in range(choice.first, choice.stop):
+        share = -(-net.tensor_channels[net.input_count + layer] // choice.ways_channels)
+        weights = net.reduction[layer] * net.taps[layer] if net.kind[layer] == CONVOLVES else 0
+        total += share * (weights + net.parameters[layer]) * element_bytes
+    return total
+
+
+@compiled
 def plan_instance(
-    net: NetworkTable, m: MachineTable, choice: Choice, row_part: int
+    net: NetworkTable, m: MachineTable, choice: Choice, row_part: int, column_part: int
 ) -> tuple[int, int, int, Geometry, Plan, Ints]:
     """Geometry, layout and tilings of an instance, and whether they fit: (status, layer, short bytes, ...)."""
-    geo = geometry(net, choice, row_part)
-    status, where, short, plan, tiles = plan_geometry(net, m, choice, geo)
+    geo = geometry(net, choice, row_part, column_part)
+    leads = row_part == 0 and column_part == 0
+    status, where, short, plan, tiles = plan_geometry(net, m, choice, geo, leads)
     return status, where, short, geo, plan, tiles
 
 
@@ -108,18 +152,20 @@ def least_l1_bytes(net: NetworkTable, choice: Choice, geo: Geometry, element_byt
             if not geo.full[t]:
                 channels = -(-channels // choice.ways_channels)
             held = 1 if net.tensor_constant[tensor] else images
-            total += held * rows * net.tensor_columns[tensor] * channels * element_bytes
+            total += held * rows * (geo.held_stop[t] - geo.held_start[t]) * channels * element_bytes
         least = max(least, total)
     return least
 
 
 @compiled
 def plan_geometry(
-    net: NetworkTable, m: MachineTable, choice: Choice, geo: Geometry
+    net: NetworkTable, m: MachineTable, choice: Choice, geo: Geometry, leads: bool
 ) -> tuple[int, int, int, Plan, Ints]:
-    """Layout and tilings of an instance of this geometry, and whether they fit: (status, layer, short bytes, ...)."""
+    """Layout and tilings of an instance of this geometry, and whether they fit: (status, layer, short bytes, ...).
+
+    `leads`: it is the first one of a slice of the batch, which loads weights that stay (Choice.keep_weights)."""
     kinds, tensors, pieces = order_operations(net, choice, geo)
-    plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes)
+    plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes, m.l1_bytes)
     if m.l1_inner_bytes > 0:
         plan = settle(m, geo, plan)
     count = choice.stop - choice.first
@@ -132,6 +178,10 @@ def plan_geometry(
             if plan.size_bytes[t] > largest:
                 largest = plan.size_bytes[t]
                 where = choice.first + max(0, t - geo.entries)
+    if choice.keep_weights:
+        total = kept_bytes(net, choice, m.element_bytes)
+        if total > m.weights_bytes:
+            return WEIGHTS_NOT_KEPT, choice.first, total - m.weights_bytes, plan, tiles
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
     for j in range(count):
         layer = choice.first + j
@@ -140,13 +190,20 @@ def plan_geometry(
         parameter_bytes = net.parameters[layer] * share * m.element_bytes
         if parameter_bytes > m.weights_bytes:
             return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, plan, tiles
-        if not net.is_matrix[layer]:
+        if not (net.is_matrix[layer] or choice.keep_weights):
             continue
         rows = 0
         for way in range(geo.start.shape[0]):
             for p in range(geo.ends.shape[2]):
                 low = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
                 rows = max(rows, geo.ends[way, t, p] - low)
+        if choice.keep_weights:
+            nothing = rows == 0 or geo.held_stop[t] <= geo.new_start[t]
+            if leads and nothing:  # the others would not find its weights
+                return WEIGHTS_NOT_KEPT, layer, 0, plan, tiles
+            if not net.is_matrix[layer]:
+                continue
+            rows = max(1, rows)
         if rows == 0:
             continue
         groups = max(1, net.groups[layer] // choice.ways_channels)
@@ -155,12 +212,13 @@ def plan_geometry(
             net.kind[layer] == MULTIPLIES,
             images,
             rows,
-            net.tensor_columns[geo.tensor[t]],
+            max(1, geo.held_stop[t] - geo.new_start[t]),
             -(-share // groups),
             net.reduction[layer],
             net.taps[layer],
             parameter_bytes,
             choice.pieces if choice.axis == CHANNELS else 1,
+            choice.keep_weights == 1,
         )
         if tiling.status != LEGAL:
             return tiling.status, layer, tiling.short_bytes, plan, tiles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from graph.network import Network
 from graph.primitives import Contraction, Embedding
 from hwmodel.isa import Buffer, Kernel, Launch, Op, Program, Ref, SystemCopy, Trace
 from scheduling.arrangement import Arrangement, touching
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.emission import EVENT_COMPUTE, EVENT_DMA, Emitter
 from scheduling.evaluator import Evaluator, Template
+from scheduling.geometry import geometry
 from scheduling.places import Places
 from scheduling.rows import C_OP, C_TENSOR
 from scheduling.shares import part_of
@@ -66,10 +68,12 @@ class _Builder:
         self.buffers: list[Buffer] = []
         self.tensor_address: dict[int, int] = {}
         self.weight_address: dict[int, int] = {}
+        self.templates = evaluator.templates(choices, plan)
+        self._origins: dict[tuple[Choice, tuple[int, int]], list[tuple[int, int]]] = {}
         self._used = 0
 
     def build(self) -> Program:
-        templates = self.evaluator.templates(self.choices, self.plan)
+        templates = self.templates
         self._place_buffers()
         kernels: dict[int, _Kernel] = {}
         steps: list[Launch] = []
@@ -126,16 +130,17 @@ class _Builder:
         return bool(self.evaluator.table.last_use[index] >= self.choices[self.home[made_by]].stop)
 
     def _place(self, step: int) -> tuple[Choice, int, int]:
-        """(choice, batch part, row part) of a step."""
+        """(choice, batch part, number among the instances of the batch part) of a step."""
         choice = self.choices[self.plan.subgraph[step]]
-        return choice, *divmod(int(self.plan.instance[step]), choice.split_rows)
+        return choice, *divmod(int(self.plan.instance[step]), choice.slices)
 
     def _kernel(self, step: int, template: Template, number: int) -> Kernel:
         choice, batch_part, _ = self._place(step)
         plan = self.plan
+        frame = self.evaluator.frame(choice)
         places = Places(
-            self.network,
-            choice,
+            frame.network,
+            frame.choice,
             template.lowered,
             batch_part,
             self.item,
@@ -143,6 +148,7 @@ class _Builder:
             plan.source_batch.tolist(),
             plan.source_rows.tolist(),
             plan.staged.tolist(),
+            frame.turned,
         )
         instructions = Emitter(places).instructions()
         symbols = tuple(symbol for _, symbol in sorted(places.symbols.values(), key=lambda entry: entry[0]))
@@ -152,57 +158,96 @@ class _Builder:
         tensor = self.network.tensors[index]
         return rows * tensor.columns * tensor.channels * self.item
 
-    def _slice_rows(self, index: int, part: int, parts: int) -> int:
+    def _row_slice(self, index: int, part: int, parts: int) -> tuple[int, int]:
         rows = self.network.tensors[index].rows
-        return rows * (part + 1) // parts - rows * part // parts
+        return rows * part // parts, rows * (part + 1) // parts
+
+    def _slice_rows(self, index: int, part: int, parts: int) -> int:
+        first, stop = self._row_slice(index, part, parts)
+        return stop - first
 
     def _binding(self, step: int, name: str) -> int:
         choice, batch_part, _ = self._place(step)
         batch, plan = self.network.batch, self.plan
         first = batch * batch_part // choice.split_batch
+        shift = partial(self._shift, step)
         if name.startswith("w"):
             layer = int(name[1:])
             return int(plan.staged_address[layer]) if plan.staged[layer] else self.weight_address[layer]
         if name.startswith("out"):
             index = int(name[3:])
             if plan.in_llb[index]:
-                return int(plan.slice_address[plan.slice_start[index] + plan.instance[step]])
+                address = int(plan.slice_address[plan.slice_start[index] + plan.instance[step]])
+                return address + (shift(index) if plan.source_rows[index] == 1 else 0)
             rows = self.network.tensors[index].rows
-            return self.tensor_address[index] + first * self._image_bytes(index, rows)
+            return self.tensor_address[index] + first * self._image_bytes(index, rows) + shift(index)
         index, relative, row_part = (int(part) for part in name[2:].split("_"))
         parts, row_parts = int(plan.source_batch[index]), int(plan.source_rows[index])
         part = part_of(first, batch, parts) + relative
         begin = batch * part // parts
         skip = max(first, begin) - begin
         if index in self.network.constants:
-            return self.tensor_address[index]
+            return self.tensor_address[index] + shift(index)
         if plan.in_llb[index]:
-            address = int(plan.slice_address[plan.slice_start[index] + part * row_parts + row_part])
+            slices = (plan.slice_start[index + 1] - plan.slice_start[index]) // parts
+            address = int(plan.slice_address[plan.slice_start[index] + part * slices + row_part])
         else:
             address = self.tensor_address[index]
+        address += shift(index)
         return address + skip * self._image_bytes(index, self._slice_rows(index, row_part, row_parts))
 
+    def _shift(self, step: int, index: int) -> int:
+        """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""
+        choice, _, part = self._place(step)
+        template = self.templates[step]
+        mine, its = self.evaluator.frame_parts(choice, part), (template.row_part, template.column_part)
+        if mine == its:
+            return 0
+        local = template.lowered.geometry.tensor.tolist().index(index)
+        here, there = self._origin(choice, mine)[local], self._origin(choice, its)[local]
+        rows, columns = here[0] - there[0], here[1] - there[1]
+        tensor = self.network.tensors[index]
+        if choice.axis == COLUMNS:
+            rows, columns = columns, rows
+        return int((rows * tensor.columns + columns) * tensor.channels * self.item)
+
+    def _origin(self, choice: Choice, parts: tuple[int, int]) -> list[tuple[int, int]]:
+        """First row and column of every local tensor in the instances of a row and column slice, in the frame."""
+        known = self._origins.get((choice, parts))
+        if known is None:
+            frame = self.evaluator.frame(choice)
+            geo = geometry(frame.table, frame.choice, *parts)
+            known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
+            self._origins[choice, parts] = known
+        return known
+
     def _traces(self, step: int) -> list[Trace]:
-        """The slices of tensors that leave the sub-graph, as the step's instance wrote them."""
-        choice, batch_part, row_part = self._place(step)
+        """The slices of tensors that leave the sub-graph, as the step's instance wrote them; of a tensor that is not
+        cut into runs of whole rows, its slice of the batch when the last instance has written it."""
+        choice, batch_part, part = self._place(step)
         batch, plan = self.network.batch, self.plan
         images = (
             batch * batch_part // choice.split_batch,
             batch * (batch_part + 1) // choice.split_batch,
         )
         traces = []
+        own = self.plan.instance_start[plan.subgraph[step]] + batch_part * choice.slices
+        last = step == plan.step_of[own : own + choice.slices].max()
+        by_rows = choice.split_columns == 1 and choice.axis != COLUMNS and choice.halo != CACHE
         for index in self.evaluator.borders(choice.first, choice.stop)[1].tolist():
             tensor = self.network.tensors[index]
-            rows = (
-                tensor.rows * row_part // choice.split_rows,
-                tensor.rows * (row_part + 1) // choice.split_rows,
-            )
-            address = self._binding(step, f"out{index}")
-            if not plan.in_llb[index]:
-                if choice.split_rows > 1 and choice.split_batch < batch:
-                    continue  # not one dense window; outputs are compared at the end
+            in_llb = bool(plan.in_llb[index])
+            dense = choice.split_batch == batch and by_rows  # a slice is one dense window in DRAM
+            apart = plan.source_rows[index] > 1 if in_llb else dense and choice.split_rows > 1
+            if not (apart or last):
+                continue
+            rows = self._row_slice(index, part, choice.split_rows) if apart else (0, tensor.rows)
+            if in_llb:
+                address = int(plan.slice_address[plan.slice_start[index] + plan.instance[step]])
+            else:
+                address = self.tensor_address[index] + images[0] * self._image_bytes(index, tensor.rows)
                 address += self._image_bytes(index, rows[0])
-            memory = "llb" if plan.in_llb[index] else "dram"
+            memory = "llb" if in_llb else "dram"
             traces.append(
                 Trace(tensor.name, step, memory, address, images, rows, tensor.columns, tensor.channels)
             )
@@ -283,10 +328,11 @@ class _Refs:
         source = builder.choices[source_number]
         a, b = touching(batch_part, choice.split_batch, source.split_batch, builder.network.batch)
         refs = []
-        for number in range(a * source.split_rows, b * source.split_rows):
+        for number in range(a * source.slices, b * source.slices):
             at = int(builder.plan.step_of[builder.plan.instance_start[source_number] + number])
             lowered = self._templates[at].lowered
             local = lowered.geometry.entries + made_by - source.first
             found = np.flatnonzero((lowered.rows[:, C_OP] == Op.STORE) & (lowered.rows[:, C_TENSOR] == local))
-            refs.append(Ref(at, int(found[-1])))
+            if len(found):  # with cached overlaps, a late instance may have nothing left to store
+                refs.append(Ref(at, int(found[-1])))
         return tuple(sorted(refs, key=lambda ref: (ref.step, ref.index)))

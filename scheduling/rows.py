@@ -19,12 +19,15 @@ C_A, C_B = (
     13,
     14,
 )  # LOAD: image and row part of the source; LOADW: C_A 1 for parameters; CONV: C_A accumulate,
-# C_B group; VECTOR: C_A input of a Concat
+# C_B group; VECTOR: C_A input of a Concat, C_B VECTOR_*
 # Columns of a row: what it costs. Engines: MATRIX, VECTOR, DMA; links as in LINK_*.
 C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD = 15, 16, 17, 18, 19
 C_EXTERNAL0, C_EXTERNAL1 = 20, 21  # slots of what it waits for outside the instance, or -1
 C_WAIT0 = 22  # three waits, indices or -1
 COLUMNS = 25
+
+VECTOR_COMPUTES, VECTOR_RESTORES, VECTOR_KEEPS = 0, 1, 2
+"""In C_B of VECTOR: ends a layer, or copies columns from, or to, the cache."""
 
 MATRIX, VECTOR, DMA, SYSTEM = 0, 1, 2, 3
 LINK_NONE, LINK_DRAM_READ, LINK_DRAM_WRITE, LINK_LLB_READ, LINK_LLB_WRITE = -1, 0, 1, 2, 3

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from graph.network import Network
 from hwmodel.isa import Program
 from scheduling.arrangement import Arrangement
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.layer_order import in_order
@@ -27,7 +27,8 @@ from scheduling.program import build_program
 VERSION = 1
 L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"
-_AXES = ("rows", "channels")
+_AXES = ("rows", "channels", "columns")
+_HALOS = ("recompute", "cache_columns", "cache")
 
 
 class _Record(BaseModel):
@@ -39,6 +40,7 @@ class Split(_Record):
 
     batch: int = Field(ge=1)
     rows: int = Field(ge=1)
+    columns: int = Field(1, ge=1)
 
 
 class Binding(_Record):
@@ -52,7 +54,9 @@ class Binding(_Record):
 class Subgraph(_Record):
     """A run of layers, first and last included, that is compiled into one kernel shape.
 
-    `order_a` is a x 20 of the operation order; `overlap` lets weight loads run ahead.
+    `halo` is recompute; cache_columns with pieces along columns, which keep what they share while neighbouring slices
+    make it again; or cache: neighbouring slices keep what they share, too. `order_a` is a x 20 of the operation order;
+    `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
     """
 
     first_layer: str
@@ -64,6 +68,7 @@ class Subgraph(_Record):
     piece_axis: str
     order_a: int = Field(ge=0)
     overlap: bool
+    keep_weights: bool = False
 
 
 class TensorPlace(_Record):
@@ -196,6 +201,7 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         raise IllegalSchedule(
             f"tensor {odd[0]!r}: the schedule must place just the tensors that leave a sub-graph"
         )
+    apart = _apart(evaluator, choices, home)
     for name, place in schedule.tensors.items():
         tensor = by_name[name]
         if place.scope not in ("llb", "dram"):
@@ -208,7 +214,8 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         if place.scope == "llb":
             in_llb[tensor] = 1
             source = choices[home[int(table.producer[tensor])]]
-            source_batch[tensor], source_rows[tensor] = source.split_batch, source.split_rows
+            source_batch[tensor] = source.split_batch
+            source_rows[tensor] = source.split_rows if apart[tensor] else 1
             slice_address[slice_start[tensor] : slice_start[tensor + 1]] = place.addresses
     layers = len(network.layers)
     staged, staged_address = np.zeros(layers, np.int64), np.full(layers, -1, np.int64)
@@ -280,21 +287,43 @@ def _subgraph(evaluator: Evaluator, choice: Choice) -> Subgraph:
     return Subgraph(
         first_layer=layers[choice.first].name,
         last_layer=layers[choice.stop - 1].name,
-        split=Split(batch=choice.split_batch, rows=choice.split_rows),
+        split=Split(batch=choice.split_batch, rows=choice.split_rows, columns=choice.split_columns),
+        halo=_halo(choice),
         binding=Binding(batch=choice.ways_batch, rows=choice.ways_rows, channels=choice.ways_channels),
         pieces=choice.pieces,
         piece_axis=_AXES[choice.axis],
         order_a=choice.rule,
         overlap=bool(choice.overlap),
+        keep_weights=bool(choice.keep_weights),
     )
+
+
+def _halo(choice: Choice) -> str:
+    if choice.halo == CACHE:
+        return "cache"
+    return "cache_columns" if choice.axis == COLUMNS else "recompute"
+
+
+def _apart(evaluator: Evaluator, choices: Sequence[Choice], home: dict[int, int]) -> list[bool]:
+    """For every tensor whether its slices are runs of whole rows, each in a place of its own."""
+    apart = []
+    for made in evaluator.table.producer.tolist():
+        source = choices[home[made]] if made >= 0 else None
+        by_rows = source is not None and source.split_columns == 1 and source.axis != COLUMNS
+        apart.append(by_rows and source is not None and source.halo != CACHE)
+    for number, layer in enumerate(evaluator.network.layers):
+        if choices[home[number]].axis == COLUMNS:
+            for tensor in layer.inputs:
+                apart[tensor] = False
+    return apart
 
 
 def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -> Choice:
     for name in (subgraph.first_layer, subgraph.last_layer):
         if name not in numbers:
             raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
-    if subgraph.halo != "recompute":
-        raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected recompute")
+    if subgraph.halo not in _HALOS:
+        raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected one of {_HALOS}")
     if subgraph.piece_axis not in _AXES:
         raise UnsupportedDecision(
             f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {_AXES}"
@@ -305,7 +334,7 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
         raise IllegalSchedule(
             f"a binding of {ways} cores, {evaluator.machine.name} has {evaluator.machine.cores}"
         )
-    return Choice(
+    choice = Choice(
         numbers[subgraph.first_layer],
         numbers[subgraph.last_layer] + 1,
         subgraph.split.batch,
@@ -317,7 +346,16 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
         _AXES.index(subgraph.piece_axis),
         subgraph.order_a,
         int(subgraph.overlap),
+        subgraph.split.columns,
+        CACHE if subgraph.halo == "cache" else RECOMPUTE,
+        int(subgraph.keep_weights),
     )
+    if _halo(choice) != subgraph.halo:
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: halo is {subgraph.halo!r} with pieces along {subgraph.piece_axis}, "
+            f"expected {_halo(choice)!r} or 'cache'"
+        )
+    return choice
 
 
 def _check_header(evaluator: Evaluator, schedule: Schedule) -> None:

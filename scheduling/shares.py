@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from hwmodel.compiled import compiled_leaf
-from scheduling.geometry import needed_start, needed_stop
-from scheduling.tables import Ints
+import numpy as np
+
+from hwmodel.compiled import compiled, compiled_leaf
+from scheduling.choice import Choice
+from scheduling.geometry import Geometry, needed_start, needed_stop
+from scheduling.tables import Ints, NetworkTable
 
 
 @compiled_leaf
@@ -80,3 +83,24 @@ def input_rows(
             low_row = needed_start(first, stride, offset, divisor, whole)
             total += max(0, needed_stop(stop, stride, offset, extent, divisor, whole, size) - low_row)
     return total
+
+
+@compiled
+def input_columns(net: NetworkTable, choice: Choice, geo: Geometry) -> Ints:
+    """(edges of the sub-graph,) columns of each input that the new columns of the layer's output read."""
+    edge0 = net.edge_start[choice.first]
+    columns = np.zeros(geo.edge_local.shape[0], np.int64)
+    for layer in range(choice.first, choice.stop):
+        out = geo.entries + layer - choice.first
+        low, high = geo.new_start[out], geo.held_stop[out]
+        for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+            size = net.tensor_columns[net.edge_tensor[e]]
+            if choice.split_columns == 1:
+                columns[e - edge0] = size
+            elif high > low:
+                stride, offset, divisor = net.column_stride[e], net.column_offset[e], net.column_divisor[e]
+                whole = net.column_whole[e]
+                first = needed_start(low, stride, offset, divisor, whole)
+                stop = needed_stop(high, stride, offset, net.column_extent[e], divisor, whole, size)
+                columns[e - edge0] = max(0, stop - first)
+    return columns

@@ -14,7 +14,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
-from scheduling.arrangement import SPLIT_BATCH, SPLIT_ROWS, Arrangement, touching, weight_bytes
+from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
 from scheduling.rows import (
     C_ENGINE,
     C_EXTERNAL0,
@@ -151,7 +151,7 @@ def simulate_steps(
     for k in range(steps):
         s = plan.subgraph[k]
         first, stop = choices[s, 0], choices[s, 1]
-        ib = plan.instance[k] // choices[s, SPLIT_ROWS]
+        ib = plan.instance[k] // slices(choices, s)
         entries = entry_count[k]
         external[0] = before_compute
         external[1] = before_dma
@@ -167,7 +167,7 @@ def simulate_steps(
                     q = candidate
                     break
             a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
-            for i in range(a * choices[q, SPLIT_ROWS], b * choices[q, SPLIT_ROWS]):
+            for i in range(a * slices(choices, q), b * slices(choices, q)):
                 external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[plan.slice_start[t] + i])
         waiting = 0
         pending[:] = 0

@@ -18,6 +18,7 @@ from graph.primitives import (
     Contraction,
     Embedding,
     MatMul,
+    Move,
     Normalize,
     Rearrange,
     Softmax,
@@ -47,6 +48,7 @@ class NetworkTable(NamedTuple):
 
     batch: int
     input_count: int
+    copy_passes: int  # vector cycles per lane-element of a plain copy
     tensor_channels: Ints  # (T,)
     tensor_rows: Ints  # (T,)
     tensor_columns: Ints  # (T,)
@@ -73,7 +75,10 @@ class NetworkTable(NamedTuple):
     edge_all_channels: Ints  # (E,) 1 where an output channel needs other channels of this input
     edge_steps: Ints  # (E,) element-wise steps that read this input
     column_stride: Ints  # (E,) region map of the columns
+    column_offset: Ints  # (E,)
     column_extent: Ints  # (E,)
+    column_divisor: Ints  # (E,)
+    column_whole: Ints  # (E,) 1 where every output column needs all input columns
 
 
 def network_table(network: Network, machine: Machine) -> NetworkTable:
@@ -92,21 +97,19 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
         producer[layer.output] = index
         for position, (tensor, region) in enumerate(zip(layer.inputs, layer.maps, strict=True)):
             last_use[tensor] = index
-            rows = region.rows
             shared_out = int(not _own_share(network, layer, position))
             steps = sum(step.tensor == position for step in layer.steps)
-            of_rows = (rows.stride, rows.offset, rows.extent, rows.divisor, rows.whole)
-            of_columns = (region.columns.stride, region.columns.extent)
-            edges.append((tensor, *of_rows, shared_out, steps, *of_columns))
+            edges.append((tensor, *_map(region.rows), shared_out, steps, *_map(region.columns)))
         starts.append(len(edges))
     for tensor in network.outputs:
         last_use[tensor] = NEVER
-    edge = np.array(edges, np.int64).reshape(-1, 10)
+    edge = np.array(edges, np.int64).reshape(-1, 13)
     columns = [_layer_columns(network, index, machine) for index in range(len(layers))]
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
     fields = (
         network.batch,
         network.source_count,
+        vector_passes(machine, Move(), ()),
         np.array([t.channels for t in tensors], np.int64),
         np.array([t.rows for t in tensors], np.int64),
         np.array([t.columns for t in tensors], np.int64),
@@ -115,9 +118,13 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
         last_use,
         *by_column,
         np.array(starts, np.int64),
-        *(np.ascontiguousarray(edge[:, i]) for i in range(10)),
+        *(np.ascontiguousarray(edge[:, i]) for i in range(13)),
     )
     return NetworkTable._make(fields)
+
+
+def _map(axis: AxisMap) -> tuple[int, ...]:
+    return axis.stride, axis.offset, axis.extent, axis.divisor, int(axis.whole)
 
 
 def _own_share(network: Network, layer: Layer, position: int) -> bool:

@@ -43,13 +43,15 @@ def tile_contraction(
     taps: int,
     parameter_bytes: int,
     channel_pieces: int,
+    kept: bool,
 ) -> Tiling:
     """Tiling of `images` x `rows` x `columns` outputs of `channels` (of one group) from `reduction` inputs.
 
     The engine's native number of output channels is kept where possible; then input channels are added in parts.
     Half of the weight buffer, less the layer's parameters, bounds a chunk, so that the next one can be loaded.
     `from_l1`: the second operand is an activation of each image; then a tile is of one image, and the weight buffer
-    does not bound it.
+    does not bound it. `kept`: all weights stay in the buffer, so chunks must not depend on the size of the instance:
+    they are of the engine's native number of output channels and of all input channels.
     """
     half = m.accumulator_bytes // 2 // ACCUMULATOR_BYTES
     buffer = (m.weights_bytes - parameter_bytes) // 2 // m.element_bytes
@@ -61,8 +63,13 @@ def tile_contraction(
     if channel_pieces > 1:
         part = -(-channels // channel_pieces)
         most = min(channels, -(-part // native) * native)
+    if kept:
+        buffer = 1 << 40
+        most = min(most, native)
     least = min(native, most)
     if columns * least > half:
+        if kept:
+            return Tiling(SHORT_ACCUMULATOR, 2 * (columns * least - half) * ACCUMULATOR_BYTES, 0, 0, 0, 0)
         least = half // columns
         if least == 0:
             return Tiling(SHORT_ACCUMULATOR, 2 * (columns - half) * ACCUMULATOR_BYTES, 0, 0, 0, 0)

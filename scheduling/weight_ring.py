@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwmodel.compiled import compiled_leaf
 from hwmodel.costs import dma_hold
 from hwmodel.machine_table import MachineTable
+from scheduling.choice import Choice
 from scheduling.rows import (
     C_ENGINE,
     C_EXTERNAL0,
@@ -20,8 +21,38 @@ from scheduling.rows import (
     OP_LOADW,
     SLOT_COMPUTE,
 )
-from scheduling.tables import Ints
+from scheduling.tables import Ints, NetworkTable
 from scheduling.waits import later
+
+
+@compiled_leaf
+def fixed_places(
+    net: NetworkTable, choice: Choice, tiles: Ints, chunk_start: Ints, home: Ints, element_bytes: int
+) -> None:
+    """Give every chunk of a sub-graph a place of its own, layer after layer: where all weights stay in the buffer.
+
+    `tiles` are a Lowered's; chunk_start[j] is layer j's first chunk, that of its parameters.
+    """
+    address = 0
+    for j in range(choice.stop - choice.first):
+        layer = choice.first + j
+        share = -(-net.tensor_channels[net.input_count + layer] // choice.ways_channels)
+        home[chunk_start[j]] = address
+        address += net.parameters[layer] * share * element_bytes
+        chunks = chunk_start[j + 1] - chunk_start[j] - 1
+        if chunks == 0:
+            continue
+        groups = max(1, net.groups[layer] // choice.ways_channels)
+        group_share = share // groups if groups > 1 else share
+        parts = -(-net.reduction[layer] // tiles[j, 1])
+        per_group = -(-group_share // tiles[j, 0])
+        for chunk in range(chunks):
+            k0 = chunk // parts % per_group * tiles[j, 0]
+            r0 = chunk % parts * tiles[j, 1]
+            channels = min(group_share, k0 + tiles[j, 0]) - k0
+            reduction = min(net.reduction[layer], r0 + tiles[j, 1]) - r0
+            home[chunk_start[j] + 1 + chunk] = address
+            address += channels * reduction * net.taps[layer] * element_bytes
 
 
 @compiled_leaf

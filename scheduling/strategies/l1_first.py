@@ -10,12 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from scheduling.candidates import PIECES, survey
-from scheduling.choice import Choice
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.joining import join
 from scheduling.strategies.llb_first import RULES, llb_first
-from scheduling.strategies.options import CHOICE_FIELDS
 
 UNSPLIT = np.array([1], np.int64)
 WHOLE = PIECES[:1]

@@ -10,10 +10,10 @@ import numpy as np
 
 from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 from scheduling.candidates import PIECES, survey
-from scheduling.choice import Choice
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
-from scheduling.strategies.options import CHOICE_FIELDS, CYCLES
+from scheduling.strategies.options import CYCLES
 
 RULES = Rules(order=BREADTH_FIRST, scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED, prefetch=0)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scheduling.candidates import PIECES, survey
-from scheduling.choice import Choice
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import estimate
 from scheduling.evaluator import Rules
@@ -22,7 +22,6 @@ from scheduling.problem import Problem
 from scheduling.tables import Ints
 from scheduling.tiling import LEGAL
 
-CHOICE_FIELDS = len(Choice._fields)
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
 """Columns of figures: of the estimate."""
 ISOLATED, DRAM = 11, 12

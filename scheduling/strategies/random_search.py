@@ -14,12 +14,12 @@ from itertools import product
 import numpy as np
 
 from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
-from scheduling.choice import Choice
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.moves import PREFETCH, State
-from scheduling.strategies.options import CHOICE_FIELDS, simulated_cost
+from scheduling.strategies.options import simulated_cost
 
 RULES = tuple(
     Rules(order=order, weights=weights, prefetch=prefetch)

@@ -18,7 +18,7 @@ from hwmodel.energy import energy_pj
 from hwmodel.machine import Machine
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
-from scheduling.choice import ROWS, Choice
+from scheduling.choice import CHANNELS, choice_of
 from scheduling.isolated import resident_weights, supposed_scopes
 from scheduling.lowering import lower
 from scheduling.rows import (
@@ -64,14 +64,14 @@ def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     result = np.zeros((choices.shape[0], 8 + COUNTS), np.int64)
     for a in range(choices.shape[0]):
         c = choices[a]
-        choice = Choice(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10])
-        instances = choice.split_batch * choice.split_rows
+        choice = choice_of(c)
+        instances = choice.split_batch * choice.split_rows * choice.split_columns
         weights = 0
         for layer in range(choice.first, choice.stop):
             weights += weight_bytes(net, layer, m.element_bytes)
         resident = resident_weights(net, m, choice.first, choice.stop)
         staged[:] = 1 if resident else 0
-        lowered = lower(net, m, choice, 0, 0, in_llb, ones, ones, staged)
+        lowered = lower(net, m, choice, 0, 0, 0, False, in_llb, ones, ones, staged)
         rows = lowered.rows
         finish = np.zeros(rows.shape[0], np.int64)
         for variant in range(4):
@@ -116,7 +116,7 @@ def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
             result[a, 4 + k] = lowered.counts[k] * instances
         if resident:
             result[a, STAGED] = weights
-            if choice.pieces > 1 and choice.axis == ROWS and weights > m.weights_bytes:
+            if choice.pieces > 1 and choice.axis != CHANNELS and weights > m.weights_bytes:
                 result[a, KEPT] = weights
     return result
 

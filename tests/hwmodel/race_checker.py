@@ -86,8 +86,8 @@ class Checker:
     def _bounds(self) -> None:
         memories = self.machine.memories
         sizes = {
-            "l1": memories.l1.bytes,
-            "weights": memories.weights.bytes,
+            "l1": self.machine.l1_bytes,
+            "weights": self.machine.weights_bytes,
             "accumulator": memories.accumulator.bytes,
             "llb": 0 if memories.llb is None else memories.llb.bytes,
             "dram": 0,

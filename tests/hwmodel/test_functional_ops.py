@@ -7,6 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from hwmodel.assembly import assemble, disassemble
+from hwmodel.binary import decode, encode
 from hwmodel.costs import WINDOWS
 from hwmodel.functional import Arithmetic, FunctionalSimulator
 from hwmodel.isa import Instruction, Op, OperandKind, Program, StepCode, VectorKind
@@ -109,6 +111,38 @@ def test_conv(case: str, element: str, arithmetic: Arithmetic, bound: float) -> 
     program = programs.single(m, x_shape, out_shape, body, {"w": w})
     found = run(program, m, arithmetic, {"x": x}, {"w": w})
     assert_close(found, naive_conv(x, w, out, stride, dilation, pad), bound)
+
+
+def test_conv_of_a_turned_image_with_stored_weights() -> None:
+    """With kernel_turned a convolution of the image with rows and columns swapped takes the weights as they are stored,
+    and the fields survive assembly and binary."""
+    rng = np.random.default_rng(7)
+    x_shape, k, kernel, out, stride, dilation, pad = CONVS["uneven"]
+    m = programs.machine("fp32")
+    size = m.element_bytes
+    x, w = rounded(rng, *x_shape), rounded(rng, k, x_shape[3], *kernel)
+    turned = x.transpose(0, 2, 1, 3).copy()
+    out_shape = (x_shape[0], *out[::-1], k)
+    fields = {
+        **dict(zip(("in_rows", "in_columns", "in_channels"), turned.shape[1:], strict=True)),
+        **dict(zip(("kernel_h", "kernel_w"), kernel[::-1], strict=True)),
+        **dict(zip(("stride_h", "stride_w"), stride[::-1], strict=True)),
+        **dict(zip(("dilation_h", "dilation_w"), dilation[::-1], strict=True)),
+        **dict(zip(("pad_top", "pad_left"), pad[::-1], strict=True)),
+        **{"weight_addr": 0, "acc_addr": 16, "accumulate": 0, "kernel_turned": 1},
+    }
+    body = [
+        instruction(
+            Op.CONV, [0], box(out_shape, "out_channels"), view("in", 0, turned.shape[1:], size), fields
+        ),
+        from_accumulator(out_shape, size, 16, steps()),
+    ]
+    program = programs.single(m, turned.shape, out_shape, body, {"w": w})
+    for one in program.kernels.values():
+        assert assemble(disassemble(one)) == one
+        assert decode(encode(one)) == one
+    found = run(program, m, "native", {"x": turned}, {"w": w})
+    assert_close(found.transpose(0, 2, 1, 3), naive_conv(x, w, out, stride, dilation, pad), 1e-5)
 
 
 def from_accumulator(shape: Shape, size: int, address: int, step_fields: dict[str, int]) -> Instruction:

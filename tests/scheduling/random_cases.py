@@ -8,7 +8,7 @@ import numpy as np
 
 from hwmodel.flatten import time_program
 from hwmodel.isa import Program
-from scheduling.choice import CHANNELS, ROWS, Choice
+from scheduling.choice import CACHE, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import estimate
 from scheduling.evaluator import Evaluation, Evaluator, Rules
@@ -92,6 +92,55 @@ def random_choices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choi
         else:
             return None
     return tuple(choices)
+
+
+def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
+    """As `random_choices`, cut over rows and columns, streamed along either, with overlaps made again or cached."""
+    batch, cores = evaluator.network.batch, evaluator.machine.cores
+    layers = len(evaluator.network.layers)
+    choices: list[Choice] = []
+    first = 0
+    while first < layers:
+        for _ in range(100):
+            stop = min(layers, first + int(rng.integers(1, 6)))
+            ways = [int(rng.choice([w for w in (1, 2, 4, 8) if w <= cores])) for _ in range(3)]
+            axis = int(rng.choice([ROWS, COLUMNS, COLUMNS, CHANNELS]))
+            if axis == COLUMNS:
+                ways[1] = 1
+            if np.prod(ways) > cores:
+                continue
+            split_rows, split_columns = (int(rng.choice([1, 1, 2, 3, 5])) for _ in range(2))
+            choice = Choice(
+                first,
+                stop,
+                int(rng.integers(1, batch + 1)),
+                split_rows,
+                *ways,
+                int(rng.choice([1, 2, 3, 5])),
+                axis,
+                int(rng.choice([1, 10, 20, 40, 100])),
+                int(rng.integers(2)),
+                split_columns,
+                int(rng.choice([RECOMPUTE, CACHE, CACHE])),
+                int(rng.integers(2)),
+            )
+            if tileable(evaluator, choice):
+                choices.append(choice)
+                first = stop
+                break
+        else:
+            return None
+    return tuple(choices)
+
+
+def tileable(evaluator: Evaluator, choice: Choice) -> bool:
+    """Whether every kind of instance of a choice can be lowered, by the estimate."""
+    try:
+        evaluator.check(choice)
+    except IllegalSchedule:
+        return False
+    frame = evaluator.frame(choice)
+    return estimate(frame.table, evaluator.machine_table, frame.choice).status == LEGAL
 
 
 def random_rules(rng: np.random.Generator) -> Rules:

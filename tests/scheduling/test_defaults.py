@@ -5,7 +5,7 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machine import load_machine
 from scheduling.candidates import CandidateSpace
-from scheduling.choice import Choice
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.defaults import Defaults
 from scheduling.estimate import estimate
 from scheduling.evaluator import Evaluator, Rules
@@ -34,7 +34,7 @@ def test_a_prefix_is_kept_and_the_rest_covers_all_layers(resnet50: CandidateSpac
     defaults = Defaults(resnet50)
     rows = resnet50.all(0)
     for row in rows[:: len(rows) // 8].tolist():
-        prefix = Choice(*row[:11])
+        prefix = Choice(*row[:CHOICE_FIELDS])
         done = defaults.complete((prefix,))
         assert done[0] == prefix
         assert [choice.first for choice in done[1:]] == [choice.stop for choice in done[:-1]]

@@ -1,5 +1,6 @@
 """Inner memories in random schedules: lowering and the decoded program count the same, and outputs are right."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,17 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machine import Machine, load_machine
 from report.verify import verify
+from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
 from scheduling.program import program_weights
-from tests.scheduling.random_cases import checked_program, legal, random_choices, random_model, random_rules
+from tests.scheduling.random_cases import (
+    checked_program,
+    legal,
+    random_choices,
+    random_model,
+    random_rules,
+    random_tiles,
+)
 
 
 def machine_of(name: str) -> Machine:
@@ -29,20 +38,27 @@ def machine_of(name: str) -> Machine:
 
 
 CASES = [
-    *((name, 2, 0) for name in ("meta_prototype_df", "ascend_like_df", "tesla_npu_like_df")),
-    *(("crowded", 4, seed) for seed in range(4)),
+    *((name, 2, 0, random_choices) for name in ("meta_prototype_df", "ascend_like_df", "tesla_npu_like_df")),
+    *(("crowded", 4, seed, random_choices) for seed in range(4)),
+    *(("crowded", 2, seed, random_tiles) for seed in range(3)),
 ]
 
 
-@pytest.mark.parametrize(("name", "batch", "seed"), CASES)
-def test_rows_and_programs_count_the_same(tmp_path: Path, name: str, batch: int, seed: int) -> None:
+@pytest.mark.parametrize(("name", "batch", "seed", "draw"), CASES)
+def test_rows_and_programs_count_the_same(
+    tmp_path: Path,
+    name: str,
+    batch: int,
+    seed: int,
+    draw: Callable[[Evaluator, np.random.Generator], tuple[Choice, ...] | None],
+) -> None:
     rng = np.random.default_rng([seed, batch, len(name)])
     machine = machine_of(name)
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
     tried = 0
     for _ in range(30):
-        choices, rules = random_choices(evaluator, rng), random_rules(rng)
+        choices, rules = draw(evaluator, rng), random_rules(rng)
         if choices is None or not legal(evaluator, choices, rules):
             continue
         evaluation, program = checked_program(evaluator, choices, rules)

@@ -32,7 +32,7 @@ def test_no_layout_takes_less_than_the_least_l1_bytes(tmp_path: Path) -> None:
             ways = (int(rng.integers(1, 3)), 1, 1) if rng.integers(2) else (1, int(rng.integers(1, 3)), 1)
             pieces = int(rng.choice([1, 1, 3, 5]))
             choice = Choice(first, stop, int(rng.choice([1, 2, 4])), 1, *ways, pieces)
-            _, _, _, geo, plan, _ = plan_instance(table, m, choice, 0)
+            _, _, _, geo, plan, _ = plan_instance(table, m, choice, 0, 0)
             least = least_l1_bytes(table, choice, geo, m.element_bytes)
             assert least <= plan.peak_bytes
             reached += least == plan.peak_bytes
@@ -49,7 +49,7 @@ def test_a_layer_alone_takes_its_input_and_its_output(tmp_path: Path) -> None:
     table, m = evaluator.table, evaluator.machine_table
     for layer in range(len(evaluator.network.layers)):
         choice = Choice(layer, layer + 1)
-        status, _, short, geo, plan, _ = plan_instance(table, m, choice, 0)
+        status, _, short, geo, plan, _ = plan_instance(table, m, choice, 0, 0)
         assert least_l1_bytes(table, choice, geo, m.element_bytes) == plan.peak_bytes
         if status == SHORT_L1:
             assert short == plan.peak_bytes - m.l1_bytes

@@ -52,7 +52,15 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: d.update(machine="tiny"), "machine is 'tiny', expected 'stcp920'"),
     (lambda d: d.update(model_hash="0"), "model_hash is '0'"),
     (lambda d: d.update(colour="red"), "colour: Extra inputs are not permitted"),
-    (lambda d: d["subgraphs"][0].update(halo="cache"), "halo 'cache' is not supported"),
+    (lambda d: d["subgraphs"][0].update(halo="mirror"), "halo 'mirror' is not supported"),
+    (
+        lambda d: d["subgraphs"][0].update(halo="cache_columns"),
+        "halo is 'cache_columns' with pieces along rows, expected 'recompute' or 'cache'",
+    ),
+    (
+        lambda d: d["subgraphs"][0]["split"].update(columns=0),
+        "subgraphs.0.split.columns: Input should be greater than or equal to 1",
+    ),
     (lambda d: d["subgraphs"][0].update(piece_axis="images"), "piece_axis 'images' is not supported"),
     (
         lambda d: d["subgraphs"][0].update(pieces=0),
