@@ -111,8 +111,7 @@ def recognised(
             new, inner = match
             replaced[node.output[0]] = new
             gone.update(inner)
-            names = [node_name(item) for item in nodes if item.output[0] in inner]
-            origins[node.output[0]] = (*names, node_name(node))
+            origins[node.output[0]] = (*search.names(inner), node_name(node))
             break
     kept = tuple(replaced.get(node.output[0], node) for node in nodes if node.output[0] not in gone)
     return kept, origins
@@ -125,6 +124,7 @@ class _Search:
         self, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Array], outputs: Sequence[str]
     ) -> None:
         self._producers = {node.output[0]: node for node in nodes}
+        self._places = {node.output[0]: place for place, node in enumerate(nodes)}
         self._constants = constants
         self._readers = Counter(name for node in nodes for name in node.input)
         self._readers.update(outputs)
@@ -134,6 +134,10 @@ class _Search:
 
     def patterns(self, op_type: str) -> Sequence[Pattern]:
         return self._by_type.get(op_type, ())
+
+    def names(self, outputs: set[str]) -> list[str]:
+        """Names of the nodes with these outputs, in the file's order."""
+        return [node_name(self._producers[name]) for name in sorted(outputs, key=self._places.__getitem__)]
 
     def match(self, pattern: Pattern, node: onnx.NodeProto) -> tuple[onnx.NodeProto, set[str]] | None:
         """The node to put in place of a pattern that ends in `node`, and the outputs of those inside it."""

@@ -149,7 +149,7 @@ def _axis(operation: Operation, value: Value, kernel: tuple[int, ...], i: int) -
         wanted = size * stride
     if wanted is not None:
         total = max(0, full - wanted)
-        begin = total // 2 if mode != "SAME_LOWER" else total - total // 2
+        begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
         end = full - wanted - begin
     out = full - begin - end
     if out < 1:

@@ -129,7 +129,7 @@ def _reduce(operation: Operation) -> Result:
     value = operation.value()
     found = operation.axes(1)
     if found is None and operation.integer("noop_with_empty_axes", 0):
-        return value
+        found = []  # squares and magnitudes are still taken
     axes = range(value.rank) if found is None else [operation.axis(value, axis) for axis in found]
     if name in ("ReduceL2", "ReduceLogSumExp"):
         operation.refuse_integers("of which the result is no integer")
