@@ -15,17 +15,35 @@ _BANDS = 161
 _LABELS = 29
 
 
-def lstm(*, sequence: int, layers: int, width: int, vocabulary: int) -> onnx.ModelProto:
+def lstm(*, sequence: int, layers: int, width: int, vocabulary: int, nodes: str) -> onnx.ModelProto:
     """Logits (1, S, vocabulary) of int64 input_ids (1, S): embedding, stacked LSTM layers, softmax weights.
 
-    The default is the large model of the paper (66 M parameters).
+    The default is the large model of the paper (66 M parameters). With `nodes` "cells" there is a node for each layer
+    and time instead of one for each layer, so that a layer need not have ended before the next one begins.
     """
     net = Builder("lstm")
     x = net.embedding(net.input("input_ids", 1, sequence, integers=True), "embedding", vocabulary, width)
     x = net.transpose(x, "rows", 1, 0, 2)
-    for index in range(layers):
-        x, *_ = _recurrent(net, x, f"layer{index}", width)
+    if nodes == "cells":
+        x = _cells(net, x, layers, width)
+    else:
+        for index in range(layers):
+            x, *_ = _recurrent(net, x, f"layer{index}", width)
     return net.model(net.linear(net.transpose(x, "joined", 1, 0, 2), "head", vocabulary))
+
+
+def _cells(net: Builder, x: Tensor, layers: int, width: int) -> Tensor:
+    """Stacked LSTM layers over (S, 1, D), time after time."""
+    weights = [_weights(net, f"layer{index}", 1, 4, width, width) for index in range(layers)]
+    states: list[list[Tensor] | None] = [None] * layers
+    found = []
+    for time in range(x.shape[0]):
+        y = net.slice(x, f"input{time}", {0: time}, {0: 1})
+        for index in range(layers):
+            at = f"layer{index}/time{time}"
+            y, *states[index] = _recurrent(net, y, at, width, start=states[index], weights=weights[index])
+        found.append(y)
+    return net.concat(found, "outputs", axis=0)
 
 
 def deepspeech2(*, frames: int, layers: int, width: int, cell: str) -> onnx.ModelProto:
@@ -85,14 +103,13 @@ def _recurrent(
     kind: str = "LSTM",
     bidirectional: bool = False,
     start: list[Tensor] | None = None,
+    weights: list[Tensor] | None = None,
 ) -> list[Tensor]:
     """One layer over (S, 1, D): rows (S, 1, width), directions added up, and the last states (1, 1, width)."""
     directions, gates = (2 if bidirectional else 1), _GATES[kind]
     inputs: list[Tensor | None] = [
         x,
-        net.weight(f"{at}/weight", (directions, gates * width, x.shape[2])),
-        net.weight(f"{at}/recurrence", (directions, gates * width, width)),
-        net.weight(f"{at}/bias", (directions, 2 * gates * width), 0.0),
+        *(_weights(net, at, directions, gates, width, x.shape[2]) if weights is None else weights),
         *([None, *start] if start else []),
     ]
     steps, state = (x.shape[0], directions, 1, width), (directions, 1, width)
@@ -112,6 +129,15 @@ def _recurrent(
     return [net.node(op_type, f"{at}/rows", [rows, net.integers([1])], shape, **attributes), *last]
 
 
+def _weights(net: Builder, at: str, directions: int, gates: int, width: int, features: int) -> list[Tensor]:
+    """Those of the input, of the state, and the biases."""
+    return [
+        net.weight(f"{at}/weight", (directions, gates * width, features)),
+        net.weight(f"{at}/recurrence", (directions, gates * width, width)),
+        net.weight(f"{at}/bias", (directions, 2 * gates * width), 0.0),
+    ]
+
+
 FAMILIES = {
     "lstm": Family(
         lstm,
@@ -121,6 +147,7 @@ FAMILIES = {
             "layers": Parameter(2, high=64),
             "width": Parameter(1500),
             "vocabulary": Parameter(10_000, high=2**24),
+            "nodes": choice("layers", "cells"),
         },
     ),
     "deepspeech2": Family(

@@ -67,6 +67,7 @@ NARROW: dict[str, list[tuple[int, ...]]] = {
     "fsrcnn:rows=9,columns=11,d=8,s=4,m=2,last=conv,padding=none": [(1, 16, 9, 11)],
     "gpt:sequence=12,layers=2,width=32,heads=4,vocabulary=80": [(1, 12, 80)],
     "lstm:sequence=6,width=16,vocabulary=40": [(1, 6, 40)],
+    "lstm:sequence=3,width=16,vocabulary=40,nodes=cells": [(1, 3, 40)],
     "mc_cnn:rows=8,columns=9,width=4,padding=none": [(1, 4, 8, 9)],
     "mobilenet_v2:size=32,width=0.25": [(1, 1000)],
     "nasnet_cifar:cells=1,filters=4": [(1, 10)],
