@@ -138,7 +138,7 @@ class Configuration:
         network = evaluator.network
         plan = evaluator.arrange(solution.choices, solution.rules)
         times, _ = evaluator.simulate(solution.choices, plan)
-        advance = np.diff(np.maximum.accumulate(times.step_finish), prepend=0)
+        advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
         sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         for step, template in enumerate(evaluator.templates(solution.choices, plan)):
             last = network.layers[solution.choices[plan.subgraph[step]].stop - 1]

@@ -111,7 +111,7 @@ class _Reader:
         self._at += 1
         return value
 
-    def unsigned(self) -> int:
+    def unsigned(self, bits: int = 64) -> int:
         value = shift = 0
         while True:
             byte = self.byte()
@@ -119,12 +119,12 @@ class _Reader:
             if byte < 0x80:
                 break
             shift += 7
-            if shift > 63:
-                raise KernelError("holds a number of more than 64 bits")
+            if shift >= bits:
+                raise KernelError(f"holds a number of more than {bits} bits")
         return value
 
-    def signed(self) -> int:
-        value = self.unsigned()
+    def signed(self, bits: int = 64) -> int:
+        value = self.unsigned(bits)
         return -((value + 1) >> 1) if value & 1 else value >> 1
 
     def count(self) -> int:
@@ -203,7 +203,10 @@ def _instruction(
     group = reader.choose(cores)
     layout = reader.choose(layouts)
     fields = {
-        name: tuple(reader.signed() for _ in range(len(group) if per_core else 1))
+        name: tuple(
+            reader.signed(MOST_CORES + 1 if name == "targets" else 64)
+            for _ in range(len(group) if per_core else 1)
+        )
         for name, per_core in layout
     }
     waits = tuple(index - reader.unsigned() for _ in range(reader.count()))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from hwmodel.counts import NO_INNER, Counts, InnerCounts, total, total_inner
 from hwmodel.energy import energy_pj
 from hwmodel.errors import KernelError
-from hwmodel.instruction_cost import Cost, copy_cost, instruction_cost
-from hwmodel.isa import Kernel, Program, Ref
+from hwmodel.instruction_cost import Cost, copy_cost, instruction_cost, launch_cost
+from hwmodel.isa import Instruction, Kernel, Op, Program
 from hwmodel.machine import Machine
 from hwmodel.order import Position, positions
+from hwmodel.placement import PlacedKernels, instruction_refs, waits_before_launch
 from hwmodel.resources import resource_count
 from hwmodel.timing import simulate
 
@@ -63,19 +64,29 @@ def flatten(program: Program, machine: Machine) -> FlatProgram:
     event is not bound, or an instruction is wrong in itself.
     """
     order = positions(program)
-    kernels = {step.kernel for step in program.steps}
-    kernel_costs = {name: _kernel_costs(program.kernels[name], machine) for name in kernels}
+    kernels = PlacedKernels(program)
+    kernel_costs: dict[tuple[str, int], list[Cost]] = {}
+    for number, step in enumerate(program.steps):
+        if (step.kernel, step.first_core) not in kernel_costs:
+            kernel_costs[step.kernel, step.first_core] = _kernel_costs(kernels.of(number), machine)
+    until = [waits_before_launch(kernels.of(number)) for number in range(len(program.steps))]
     place = {(at.step, at.index): i for i, at in enumerate(order)}
     costs: list[Cost] = []
     wait_ptr, wait_index = [0], list[int]()
     for i, at in enumerate(order):
         step = program.steps[at.step]
-        instructions = program.kernels[step.kernel].instructions
-        if at.index < len(instructions):
-            costs.append(kernel_costs[step.kernel][at.index])
-        else:
+        kernel = kernels.of(at.step)
+        if at.index >= len(kernel.instructions):
             costs.append(_copy_cost(program, at, machine))
-        for ref in _refs(program, at):
+            refs = list(step.copies[at.index - len(kernel.instructions)].waits)
+        else:
+            instruction = kernel.instructions[at.index]
+            if instruction.op is Op.LAUNCH:
+                costs.append(_launch_cost(program, at, machine, instruction))
+            else:
+                costs.append(kernel_costs[step.kernel, step.first_core][at.index])
+            refs = instruction_refs(step, at.step, kernel, at.index, until[at.step])
+        for ref in refs:
             target = place.get((ref.step, ref.index), i)
             if target >= i:
                 raise KernelError(
@@ -138,16 +149,8 @@ def _copy_cost(program: Program, at: Position, machine: Machine) -> Cost:
         raise KernelError(f"step {at.step}, copy {number}: {error}") from error
 
 
-def _refs(program: Program, at: Position) -> list[Ref]:
-    """What an instruction or copy waits for, in this step and in others."""
-    step = program.steps[at.step]
-    instructions = program.kernels[step.kernel].instructions
-    if at.index >= len(instructions):
-        return list(step.copies[at.index - len(instructions)].waits)
-    instruction = instructions[at.index]
-    refs = [Ref(at.step, index) for index in instruction.waits]
-    for event in instruction.events:
-        if event not in step.events:
-            raise KernelError(f"step {at.step}, instruction {at.index}: event {event!r} is not bound")
-        refs.extend(step.events[event])
-    return refs
+def _launch_cost(program: Program, at: Position, machine: Machine, instruction: Instruction) -> Cost:
+    try:
+        return launch_cost(machine, program.steps[at.step], instruction)
+    except KernelError as error:
+        raise KernelError(f"step {at.step}: {error}") from error

@@ -19,6 +19,7 @@ from hwmodel.execute import Action, Decoder
 from hwmodel.isa import STORED_ROLES, Buffer, Program, Trace
 from hwmodel.operands import Core
 from hwmodel.order import Position, positions
+from hwmodel.placement import PlacedKernels
 from hwmodel.storage import FloatArray, Memory
 from hwmodel.threads import single_threaded
 
@@ -96,8 +97,10 @@ class FunctionalSimulator:
         ]
         self._shared = {name: memory(name, size) for name, size in shared.items()}
         self._decoder = Decoder(self._cores, self._shared)
-        self._decoded: dict[str, list[list[Action] | None]] = {
-            name: [None] * len(kernel.instructions) for name, kernel in program.kernels.items()
+        self._kernels = PlacedKernels(program)
+        self._decoded: dict[tuple[str, int], list[list[Action] | None]] = {
+            (step.kernel, step.first_core): [None] * len(self._kernels.of(number).instructions)
+            for number, step in enumerate(program.steps)
         }
         with np.errstate(all="ignore"):
             for buffer in program.buffers:
@@ -200,7 +203,7 @@ class FunctionalSimulator:
 
     def _execute(self, at: Position, bases: Sequence[int]) -> None:
         launch = self._program.steps[at.step]
-        actions = self._decoded[launch.kernel]
+        actions = self._decoded[launch.kernel, launch.first_core]
         if at.index >= len(actions):
             self._system_copy(at, at.index - len(actions))
             return
@@ -214,7 +217,7 @@ class FunctionalSimulator:
                 raise self._located(at, position, error) from error
 
     def _decode(self, at: Position) -> list[Action]:
-        kernel = self._program.kernels[self._program.steps[at.step].kernel]
+        kernel = self._kernels.of(at.step)
         instruction = kernel.instructions[at.index]
         found = []
         for position in range(len(instruction.cores)):
@@ -226,7 +229,7 @@ class FunctionalSimulator:
         return found
 
     def _located(self, at: Position, position: int, error: KernelError) -> KernelError:
-        kernel = self._program.kernels[self._program.steps[at.step].kernel]
+        kernel = self._kernels.of(at.step)
         instruction = kernel.instructions[at.index]
         return KernelError(
             f"step {at.step}, kernel {kernel.name}, instruction {at.index} {instruction.op.name}, "

@@ -32,10 +32,11 @@ from hwmodel.extents import (
 )
 from hwmodel.fields import check, code, window_fields
 from hwmodel.inner_cost import inner_accesses
-from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
+from hwmodel.isa import Instruction, Launch, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
 from hwmodel.level_table import LevelTable
 from hwmodel.machine import Machine
 from hwmodel.machine_table import MachineTable
+from hwmodel.placement import launched_cores
 
 ACCUMULATOR_BYTES = 4
 """Partial sums are float32."""
@@ -93,7 +94,7 @@ def _outer_cost(
         if not 0 <= core < table.cores:
             raise KernelError(f"core {core}: {machine.name} has cores 0 to {table.cores - 1}")
     if instruction.op is Op.LAUNCH:
-        return _launch(machine, table, instruction)
+        return launch_cost(machine, Launch("", {}, {}), instruction)
     if instruction.op in (Op.CONV, Op.MATMUL):
         return _contraction(table, instruction)
     if instruction.op is Op.VECTOR:
@@ -121,14 +122,21 @@ def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
     return Cost(latency, holds, Counts(dram_read_bytes=size, llb_write_bytes=size))
 
 
-def _launch(machine: Machine, table: MachineTable, instruction: Instruction) -> Cost:
-    cores = instruction.cores if machine.concurrent_kernels else range(table.cores)
-    holds = tuple(
-        (resources.engine(core, kind), table.launch)
-        for core in cores
-        for kind in (resources.MATRIX, resources.VECTOR)
-    )
-    return Cost(table.launch, holds, Counts())
+def launch_cost(machine: Machine, launch: Launch, instruction: Instruction) -> Cost:
+    """The cost of the LAUNCH of a step: of the machine's launch on the cores that it starts, or nothing, or that of a
+    barrier. Raises KernelError where the machine runs one kernel at a time and the step is one of several."""
+    table = machine.table()
+    alone = launch.first_core == 0 and launch.launch_cores is None and not launch.barrier
+    if not (machine.concurrent_kernels or alone):
+        raise KernelError(f"{machine.name} runs one kernel at a time, and the step is one of several")
+    cores = launched_cores(launch, instruction) if machine.concurrent_kernels else range(table.cores)
+    for core in cores:
+        if not 0 <= core < table.cores:
+            raise KernelError(f"core {core}: {machine.name} has cores 0 to {table.cores - 1}")
+    hold = table.launch if launch.launch_cores != () else machine.barrier_cycles if launch.barrier else 0
+    kinds = (resources.MATRIX, resources.VECTOR)
+    holds = tuple((resources.engine(core, kind), hold) for core in cores for kind in kinds)
+    return Cost(hold, holds, Counts())
 
 
 def _contraction(table: MachineTable, instruction: Instruction) -> Cost:

@@ -15,7 +15,7 @@ P_row_stride, P_col_stride; rows do not wrap.
 
 Operations, each with its engine, its fields and its meaning:
 
-- LAUNCH (matrix and vector of all cores): start of a kernel.
+- LAUNCH (matrix and vector of all cores, or of those that the step names): start of a kernel.
 - LOAD (dma): view dst; window src; images rows columns channels. Shared memory -> l1.
 - LOADW (dma): dst_addr; src_symbol src_offset src_row_stride; rows row_bytes. Shared memory -> `weights`, dense.
 - STORE (dma): view src; window dst; images rows columns channels. l1 -> shared memory.
@@ -216,12 +216,22 @@ class SystemCopy:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One step: a kernel, the address of each of its symbols, what its events wait for, and the system copies
-    (prefetches) merged into its program order."""
+    (prefetches) merged into its program order.
+
+    Where kernels run concurrently, the kernel's core 0 is the machine's `first_core`. Its LAUNCH starts the cores
+    `launch_cores` and holds them for the launch; None are those of the kernel, and with () it takes no time, since an
+    earlier LAUNCH has started them, or with `barrier` that of a barrier. `waits` is what all its instructions up to
+    its LAUNCH wait for.
+    """
 
     kernel: str
     bindings: Mapping[str, int]
     events: Mapping[str, tuple[Ref, ...]]
     copies: tuple[SystemCopy, ...] = ()
+    first_core: int = 0
+    launch_cores: tuple[int, ...] | None = None
+    barrier: bool = False
+    waits: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +262,23 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The next `count` instructions and copies of a step, in program order."""
+
+    step: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
-    """Kernels, the launches in order, DRAM buffers, and where boundary tensors can be seen."""
+    """Kernels, the launches in order, DRAM buffers, and where boundary tensors can be seen.
+
+    `order` is the program order where the instructions of steps interleave; without it step follows step.
+    """
 
     machine: str
     kernels: Mapping[str, Kernel]
     steps: tuple[Launch, ...]
     buffers: tuple[Buffer, ...]
     traces: tuple[Trace, ...] = ()
+    order: tuple[Run, ...] = ()

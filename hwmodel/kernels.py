@@ -24,10 +24,11 @@ from hwmodel.assembly import assemble, disassemble
 from hwmodel.binary import decode, encode
 from hwmodel.errors import KernelError
 from hwmodel.host import HostLayout
-from hwmodel.isa import STORED_ROLES, Buffer, Kernel, Launch, Program, Symbol, Trace
+from hwmodel.isa import STORED_ROLES, Buffer, Kernel, Launch, Program, Run, Symbol, Trace
 from hwmodel.machine import Machine
+from hwmodel.order import positions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
@@ -46,13 +47,14 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     format: Literal["oncore-kernels"] = "oncore-kernels"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     model_hash: str
     machine: Machine
     symbols: dict[str, tuple[Symbol, ...]]
     buffers: tuple[Buffer, ...]
     steps: tuple[Launch, ...]
     traces: tuple[Trace, ...]
+    order: tuple[Run, ...] = ()
     interface: dict[str, HostLayout] = {}
     files: dict[str, str]
 
@@ -89,10 +91,11 @@ def save_kernels(
         buffers=program.buffers,
         steps=program.steps,
         traces=program.traces,
+        order=program.order,
         interface=dict(interface or {}),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
-    _check_steps(manifest, program.kernels)
+    _check_steps(manifest, program)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     files[MANIFEST] = f"{text}\n".encode()
     try:
@@ -114,8 +117,11 @@ def load_kernels(directory: str | Path) -> tuple[Program, Machine, Weights, Mani
         if not _NAME.fullmatch(name):
             raise KernelError(f"{directory / MANIFEST}: symbols: {name!r} cannot be the name of a kernel")
         kernels[name] = _read_kernel(directory, manifest, name, symbols)
+    program = Program(
+        manifest.machine.name, kernels, manifest.steps, manifest.buffers, manifest.traces, manifest.order
+    )
     try:
-        _check_steps(manifest, kernels)
+        _check_steps(manifest, program)
     except KernelError as error:
         raise KernelError(f"{directory / MANIFEST}: {error}") from error
     data = _read(directory, manifest, WEIGHTS)
@@ -123,11 +129,11 @@ def load_kernels(directory: str | Path) -> tuple[Program, Machine, Weights, Mani
         weights = _unpack_weights(data, manifest.buffers)
     except KernelError as error:
         raise KernelError(f"{directory / WEIGHTS}: {error}") from error
-    program = Program(manifest.machine.name, kernels, manifest.steps, manifest.buffers, manifest.traces)
     return program, manifest.machine, weights, manifest
 
 
-def _check_steps(manifest: Manifest, kernels: Mapping[str, Kernel]) -> None:
+def _check_steps(manifest: Manifest, program: Program) -> None:
+    kernels = program.kernels
     names = [buffer.name for buffer in manifest.buffers]
     if len(set(names)) != len(names):
         raise KernelError("two buffers have the same name")
@@ -137,6 +143,7 @@ def _check_steps(manifest: Manifest, kernels: Mapping[str, Kernel]) -> None:
         missing = {symbol.name for symbol in kernels[step.kernel].symbols} - step.bindings.keys()
         if missing:
             raise KernelError(f"steps.{index}: symbol {min(missing)!r} of {step.kernel} is not bound")
+    positions(program)
 
 
 def _pack_weights(program: Program, machine: Machine, weights: Mapping[str, NDArray[np.float32]]) -> bytes:

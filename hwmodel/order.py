@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodel.errors import KernelError
-from hwmodel.isa import Instruction, Op, Program, Ref
+from hwmodel.isa import Instruction, Op, Program
+from hwmodel.placement import PlacedKernels, instruction_refs, launched_cores, waits_before_launch
 
 # An engine: its name and its core; the system DMA is of no core.
 Engine = tuple[str, int]
@@ -47,23 +48,50 @@ def engines(instruction: Instruction) -> list[Engine]:
 
 
 def positions(program: Program) -> list[Position]:
-    """All instructions and system copies in program order."""
+    """All instructions and system copies in program order.
+
+    Raises KernelError where a kernel is missing, a copy is not placed inside its step, or the runs of the program's
+    order do not cover its steps.
+    """
+    steps = [_of_step(program, step) for step in range(len(program.steps))]
+    if not program.order:
+        return [at for found in steps for at in found]
+    result: list[Position] = []
+    placed = [0] * len(steps)
+    for number, run in enumerate(program.order):
+        if not 0 <= run.step < len(steps):
+            raise KernelError(f"run {number} of the order is of step {run.step}, which there is not")
+        begin = placed[run.step]
+        placed[run.step] += run.count
+        if run.count < 1 or placed[run.step] > len(steps[run.step]):
+            raise KernelError(
+                f"run {number} of the order takes {run.count} instructions of step {run.step}, "
+                f"expected 1 to {len(steps[run.step]) - begin}"
+            )
+        result += steps[run.step][begin : placed[run.step]]
+    for step, count in enumerate(placed):
+        if count != len(steps[step]):
+            raise KernelError(f"the order has {count} of the {len(steps[step])} instructions of step {step}")
+    return result
+
+
+def _of_step(program: Program, step: int) -> list[Position]:
+    """The instructions of one step with its copies between them."""
+    launch = program.steps[step]
+    if launch.kernel not in program.kernels:
+        raise KernelError(f"step {step} launches kernel {launch.kernel!r}, which is not in the program")
     found = []
-    for step, launch in enumerate(program.steps):
-        if launch.kernel not in program.kernels:
-            raise KernelError(f"step {step} launches kernel {launch.kernel!r}, which is not in the program")
-        count = len(program.kernels[launch.kernel].instructions)
-        copies = sorted(range(len(launch.copies)), key=lambda i: launch.copies[i].position)
-        placed = 0
-        for copy in copies:
-            at = launch.copies[copy].position
-            if not 0 <= at <= count:
-                raise KernelError(f"step {step}: copy {copy} is placed after {at} of {count} instructions")
-            found += [Position(step, index) for index in range(placed, at)]
-            found.append(Position(step, count + copy))
-            placed = at
-        found += [Position(step, index) for index in range(placed, count)]
-    return found
+    count = len(program.kernels[launch.kernel].instructions)
+    copies = sorted(range(len(launch.copies)), key=lambda i: launch.copies[i].position)
+    placed = 0
+    for copy in copies:
+        at = launch.copies[copy].position
+        if not 0 <= at <= count:
+            raise KernelError(f"step {step}: copy {copy} is placed after {at} of {count} instructions")
+        found += [Position(step, index) for index in range(placed, at)]
+        found.append(Position(step, count + copy))
+        placed = at
+    return found + [Position(step, index) for index in range(placed, count)]
 
 
 def predecessors(program: Program, sequence: Sequence[Position] | None = None) -> list[list[int]]:
@@ -75,18 +103,19 @@ def predecessors(program: Program, sequence: Sequence[Position] | None = None) -
     place = {(at.step, at.index): number for number, at in enumerate(sequence)}
     last: dict[Engine, int] = {}
     result: list[list[int]] = []
+    kernels = PlacedKernels(program)
+    until = [waits_before_launch(kernels.of(step)) for step in range(len(program.steps))]
     for number, at in enumerate(sequence):
         launch = program.steps[at.step]
-        instructions = program.kernels[launch.kernel].instructions
-        refs: list[Ref]
+        kernel = kernels.of(at.step)
+        instructions = kernel.instructions
         if at.index < len(instructions):
             instruction = instructions[at.index]
-            refs = [Ref(at.step, index) for index in instruction.waits]
-            for event in instruction.events:
-                if event not in launch.events:
-                    raise KernelError(f"step {at.step}, instruction {at.index}: event {event!r} is not bound")
-                refs.extend(launch.events[event])
+            refs = instruction_refs(launch, at.step, kernel, at.index, until[at.step])
             queues = engines(instruction)
+            if instruction.op is Op.LAUNCH:
+                cores = launched_cores(launch, instruction)
+                queues = [(engine, core) for engine in _ENGINES[Op.LAUNCH] for core in cores]
         else:
             refs = list(launch.copies[at.index - len(instructions)].waits)
             queues = [SYSTEM_DMA]

@@ -147,7 +147,7 @@ def _layers(
         if of_template is None:
             choice = choices[plan.subgraph[step]]
             of_template = known[template.index] = _instruction_layers(evaluator, choice, template)
-        copied = times.copy_layer[times.copy_step == step].tolist()
+        copied = times.copy_layer[times.copy_of == step].tolist()
         launch = program.steps[step]
         if len(of_template) != len(program.kernels[launch.kernel].instructions):
             raise ValueError(f"step {step} of the program is not that of the schedule")

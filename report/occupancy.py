@@ -13,8 +13,8 @@ from scheduling.tables import Ints
 
 
 def llb_bytes_in_use(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> Ints:
-    """Bytes of tensors and resident weights in the LLB during each step (N,)."""
-    change = np.zeros(len(plan.subgraph) + 1, np.int64)
+    """Bytes of tensors and resident weights in the LLB while each instance runs (N,)."""
+    change = np.zeros(int(plan.when[-1]) + 2, np.int64)
     home = np.concatenate(
         [np.full(choice.stop - choice.first, index, np.int64) for index, choice in enumerate(choices)]
     )
@@ -22,17 +22,17 @@ def llb_bytes_in_use(evaluator: Evaluator, choices: Sequence[Choice], plan: Arra
         _add_tensor(evaluator, choices, plan, home, tensor, change)
     for layer in np.unique(plan.copy_layer).tolist():
         size = weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes)
-        copies = plan.copy_step[plan.copy_layer == layer]
+        copies = plan.copy_when[plan.copy_layer == layer]
         for first, following in zip(copies.tolist(), [*copies[1:].tolist(), len(change)], strict=True):
             steps = _steps(plan, int(home[layer]))
             change[first] += size
             change[int(steps[steps < following].max()) + 1] -= size
-    return np.cumsum(change)[:-1]
+    return np.cumsum(change)[plan.when]
 
 
 def _steps(plan: Arrangement, subgraph: int) -> Ints:
-    """The step of every instance of a sub-graph."""
-    return plan.step_of[plan.instance_start[subgraph] : plan.instance_start[subgraph + 1]]
+    """The step, or wave of steps that hold several, of every instance of a sub-graph."""
+    return plan.when[plan.place_of[plan.instance_start[subgraph] : plan.instance_start[subgraph + 1]]]
 
 
 def _add_tensor(

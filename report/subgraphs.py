@@ -74,7 +74,7 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
     """Every sub-graph of an arrangement, in the order of the layers."""
     times, _ = evaluator.simulate(choices, plan)
     templates = evaluator.templates(choices, plan)
-    advance = np.diff(np.maximum.accumulate(times.step_finish), prepend=0)
+    advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
     return [
         _subgraph(evaluator, choice, plan, [templates[k] for k in steps.tolist()], int(advance[steps].sum()))
         for index, choice in enumerate(choices)

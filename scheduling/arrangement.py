@@ -5,6 +5,8 @@ crosses an instance boundary lives in the LLB when all its slices fit there over
 DRAM; what came first stays. Weights take the LLB layer by layer, from the kernel before their first use to their
 last; where that is too long, anew for each run of instances that follow one another. Weights that a kernel reads
 several times (row pieces, more weights than the weight buffer holds) come before the tensors, others after them.
+
+Lives are counted in steps or, where steps hold several instances, in their waves.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import CACHE, CHANNELS, COLUMNS
+from scheduling.packing import PackedOrder
 from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
 
 BREADTH_FIRST, DEPTH_FIRST = 0, 1
@@ -27,7 +30,11 @@ FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, PIECES, AXIS, SPLIT_COLUMNS, HALO = 0, 1, 
 
 
 class Arrangement(NamedTuple):
-    """S sub-graphs, N steps. Addresses are bytes in the LLB, -1 where the item is not there."""
+    """S sub-graphs, N instances. Addresses are bytes in the LLB, -1 where the item is not there.
+
+    An instance is a step of its own or, where `packed` says so, several make a step. `when` ascends: the step of an
+    instance, or its wave.
+    """
 
     subgraph: Ints  # (N,)
     instance: Ints  # (N,) (batch part x split_rows + row part) x split_columns + column part
@@ -38,10 +45,12 @@ class Arrangement(NamedTuple):
     slice_address: Ints
     staged: Ints  # (L,)
     staged_address: Ints  # (L,)
-    copy_step: Ints  # (copies,) steps in which weights are copied from DRAM, ascending
+    copy_when: Ints  # (copies,) when weights are copied from DRAM, ascending
     copy_layer: Ints  # (copies,) whose
-    step_of: Ints  # (instances,) by sub-graph, then instance
+    place_of: Ints  # (N,) place in the order of an instance, by sub-graph, then instance
     instance_start: Ints  # (S + 1,)
+    when: Ints  # (N,)
+    packed: PackedOrder
 
 
 @compiled_leaf
@@ -202,9 +211,10 @@ def arrange(
     scope_rule: int,
     weight_rule: int,
     prefetch: int,
+    packed: PackedOrder,
     spilled: Ints,
 ) -> Arrangement:
-    """Scopes, LLB addresses and resident weights by the default rules, for steps in the given order.
+    """Scopes, LLB addresses and resident weights by the default rules, for instances in the given order.
 
     `spilled` (T,): 1 where a tensor goes to DRAM though it may fit.
     """
@@ -213,14 +223,15 @@ def arrange(
     layers = net.is_matrix.shape[0]
     total = subgraph.shape[0]
     eb = m.element_bytes
-    step_of = np.empty(total, np.int64)
+    place_of = np.empty(total, np.int64)
+    step_of = np.empty(total, np.int64)  # the step or wave, by sub-graph, then instance
     first_step = np.full(count, total, np.int64)
-    last_step = np.zeros(count, np.int64)
+    when = np.arange(total) if packed.when.shape[0] == 0 else packed.when
     for k in range(total):
         s = subgraph[k]
-        step_of[instance_start[s] + instance[k]] = k
-        first_step[s] = min(first_step[s], k)
-        last_step[s] = max(last_step[s], k)
+        place_of[instance_start[s] + instance[k]] = k
+        step_of[instance_start[s] + instance[k]] = when[k]
+        first_step[s] = min(first_step[s], when[k])
     home = np.empty(layers, np.int64)
     for s in range(count):
         home[choices[s, FIRST] : choices[s, STOP]] = s
@@ -332,7 +343,8 @@ def arrange(
     by_step = np.argsort(copy_step[:copies], kind="mergesort")
     return Arrangement(
         subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
-        staged, staged_address, copy_step[:copies][by_step], copy_layer[:copies][by_step], step_of, instance_start,
+        staged, staged_address, copy_step[:copies][by_step], copy_layer[:copies][by_step], place_of, instance_start,
+        when, packed,
     )  # fmt: skip
 
 

@@ -42,6 +42,46 @@ GIVE_UP_AFTER = 4
 """Stops in a row that do not fit after which a split with given pieces is not tried for longer sub-graphs."""
 
 
+MANY_CORES = 16
+"""With more cores than this, all ways to share rows and channels among them are tried, not only the two ends."""
+
+
+@compiled
+def bindings(cores: int) -> Ints:
+    """(row ways, channel ways, cores) of the ways to spread an image over cores, in groups that are tried together.
+
+    First all cores; then, for where none of these is legal, fewer. Up to MANY_CORES that is: rows alone and channels
+    alone; then pairs of cores share rows and the pairs channels; then half or a quarter of the cores share channels.
+    With more cores: every product of row and channel ways that is the number of cores; then that is a divisor of it,
+    the largest first.
+    """
+    found = np.empty((cores * 8, 3), np.int64)
+    count = 0
+    if cores <= MANY_CORES:
+        for variant in range(5):
+            row_ways, channel_ways = 1, cores
+            if variant == 0:
+                row_ways, channel_ways = cores, 1
+            elif variant == 2:
+                row_ways, channel_ways = 2, cores // 2
+            elif variant > 2:
+                channel_ways = cores >> (variant - 2)
+            if (variant == 1 and cores == 1) or (variant > 1 and channel_ways < 2):
+                continue
+            found[count, 0], found[count, 1] = row_ways, channel_ways
+            found[count, 2] = cores if variant < 2 else -variant
+            count += 1
+        return found[:count]
+    for total in range(cores, 0, -1):
+        if cores % total:
+            continue
+        for channel_ways in range(1, total + 1):
+            if total % channel_ways == 0:
+                found[count, 0], found[count, 1], found[count, 2] = total // channel_ways, channel_ways, total
+                count += 1
+    return found[:count]
+
+
 @compiled
 def survey(
     net: NetworkTable,
@@ -55,22 +95,21 @@ def survey(
     """Legal (stop, split, pieces) from layer `first` on, stops ascending: rows of Choice, then Estimate. For each
     stop and pieces the first `splits_each` splits that fit.
 
-    The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows or
-    output channels, whichever is estimated faster. Where neither is legal (12 heads on 8 cores), pairs of cores
-    share rows and the pairs channels, else half or a quarter of the cores share channels.
+    The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows and
+    output channels as `bindings` lists it, in the way of its first group with a legal one that is estimated fastest.
     """
     width = CHOICE_FIELDS
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], width + ESTIMATE_FIELDS), np.int64)
     count = 0
     legal_splits = np.zeros((pieces.shape[0], stops.shape[0]), np.int64)
-    short_l1 = np.empty((stops.shape[0], 5), np.int64)  # 1: with all rows in one piece L1 is too small
     for i in range(splits.shape[0]):
         images = net.batch // splits[i]
-        batch_ways = 1
-        while batch_ways * 2 <= images and m.cores % (batch_ways * 2) == 0:
-            batch_ways *= 2
-        others = m.cores // batch_ways
-        short_l1[:] = 0
+        batch_ways = min(images, m.cores)
+        while m.cores % batch_ways:
+            batch_ways -= 1
+        spread = bindings(m.cores // batch_ways)
+        # 1: with all rows in one piece L1 is too small
+        short_l1 = np.zeros((stops.shape[0], spread.shape[0]), np.int64)
         for k in range(pieces.shape[0]):
             whole = pieces[k, 0] == CHANNELS or pieces[k, 1] == 1
             failures = 0
@@ -79,16 +118,10 @@ def survey(
                 if legal_splits[k, at] >= splits_each:
                     continue
                 best = 0
-                for variant in range(5):
-                    row_ways, channel_ways = 1, others
-                    if variant == 0:
-                        row_ways, channel_ways = others, 1
-                    elif variant == 2:
-                        row_ways, channel_ways = 2, others // 2
-                    elif variant > 2:
-                        channel_ways = others >> (variant - 2)
-                    if (variant == 1 and others == 1) or (variant > 1 and (best > 0 or channel_ways < 2)):
-                        continue
+                for variant in range(spread.shape[0]):
+                    row_ways, channel_ways = spread[variant, 0], spread[variant, 1]
+                    if best > 0 and spread[variant, 2] != spread[variant - 1, 2]:
+                        break
                     if whole and short_l1[at, variant]:
                         continue
                     flight = pieces[k, 2]

@@ -56,13 +56,18 @@ class Choice(NamedTuple):
 
     @property
     def instances(self) -> int:
-        """Kernel launches of the sub-graph."""
+        """Instances of the sub-graph, a kernel each."""
         return self.split_batch * self.slices
 
     @property
     def consecutive(self) -> bool:
         """Whether the instances of a slice of the batch must follow one another."""
         return self.slices > 1 and (self.halo == CACHE or self.keep_weights == 1)
+
+    @property
+    def cores(self) -> int:
+        """Cores that an instance is spread over."""
+        return self.ways_batch * self.ways_rows * self.ways_channels
 
 
 CHOICE_FIELDS = len(Choice._fields)

@@ -28,13 +28,17 @@ from scheduling.arrangement import (
 )
 from scheduling.capacity import check_dram
 from scheduling.choice import COLUMNS, Choice
+from scheduling.concurrency import simulate_packed
 from scheduling.errors import IllegalSchedule
 from scheduling.frames import Frame, turned_choice, turned_network
 from scheduling.inner_counts import count_inner
 from scheduling.isolated import supposed_scopes
 from scheduling.lowering import Lowered, lower
+from scheduling.packing import AS_BARRIERS, Packing, nothing_packed, packed_order
+from scheduling.packing_legality import check_order, check_steps
 from scheduling.planning import check_axes, check_streams_columns
 from scheduling.reasons import explain
+from scheduling.reuse import overwritten
 from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
 from scheduling.shapes import alike_columns, alike_rows
 from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
@@ -47,13 +51,15 @@ COUNTS = len(Counts._fields)
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Rules that decide what the choices of the sub-graphs leave open, and the tensors (by number) that go to DRAM
-    though the LLB may have room for them."""
+    though the LLB may have room for them. A `packing` names all steps, and then stands in place of `order`; it needs a
+    machine that runs kernels concurrently."""
 
     order: int = DEPTH_FIRST
     scopes: int = SCOPE_DEFAULT
     weights: int = WEIGHTS_RESIDENT
     prefetch: int = 1
     spilled: tuple[int, ...] = ()
+    packing: Packing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ class Evaluator:
         self._count: list[int] = [0] if beside is None else beside._count
         self._templates: dict[tuple[object, ...], Template] = {}
         self.level_table = machine.level_table
-        self._store = self._new_store()
+        self._store = self.new_store()
         self._borders: dict[tuple[int, int], Border] = {}
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
         self._turned: tuple[Network, NetworkTable] | None = None
@@ -186,17 +192,37 @@ class Evaluator:
             self._templates.clear()
             self._simulated.clear()
             self._alike.clear()
-            self._store = self._new_store()
+            self._store = self.new_store()
 
-    def _new_store(self) -> TemplateStore:
+    def new_store(self) -> TemplateStore:
+        """An empty store for templates of this machine."""
         return TemplateStore(0 if self.level_table is None else self.level_table.inner)
 
     def arrange(self, choices: Sequence[Choice], rules: Rules) -> Arrangement:
-        """Order, scopes and resident weights of these sub-graphs by `rules`."""
+        """Order, scopes and resident weights of these sub-graphs by `rules`.
+
+        Raises IllegalSchedule where a packing does not name every instance once, producers first, on the machine's
+        cores.
+        """
         array = np.array(choices, np.int64)
         subgraph, instance, start = order_instances(self.table, array, rules.order)
         spilled = np.zeros(len(self.table.producer), np.int64)
         spilled[list(rules.spilled)] = 1
+        packed = nothing_packed()
+        if rules.packing is not None:
+            named = [placed for step in rules.packing.steps for placed in step.instances]
+            if sorted((p.subgraph, p.instance) for p in named) != sorted(
+                zip(subgraph, instance, strict=True)
+            ):
+                raise IllegalSchedule(
+                    f"the packing names {len(named)} instances, expected each of {len(subgraph)} once"
+                )
+            check_steps(rules.packing.steps, choices, self.machine)
+            check_order(self.table, choices, rules.packing)
+            subgraph = np.array([placed.subgraph for placed in named], np.int64)
+            instance = np.array([placed.instance for placed in named], np.int64)
+            if rules.packing.concurrent:
+                packed = packed_order(rules.packing.steps, rules.packing.merge)
         return arrange(
             self.table,
             self.machine_table,
@@ -207,6 +233,7 @@ class Evaluator:
             rules.scopes,
             rules.weights,
             rules.prefetch,
+            packed,
             spilled,
         )
 
@@ -229,6 +256,8 @@ class Evaluator:
             nothing,
             nothing,
             nothing,
+            nothing,
+            nothing_packed(),
         )
 
     def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:
@@ -246,27 +275,32 @@ class Evaluator:
             self._simulated[key] = known
         return known
 
-    def simulate(
-        self, choices: Sequence[Choice], plan: Arrangement, *, record: bool = False
-    ) -> tuple[Times, Evaluation]:
-        """Time the steps of an arrangement; with `record`, every instruction's start and finish."""
+    def simulate(self, choices: Sequence[Choice], plan: Arrangement) -> tuple[Times, Evaluation]:
+        """Time the steps of an arrangement."""
         templates = self.templates(choices, plan)
         store = self._store
         index = np.array([t.index for t in templates], np.int64)
         row, rows, local, entries = np.ascontiguousarray(store.places[index].T)
-        times = simulate_steps(
-            self.table,
-            self.machine_table,
-            np.array(choices, np.int64),
-            plan,
-            store.arena,
-            row,
-            rows,
-            local,
-            store.local,
-            entries,
-            record,
-        )
+        array = np.array(choices, np.int64)
+        if len(plan.packed.step):
+            cores = core_counts(choices, plan)
+            reuse = overwritten(
+                self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes
+            )
+            times = self._simulate_packed(array, plan, (row, rows, local, entries), reuse)
+        else:
+            times = simulate_steps(
+                self.table,
+                self.machine_table,
+                array,
+                plan,
+                store.arena,
+                row,
+                rows,
+                local,
+                store.local,
+                entries,
+            )
         sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
@@ -280,8 +314,38 @@ class Evaluator:
         count = len(sums) // 2
         return InnerCounts(tuple(sums[:count]), tuple(sums[count : 2 * count]), sums[2 * count])
 
+    def _simulate_packed(
+        self,
+        choices: Ints,
+        plan: Arrangement,
+        places: tuple[Ints, Ints, Ints, Ints],
+        reuse: Sequence[tuple[int, ...]],
+    ) -> Times:
+        """Times of packed steps, with the templates at `places` in the store. Raises IllegalSchedule where an instance
+        waits for what never comes."""
+        store = self._store
+        row, rows, local, entries = places
+        starts = np.concatenate(([0], np.cumsum([len(users) for users in reuse]))).astype(np.int64)
+        users = np.array([user for users in reuse for user in users], np.int64)
+        cores = choices[plan.subgraph, 4:7].prod(axis=1)
+
+        def run(barrier: Ints, follow: Ints) -> tuple[Times, Ints]:
+            changed = plan._replace(packed=plan.packed._replace(barrier=barrier))
+            return simulate_packed(
+                self.table, self.machine_table, self.machine.barrier_cycles, choices, changed, cores, store.arena,
+                row, rows, local, store.local, entries, starts, users, follow,
+            )  # fmt: skip
+
+        follow = np.empty(0, np.int64)
+        if plan.packed.as_barriers == AS_BARRIERS:
+            follow = run(np.ones_like(plan.packed.barrier), follow)[1]
+        times = run(plan.packed.barrier, follow)[0]
+        if times.makespan < 0:
+            raise IllegalSchedule("the instances of a packed step wait for each other")
+        return times
+
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
-        """The template of every step."""
+        """The template of every instance, in order."""
         lists = _lists(plan)
         found: dict[tuple[int, int, int], Template] = {}
         result = []
@@ -424,6 +488,12 @@ class Evaluator:
             if batch % parts or (mine % other and other % mine):
                 return False
         return True
+
+
+def core_counts(choices: Sequence[Choice], plan: Arrangement) -> list[int]:
+    """(N,) how many cores each instance of an arrangement is spread over."""
+    counts = [choice.cores for choice in choices]
+    return [counts[s] for s in plan.subgraph.tolist()]
 
 
 def _picker(indices: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]]:

@@ -26,11 +26,16 @@ class _Item:
 
 
 def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> None:
-    """Raise IllegalSchedule unless the steps are a topological order of all instances, and everything in the LLB
-    has a place of its own while it is needed."""
+    """Raise IllegalSchedule unless the order is a topological one of all instances, and everything in the LLB has a
+    place of its own while it is needed: from the step on, or the wave of a step of several instances, in which it is
+    made to the last one in which it is read."""
     _check_cover(evaluator, choices)
-    step_of = _check_order(evaluator, choices, plan)
-    items = [*_tensors(evaluator, choices, plan, step_of), *_weights(evaluator, choices, plan, step_of)]
+    place_of = _check_order(evaluator, choices, plan)
+    when = plan.when.tolist()
+    if sorted(when) != when:
+        raise IllegalSchedule("the waves of the order do not ascend")
+    when_of = {instance: when[place] for instance, place in place_of.items()}
+    items = [*_tensors(evaluator, choices, plan, when_of), *_weights(evaluator, choices, plan, when_of)]
     capacity = evaluator.machine_table.llb_bytes
     for item in items:
         short = item.address + item.size_bytes - capacity
@@ -44,8 +49,9 @@ def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arr
             if other.address >= one.address + one.size_bytes:
                 break
             if one.begin <= other.end and other.begin <= one.end:
-                first = max(one.begin, other.begin)
-                raise IllegalSchedule(f"{one.name} and {other.name} share bytes of the LLB in step {first}")
+                place = when.index(max(one.begin, other.begin))
+                step = int(plan.packed.step[place]) if len(plan.packed.step) else place
+                raise IllegalSchedule(f"{one.name} and {other.name} share bytes of the LLB in step {step}")
 
 
 def _check_cover(evaluator: Evaluator, choices: Sequence[Choice]) -> None:
@@ -86,10 +92,8 @@ def _check_order(
     steps = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
     wanted = {(s, i) for s, choice in enumerate(choices) for i in range(choice.instances)}
     if set(steps) != wanted or len(steps) != len(wanted):
-        raise IllegalSchedule(
-            f"the order has {len(steps)} steps, expected each of {len(wanted)} instances once"
-        )
-    step_of = {step: k for k, step in enumerate(steps)}
+        raise IllegalSchedule(f"the order has {len(steps)} instances, expected each of {len(wanted)} once")
+    place_of = {step: k for k, step in enumerate(steps)}
     batch = evaluator.network.batch
     for s, choice in enumerate(choices):
         for _, q in _producers(evaluator, choices, s):
@@ -97,30 +101,30 @@ def _check_order(
                 for source in _touched(part, choice.split_batch, choices[q].split_batch, batch):
                     for row in range(choice.slices):
                         for other in range(choices[q].slices):
-                            mine = step_of[s, part * choice.slices + row]
-                            before = step_of[q, source * choices[q].slices + other]
+                            mine = place_of[s, part * choice.slices + row]
+                            before = place_of[q, source * choices[q].slices + other]
                             if before > mine:
                                 raise IllegalSchedule(
-                                    f"step {mine} (sub-graph {s}) runs before step {before} (sub-graph {q}), "
+                                    f"instance {mine} of the order (sub-graph {s}) is before {before} (sub-graph {q}), "
                                     "whose result it reads"
                                 )
         if choice.consecutive:
-            _check_consecutive(s, choice, step_of)
-    return step_of
+            _check_consecutive(s, choice, place_of)
+    return place_of
 
 
-def _check_consecutive(s: int, choice: Choice, step_of: dict[tuple[int, int], int]) -> None:
+def _check_consecutive(s: int, choice: Choice, place_of: dict[tuple[int, int], int]) -> None:
     for instance in range(choice.instances):
-        if instance % choice.slices and step_of[s, instance] != step_of[s, instance - 1] + 1:
+        if instance % choice.slices and place_of[s, instance] != place_of[s, instance - 1] + 1:
             raise IllegalSchedule(
-                f"instances {instance - 1} and {instance} of sub-graph {s} run in steps {step_of[s, instance - 1]} and "
-                f"{step_of[s, instance]}, expected one right after the other, since what the first leaves in the core "
-                "is used by the second"
+                f"instances {instance - 1} and {instance} of sub-graph {s} are at {place_of[s, instance - 1]} and "
+                f"{place_of[s, instance]} of the order, expected one right after the other, since what the first "
+                "leaves in the core is used by the second"
             )
 
 
 def _tensors(
-    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, step_of: dict[tuple[int, int], int]
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
 ) -> Iterator[_Item]:
     batch = evaluator.network.batch
     for q, source in enumerate(choices):
@@ -141,7 +145,7 @@ def _tensors(
             together = source.slices // apart
             for instance in range(0, source.instances, together):
                 part, row = divmod(instance // together, apart)
-                steps = [step_of[q, k] for k in range(instance, instance + together)]
+                steps = [when_of[q, k] for k in range(instance, instance + together)]
                 begin, end = min(steps), max(steps)
                 at = int(plan.slice_start[tensor]) + instance
                 if len(set(plan.slice_address[at : at + together].tolist())) > 1:
@@ -153,7 +157,7 @@ def _tensors(
                     choice = choices[s]
                     for mine in _touched(part, source.split_batch, choice.split_batch, batch):
                         for other in range(choice.slices):
-                            end = max(end, step_of[s, mine * choice.slices + other])
+                            end = max(end, when_of[s, mine * choice.slices + other])
                 images = batch * (part + 1) // source.split_batch - batch * part // source.split_batch
                 rows = shape.rows * (row + 1) // apart - shape.rows * row // apart
                 size = images * rows * shape.columns * shape.channels * evaluator.machine.element_bytes
@@ -168,21 +172,21 @@ def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
 
 
 def _weights(
-    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, step_of: dict[tuple[int, int], int]
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
 ) -> Iterator[_Item]:
     for s, choice in enumerate(choices):
-        uses = sorted(step_of[s, i] for i in range(choice.instances))
+        uses = sorted(when_of[s, i] for i in range(choice.instances))
         for layer in range(choice.first, choice.stop):
             if not plan.staged[layer]:
                 continue
             name = f"weights of layer {evaluator.network.layers[layer].name}"
-            copies = sorted(plan.copy_step[plan.copy_layer == layer].tolist())
+            copies = sorted(plan.copy_when[plan.copy_layer == layer].tolist())
             if not copies or copies[0] > uses[0]:
                 raise IllegalSchedule(
-                    f"{name} are read from the LLB in step {uses[0]}, before they are copied there"
+                    f"{name} are read from the LLB by the first of {len(uses)} instances before they are copied there"
                 )
             size = int(weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes))
             for k, begin in enumerate(copies):
-                stop = copies[k + 1] if k + 1 < len(copies) else len(step_of)
+                stop = copies[k + 1] if k + 1 < len(copies) else len(when_of)
                 served = [use for use in uses if begin <= use < stop]
                 yield _Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.network import Network
 from graph.primitives import Contraction, Embedding
-from hwmodel.isa import Buffer, Kernel, Launch, Op, Program, Ref, SystemCopy, Trace
+from hwmodel.isa import Buffer, Kernel, Launch, Op, Program, Ref, Run, SystemCopy, Trace
 from scheduling.arrangement import Arrangement, touching
 from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.emission import EVENT_COMPUTE, EVENT_DMA, Emitter
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator, Template, core_counts
 from scheduling.geometry import geometry
 from scheduling.places import Places
+from scheduling.reuse import overwritten
 from scheduling.rows import C_OP, C_TENSOR
 from scheduling.shares import part_of
 from scheduling.simulation import COPY_CHUNK_BYTES, Times
@@ -69,6 +71,9 @@ class _Builder:
         self.tensor_address: dict[int, int] = {}
         self.weight_address: dict[int, int] = {}
         self.templates = evaluator.templates(choices, plan)
+        # When an instance has ended in the program order.
+        order = times.order.tolist() or range(len(plan.subgraph))
+        self._ended = {number: position for position, number in enumerate(order)}
         self._origins: dict[tuple[Choice, tuple[int, int]], list[tuple[int, int]]] = {}
         self._used = 0
 
@@ -86,11 +91,18 @@ class _Builder:
             names = {event for instruction in kernel.instructions for event in instruction.events}
             events = {name: refs.event(k, name) for name in sorted(names)}
             bindings = {symbol.name: self._binding(k, symbol.name) for symbol in kernel.symbols}
-            steps.append(Launch(kernel.name, bindings, events, refs.copies(k)))
+            steps.append(Launch(kernel.name, bindings, events, refs.copies(k), *refs.placement(k)))
             traces += self._traces(k)
         by_name = {entry.kernel.name: entry.kernel for entry in kernels.values()}
         machine = self.evaluator.machine.name
-        return Program(machine, by_name, tuple(steps), tuple(self.buffers), tuple(traces))
+        return Program(
+            machine,
+            by_name,
+            tuple(steps),
+            tuple(self.buffers),
+            tuple(traces),
+            _runs(self.times.order.tolist()),
+        )
 
     def _add(self, name: str, role: str, shape: tuple[int, ...]) -> int:
         address = self._used
@@ -232,7 +244,7 @@ class _Builder:
         )
         traces = []
         own = self.plan.instance_start[plan.subgraph[step]] + batch_part * choice.slices
-        last = step == plan.step_of[own : own + choice.slices].max()
+        last = step == max(plan.place_of[own : own + choice.slices].tolist(), key=self._ended.__getitem__)
         by_rows = choice.split_columns == 1 and choice.axis != COLUMNS and choice.halo != CACHE
         for index in self.evaluator.borders(choice.first, choice.stop)[1].tolist():
             tensor = self.network.tensors[index]
@@ -254,68 +266,142 @@ class _Builder:
         return traces
 
 
+def _runs(order: Sequence[int]) -> tuple[Run, ...]:
+    """An order of instances, one entry an instruction or copy, run by run."""
+    return tuple(Run(number, len(list(group))) for number, group in groupby(order))
+
+
 class _Refs:
-    """What the events and the copies of each step wait for: instructions of earlier steps."""
+    """What each instance waits for of others: its events, its copies, and what it waits for as a whole."""
 
     def __init__(self, builder: _Builder, templates: list[Template]) -> None:
         self._builder = builder
         self._templates = templates
-        self._copies = [self._make_copies(k) for k in range(len(templates))]
+        self._cores = core_counts(builder.choices, builder.plan)
+        self._packed = len(builder.plan.packed.step) > 0
+        self._last_rows: dict[tuple[int, tuple[Op, ...]], int] = {}
+        self._before = self._latest_before()
+        self._when = builder.plan.when.tolist()
+        self._first_of_step, self._of_wave = dict[int, int](), dict[int, list[int]]()
+        for k, step in reversed(list(enumerate(builder.plan.packed.step.tolist()))):
+            self._first_of_step[step] = k
+            self._of_wave.setdefault(self._when[k], []).append(k)
+        self._reuse: list[tuple[int, ...]] = [() for _ in templates]
+        if self._packed:
+            evaluator = builder.evaluator
+            self._reuse = overwritten(
+                evaluator.table,
+                builder.item,
+                builder.choices,
+                builder.plan,
+                self._cores,
+                evaluator.weight_bytes,
+            )
+        self._copies = self._make_copies()
+        self._copies_of: dict[int, list[Ref]] = {}
+        for k in dict.fromkeys(builder.times.copy_of.tolist()):
+            for i, (_, layer) in enumerate(self._copies[k]):
+                place = Ref(k, len(templates[k].lowered.rows) + i)
+                self._copies_of.setdefault(layer, []).append(place)
 
-    def event(self, step: int, name: str) -> tuple[Ref, ...]:
-        """Instructions that an event of a step stands for."""
+    def event(self, number: int, name: str) -> tuple[Ref, ...]:
+        """Instructions that an event of an instance stands for."""
         if name == EVENT_COMPUTE:
-            return self._last(step - 1, *_COMPUTE)
+            return self._last(self._before[number], *_COMPUTE)
         if name == EVENT_DMA:
-            return self._last(step - 1, _DMA)
+            return self._last(self._before[number], _DMA)
         if name.startswith("w"):
-            return self._staged(step, int(name[1:]))
-        return self._stores(step, int(name[2:]))
+            return self._staged(number, int(name[1:]))
+        return self._stores(number, int(name[2:]))
 
-    def copies(self, step: int) -> tuple[SystemCopy, ...]:
-        """System copies of a step, in order."""
-        return tuple(copy for copy, _ in self._copies[step])
+    def copies(self, number: int) -> tuple[SystemCopy, ...]:
+        """System copies that stand with an instance, in order."""
+        return tuple(copy for copy, _ in self._copies[number])
 
-    def _last(self, step: int, *engines: tuple[Op, ...]) -> tuple[Ref, ...]:
-        """The last instruction of each engine, given the ops of each."""
-        if step < 0:
-            return ()
-        rows = self._templates[step].lowered.rows[:, C_OP]
+    def placement(self, number: int) -> tuple[int, tuple[int, ...] | None, bool, tuple[Ref, ...]]:
+        """First core, cores that the LAUNCH starts, whether it is a barrier, and what it waits for."""
+        packed = self._builder.plan.packed
+        if not self._packed:
+            return 0, None, False, ()
+        first = self._first_of_step[int(packed.step[number])]
+        launched: tuple[int, ...] | None = ()
+        if number == first:
+            step = np.flatnonzero(packed.step == packed.step[number]).tolist()
+            used = {core for k in step for core in self._range(k)}
+            launched = tuple(sorted(used)) if len(step) > 1 else None
+        waited = set(self._reuse[number])
+        barrier = bool(packed.barrier[number]) and self._when[number] != self._when[first]
+        if barrier:
+            waited.update(self._of_wave[self._when[number] - 1])
+        return int(packed.first_core[number]), launched, barrier, self._last(sorted(waited), _DMA)
+
+    def _range(self, number: int) -> range:
+        first = int(self._builder.plan.packed.first_core[number]) if self._packed else 0
+        return range(first, first + self._cores[number])
+
+    def _latest_before(self) -> list[list[int]]:
+        """For each instance the latest earlier ones on each of its cores."""
+        if not self._packed:  # all share core 0
+            return [[number - 1] if number else [] for number in range(len(self._templates))]
+        latest: dict[int, int] = {}
+        before = []
+        for number in range(len(self._templates)):
+            before.append(sorted({latest[core] for core in self._range(number) if core in latest}))
+            latest.update(dict.fromkeys(self._range(number), number))
+        return before
+
+    def _all_before(self, when: int) -> list[int]:
+        """The latest instances on each core of all that come before a wave (or a step of one instance)."""
+        if not self._packed:
+            return [when - 1] if when else []
+        latest: dict[int, int] = {}
+        for number in range(len(self._templates)):
+            if self._when[number] < when:
+                latest.update(dict.fromkeys(self._range(number), number))
+        return sorted(set(latest.values()))
+
+    def _last(self, numbers: Sequence[int], *engines: tuple[Op, ...]) -> tuple[Ref, ...]:
+        """The last instruction of each engine, given the ops of each, of instances."""
         refs = []
-        for ops in engines:
-            found = np.flatnonzero(np.isin(rows, ops))
-            if len(found):
-                refs.append(Ref(step, int(found[-1])))
+        for number in numbers:
+            template = self._templates[number]
+            for ops in engines:
+                key = (template.index, ops)
+                if key not in self._last_rows:
+                    found = np.flatnonzero(np.isin(template.lowered.rows[:, C_OP], ops))
+                    self._last_rows[key] = int(found[-1]) if len(found) else -1
+                if self._last_rows[key] >= 0:
+                    refs.append(Ref(number, self._last_rows[key]))
         return tuple(refs)
 
-    def _make_copies(self, step: int) -> list[tuple[SystemCopy, int]]:
-        builder, times = self._builder, self._builder.times
-        done: dict[int, int] = {}
-        result = []
-        waits = self._last(step - 1, *_COMPUTE, _DMA)
-        for i in np.flatnonzero(times.copy_step == step).tolist():
-            layer = int(times.copy_layer[i])
+    def _make_copies(self) -> list[list[tuple[SystemCopy, int]]]:
+        """The chunks of system copies, and their layers, by the instance with which they stand."""
+        builder, times, plan = self._builder, self._builder.times, self._builder.plan
+        result: list[list[tuple[SystemCopy, int]]] = [[] for _ in self._templates]
+        chunk = 0
+        for when, layer in zip(plan.copy_when.tolist(), plan.copy_layer.tolist(), strict=True):
+            waits = self._last(self._all_before(when), *_COMPUTE, _DMA)
             total = int(builder.evaluator.weight_bytes[layer])
-            begin = done.get(layer, 0)
-            size = min(COPY_CHUNK_BYTES, total - begin)
-            done[layer] = begin + size
-            copy = SystemCopy(
-                int(times.copy_position[i]),
-                builder.weight_address[layer] + begin,
-                int(builder.plan.staged_address[layer]) + begin,
-                size,
-                waits,
-            )
-            result.append((copy, layer))
+            for begin in range(0, total, COPY_CHUNK_BYTES):
+                copy = SystemCopy(
+                    int(times.copy_position[chunk]),
+                    builder.weight_address[layer] + begin,
+                    int(plan.staged_address[layer]) + begin,
+                    min(COPY_CHUNK_BYTES, total - begin),
+                    waits,
+                )
+                result[int(times.copy_of[chunk])].append((copy, layer))
+                chunk += 1
         return result
 
-    def _staged(self, step: int, layer: int) -> tuple[Ref, ...]:
-        """The last copy of a layer's weights before their use in a step (copies finish in order)."""
-        for k in range(step, -1, -1):
-            found = [i for i, (_, of) in enumerate(self._copies[k]) if of == layer]
-            if found:
-                return (Ref(k, len(self._templates[k].lowered.rows) + found[-1]),)
-        raise ValueError(f"layer {layer} is staged but never copied before step {step}")
+    def _staged(self, number: int, layer: int) -> tuple[Ref, ...]:
+        """The last copy of a layer's weights before their use by an instance (copies finish in order)."""
+        plan = self._builder.plan
+        chunks = -(-int(self._builder.evaluator.weight_bytes[layer]) // COPY_CHUNK_BYTES)
+        copied = int(((plan.copy_layer == layer) & (plan.copy_when <= plan.when[number])).sum()) * chunks
+        if not copied:
+            raise ValueError(f"layer {layer} is staged but never copied before instance {number}")
+        return (self._copies_of[layer][copied - 1],)
 
     def _stores(self, step: int, index: int) -> tuple[Ref, ...]:
         """The last store of every producer instance whose slice of the batch a step touches."""
@@ -329,7 +415,7 @@ class _Refs:
         a, b = touching(batch_part, choice.split_batch, source.split_batch, builder.network.batch)
         refs = []
         for number in range(a * source.slices, b * source.slices):
-            at = int(builder.plan.step_of[builder.plan.instance_start[source_number] + number])
+            at = int(builder.plan.place_of[builder.plan.instance_start[source_number] + number])
             lowered = self._templates[at].lowered
             local = lowered.geometry.entries + made_by - source.first
             found = np.flatnonzero((lowered.rows[:, C_OP] == Op.STORE) & (lowered.rows[:, C_TENSOR] == local))

@@ -22,13 +22,27 @@ from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecisio
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.layer_order import in_order
 from scheduling.legality import check_arrangement
+from scheduling.packing import (
+    AS_BARRIERS,
+    BARRIERS,
+    EARLIEST,
+    WAITS,
+    Packing,
+    Placement,
+    Step,
+    nothing_packed,
+    packed_order,
+)
+from scheduling.packing_legality import check_steps
 from scheduling.program import build_program
 
-VERSION = 1
+VERSION = 2
 L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"
 _AXES = ("rows", "channels", "columns")
 _HALOS = ("recompute", "cache_columns", "cache")
+_SYNC = {"waits": WAITS, "barriers": BARRIERS}
+_MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
 
 
 class _Record(BaseModel):
@@ -79,10 +93,26 @@ class TensorPlace(_Record):
 
 
 class WeightPlace(_Record):
-    """Weights in the LLB: their address, and the steps in which they are copied from DRAM."""
+    """Weights in the LLB: their address, and when they are copied from DRAM: the waves of all steps, counted from 0."""
 
     address: int = Field(ge=0)
-    copied_in_steps: tuple[int, ...]
+    copied_in_waves: tuple[int, ...]
+
+
+class StepInstance(_Record):
+    """An instance in a step: of which sub-graph, which, the first of its cores, and its wave in the step."""
+
+    subgraph: int
+    instance: int
+    first_core: int = 0
+    wave: int = 0
+
+
+class LaunchedStep(_Record):
+    """What one launch starts; `sync` says how its instances wait for each other: `waits` or `barriers`."""
+
+    instances: tuple[StepInstance, ...]
+    sync: str = "waits"
 
 
 class Schedule(_Record):
@@ -100,7 +130,8 @@ class Schedule(_Record):
     l1_rule: str
     order_rule: str
     subgraphs: tuple[Subgraph, ...]
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[LaunchedStep, ...]
+    merge: str
     tensors: dict[str, TensorPlace]
     weights: dict[str, WeightPlace]
     layer_order: tuple[str, ...] = ()
@@ -130,7 +161,7 @@ def make_schedule(
     weights = {
         network.layers[layer].name: WeightPlace(
             address=int(plan.staged_address[layer]),
-            copied_in_steps=tuple(sorted(plan.copy_step[plan.copy_layer == layer].tolist())),
+            copied_in_waves=tuple(sorted(plan.copy_when[plan.copy_layer == layer].tolist())),
         )
         for layer in np.flatnonzero(plan.staged).tolist()
     }
@@ -144,7 +175,8 @@ def make_schedule(
         l1_rule=L1_RULE,
         order_rule=ORDER_RULE,
         subgraphs=tuple(_subgraph(evaluator, choice) for choice in choices),
-        steps=tuple(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)),
+        steps=_steps(plan),
+        merge=_name(_MERGE, plan.packed.as_barriers),
         tensors=tensors,
         weights=weights,
         layer_order=tuple(layer.name for layer in network.layers) if reordered else (),
@@ -174,17 +206,24 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     choices = tuple(_choice(evaluator, numbers, subgraph) for subgraph in schedule.subgraphs)
     instances = np.array([choice.instances for choice in choices], np.int64)
     starts = np.concatenate(([0], np.cumsum(instances)))
-    steps = np.array(schedule.steps, np.int64).reshape(-1, 2)
+    packing = _packing(schedule)
+    order = [placed for step in packing.steps for placed in step.instances]
     home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
     if len(home) != len(network.layers):
         raise IllegalSchedule(
             f"the sub-graphs hold {len(home)} layers, the network has {len(network.layers)}"
         )
-    step_of = np.zeros(int(starts[-1]), np.int64)
-    for k, (s, i) in enumerate(steps.tolist()):
+    place_of = np.zeros(int(starts[-1]), np.int64)
+    for k, placed in enumerate(order):
+        s, i = placed.subgraph, placed.instance
         if not (0 <= s < len(choices) and 0 <= i < instances[s]):
-            raise IllegalSchedule(f"step {k} names instance {i} of sub-graph {s}, which there is not")
-        step_of[starts[s] + i] = k
+            raise IllegalSchedule(f"the steps name instance {i} of sub-graph {s}, which there is not")
+        place_of[starts[s] + i] = k
+    check_steps(packing.steps, choices, evaluator.machine)
+    packed = packed_order(packing.steps, packing.merge)
+    when = packed.when
+    if not packing.concurrent:
+        packed = nothing_packed()
     count = len(network.tensors)
     slices = [instances[home[int(made)]] if made >= 0 else 1 for made in table.producer.tolist()]
     slice_start = np.concatenate(([0], np.cumsum(slices))).astype(np.int64)
@@ -224,14 +263,14 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         if name not in numbers:
             raise IllegalSchedule(f"weights of layer {name!r}, which the network has not")
         staged[numbers[name]], staged_address[numbers[name]] = 1, weights.address
-        copies += [(step, numbers[name]) for step in weights.copied_in_steps]
-        if any(not 0 <= step < len(steps) for step in weights.copied_in_steps):
-            raise IllegalSchedule(f"weights of layer {name!r} are copied in a step that there is not")
+        copies += [(wave, numbers[name]) for wave in weights.copied_in_waves]
+        if any(not 0 <= wave <= when[-1] for wave in weights.copied_in_waves):
+            raise IllegalSchedule(f"weights of layer {name!r} are copied in a wave that there is not")
     copies.sort()
     copied = np.array(copies, np.int64).reshape(-1, 2)
     plan = Arrangement(
-        np.ascontiguousarray(steps[:, 0]),
-        np.ascontiguousarray(steps[:, 1]),
+        np.array([placed.subgraph for placed in order], np.int64),
+        np.array([placed.instance for placed in order], np.int64),
         in_llb,
         source_batch,
         source_rows,
@@ -241,8 +280,10 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         staged_address,
         np.ascontiguousarray(copied[:, 0]),
         np.ascontiguousarray(copied[:, 1]),
-        step_of,
+        place_of,
         starts.astype(np.int64),
+        when,
+        packed,
     )
     check_arrangement(evaluator, choices, plan)
     return choices, plan
@@ -280,6 +321,51 @@ def load_schedule(path: str | Path) -> Schedule:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ScheduleError(f"{path}: {key}: {first['msg']} (got {first['input']!r:.80})") from None
+
+
+def _steps(plan: Arrangement) -> tuple[LaunchedStep, ...]:
+    instances = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
+    if not len(plan.packed.step):
+        return tuple(LaunchedStep(instances=(StepInstance(subgraph=s, instance=i),)) for s, i in instances)
+    when, first_core = plan.when.tolist(), plan.packed.first_core.tolist()
+    steps = []
+    for number in range(int(plan.packed.step[-1]) + 1):
+        places = np.flatnonzero(plan.packed.step == number).tolist()
+        members = tuple(
+            StepInstance(
+                subgraph=instances[k][0],
+                instance=instances[k][1],
+                first_core=first_core[k],
+                wave=when[k] - when[places[0]],
+            )
+            for k in places
+        )
+        sync = _name(_SYNC, int(plan.packed.barrier[places[0]]))
+        steps.append(LaunchedStep(instances=members, sync=sync))
+    return tuple(steps)
+
+
+def _packing(schedule: Schedule) -> Packing:
+    """The steps of a schedule; raises UnsupportedDecision for a word that is not known."""
+    steps = []
+    for number, step in enumerate(schedule.steps):
+        if step.sync not in _SYNC:
+            raise UnsupportedDecision(
+                f"step {number}: sync {step.sync!r} is not supported, expected one of {', '.join(_SYNC)}"
+            )
+        placed = (
+            Placement(each.subgraph, each.instance, each.first_core, each.wave) for each in step.instances
+        )
+        steps.append(Step(tuple(placed), _SYNC[step.sync]))
+    if schedule.merge not in _MERGE:
+        raise UnsupportedDecision(
+            f"merge {schedule.merge!r} is not supported, expected one of {', '.join(_MERGE)}"
+        )
+    return Packing(tuple(steps), _MERGE[schedule.merge])
+
+
+def _name(codes: dict[str, int], code: int) -> str:
+    return next(name for name, value in codes.items() if value == code)
 
 
 def _subgraph(evaluator: Evaluator, choice: Choice) -> Subgraph:

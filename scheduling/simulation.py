@@ -1,9 +1,10 @@
-"""Timing of a whole schedule from lowered templates, in one compiled call.
+"""Timing of a whole schedule from lowered templates, in one compiled call, one instance a step.
 
 The same recurrence as hwmodel.timing, over templates instead of a flat program: all cores of a step work in lock
-step and a kernel holds the whole cluster, so an engine is one free time. Every step's program is its kernel merged
-with the system copies (prefetched weights) that the schedule places in it, by earliest start; on a tie the kernel
-goes first. Simulating a schedule anew costs less than finding out how much of an earlier one could be kept.
+step and every kernel holds core 0, so an engine is one free time. Every step's program is its kernel merged with the
+system copies (prefetched weights) that the schedule places in it, by earliest start; on a tie the kernel goes first.
+Simulating a schedule anew costs less than finding out how much of an earlier one could be kept.
+`scheduling.concurrency` times steps of several instances.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled, compiled_leaf
+from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
 from scheduling.rows import (
@@ -54,13 +55,17 @@ A_ENGINE, A_HOLD, A_LATENCY, A_LINK, A_LINK_HOLD, A_EXTERNAL0, A_EXTERNAL1, A_WA
 )
 ARENA_COLUMNS = 11
 LAUNCHES = -2
-"""In A_STORES: the row is a LAUNCH."""
+"""In A_STORES, which else is the local tensor that the row stores the last part of, or -1: the row is a LAUNCH."""
 
 
-@compiled_leaf
+@compiled
 def timing_rows(rows: Ints, kept: Ints) -> None:
     """Copy the columns of lowered rows that timing reads into `kept`, (I, ARENA_COLUMNS)."""
+    tensors = 0
     for i in range(rows.shape[0]):
+        tensors = max(tensors, rows[i, C_TENSOR] + 1)
+    stored = np.zeros(tensors, np.int64)
+    for i in range(rows.shape[0] - 1, -1, -1):
         kept[i, A_ENGINE] = rows[i, C_ENGINE]
         kept[i, A_HOLD] = rows[i, C_HOLD]
         kept[i, A_LATENCY] = rows[i, C_LATENCY]
@@ -71,26 +76,22 @@ def timing_rows(rows: Ints, kept: Ints) -> None:
         for wait in range(3):
             kept[i, A_WAIT0 + wait] = rows[i, C_WAIT0 + wait]
         kept[i, A_STORES] = -1
-        if rows[i, C_OP] == OP_STORE:
+        if rows[i, C_OP] == OP_STORE and stored[rows[i, C_TENSOR]] == 0:
             kept[i, A_STORES] = rows[i, C_TENSOR]
+            stored[rows[i, C_TENSOR]] = 1
         elif rows[i, C_OP] == OP_LAUNCH:
             kept[i, A_STORES] = LAUNCHES
 
 
 class Times(NamedTuple):
-    """Of a simulation of N steps. Cycles."""
+    """Of a simulation of N instances. Cycles."""
 
     makespan: int
-    step_start: Ints  # (N,) start of the first instruction
-    step_finish: Ints  # (N,)
-    busy: Ints  # (8,) matrix, vector, dma, system dma, DRAM read, DRAM write, LLB read, LLB write
-    copy_step: Ints  # (copies,)
-    copy_position: Ints  # (copies,) instructions of the step's kernel before it
+    finish: Ints  # (N,) of each instance, or of all up to it where each is a step of its own
+    copy_of: Ints  # (copies,) the instance with which the copy stands in program order
+    copy_position: Ints  # (copies,) instructions of that instance before it
     copy_layer: Ints  # (copies,)
-    copy_start: Ints  # (copies,)
-    copy_finish: Ints  # (copies,)
-    start: Ints  # (instructions of all steps,) when recorded, else empty
-    finish: Ints
+    order: Ints  # (instructions and copies,) instance of each, in program order; empty where they do not interleave
 
 
 @compiled
@@ -105,14 +106,12 @@ def simulate_steps(
     local_start: Ints,
     local_tensor: Ints,
     entry_count: Ints,
-    record: bool,
 ) -> Times:
-    """Run the steps of an arrangement. Step k runs rows offset[k] .. offset[k] + length[k] of the arena; its local
-    tensors are local_tensor[local_start[k]:], the first entry_count[k] of them its entries."""
+    """Run the steps of an arrangement of one instance each. Step k runs rows offset[k] .. offset[k] + length[k] of
+    the arena; its local tensors are local_tensor[local_start[k]:], the first entry_count[k] of them its entries."""
     steps = offset.shape[0]
     layers = net.is_matrix.shape[0]
     free = np.zeros(8, np.int64)
-    busy = np.zeros(8, np.int64)
     link_slot = np.array([4, 5, 6, 7])
     if m.dram_shared:
         link_slot[1] = 4
@@ -122,7 +121,6 @@ def simulate_steps(
     ready = np.zeros(plan.slice_address.shape[0], np.int64)
     staged_ready = np.zeros(layers, np.int64)
     pending = np.zeros(layers, np.int64)  # weights of this step that this very step still has to copy
-    step_start = np.empty(steps, np.int64)
     step_finish = np.empty(steps, np.int64)
     most = 1
     for k in range(steps):
@@ -134,19 +132,11 @@ def simulate_steps(
     copy_step = np.empty(copies, np.int64)
     copy_position = np.empty(copies, np.int64)
     copy_layer = np.empty(copies, np.int64)
-    copy_start = np.empty(copies, np.int64)
-    copy_finish = np.empty(copies, np.int64)
-    recorded = 0
-    for k in range(steps):
-        recorded += length[k]
-    starts = np.empty(recorded if record else 0, np.int64)
-    finishes = np.empty(recorded if record else 0, np.int64)
     queue = np.empty(copies + 1, np.int64)  # bytes of the copies of this step
     queue_layer = np.empty(copies + 1, np.int64)
     copied = 0
     before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
     external = np.zeros(2 + net.tensor_rows.shape[0] + layers, np.int64)
-    done = 0
     cursor = 0
     for k in range(steps):
         s = plan.subgraph[k]
@@ -171,7 +161,7 @@ def simulate_steps(
                 external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[plan.slice_start[t] + i])
         waiting = 0
         pending[:] = 0
-        while cursor < plan.copy_step.shape[0] and plan.copy_step[cursor] == k:
+        while cursor < plan.copy_when.shape[0] and plan.copy_when[cursor] == k:
             layer = plan.copy_layer[cursor]
             if first <= layer < stop:
                 pending[layer] = 1
@@ -187,7 +177,6 @@ def simulate_steps(
             external[SLOT_ENTRIES + entries + j] = staged_ready[first + j]
         next_copy = 0
         last_compute, last_dma, last_all = before_compute, before_dma, before_all
-        step_start[k] = 1 << 60
         i = 0
         while i < length[k] or next_copy < waiting:
             row = offset[k] + i
@@ -222,11 +211,8 @@ def simulate_steps(
                     write = -(-size // link_rate[LINK_LLB_WRITE])
                     hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
                     free[SYSTEM] = begin + hold
-                    busy[SYSTEM] += hold
                     free[link_slot[LINK_DRAM_READ]] = begin + read
-                    busy[4] += read
                     free[link_slot[LINK_LLB_WRITE]] = begin + write
-                    busy[7] += write
                     layer = queue_layer[next_copy]
                     staged_ready[layer] = begin + hold
                     if first <= layer < stop:
@@ -237,8 +223,6 @@ def simulate_steps(
                     copy_step[copied] = k
                     copy_position[copied] = i
                     copy_layer[copied] = layer
-                    copy_start[copied] = begin
-                    copy_finish[copied] = begin + hold
                     copied += 1
                     last_all = max(last_all, begin + hold)
                     next_copy += 1
@@ -246,15 +230,11 @@ def simulate_steps(
             hold = arena[row, A_HOLD]
             end = body_start + arena[row, A_LATENCY]
             free[engine] = body_start + hold
-            busy[engine] += hold
             if arena[row, A_STORES] == LAUNCHES:
                 free[VECTOR] = body_start + hold
-                busy[VECTOR] += hold
             if link >= 0:
                 free[link_slot[link]] = body_start + arena[row, A_LINK_HOLD]
-                busy[4 + link] += arena[row, A_LINK_HOLD]
             finish[i] = end
-            step_start[k] = min(step_start[k], body_start)
             if engine == DMA:
                 last_dma = max(last_dma, end)
             else:
@@ -262,16 +242,9 @@ def simulate_steps(
             stored = arena[row, A_STORES]
             if stored >= 0:
                 ready[plan.slice_start[local_tensor[local_start[k] + stored]] + plan.instance[k]] = end
-            if record:
-                starts[done + i] = body_start
-                finishes[done + i] = end
             i += 1
-        done += length[k]
         before_compute, before_dma = last_compute, last_dma
         before_all = max(last_compute, last_dma)
         step_finish[k] = before_all
         makespan = max(makespan, max(last_all, before_all))
-    return Times(
-        makespan, step_start, step_finish, busy, copy_step, copy_position, copy_layer, copy_start, copy_finish,
-        starts, finishes,
-    )  # fmt: skip
+    return Times(makespan, step_finish, copy_step, copy_position, copy_layer, np.empty(0, np.int64))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from hwmodel.isa import Op, Program, Ref
+from hwmodel.isa import Instruction, Op, Program, Ref
 from hwmodel.machine import Machine
 from tests.hwmodel.accesses import Access, Place, instruction_accesses, merged
 
@@ -32,40 +32,42 @@ class Checker:
         self.accesses: list[list[Access]] = []
         self.numbers: dict[Ref, int] = {}
         self.findings: list[str] = []
-        for step in range(len(program.steps)):
-            self._flatten(step)
+        for step, number in _program_order(program):
+            self._add(step, number)
 
-    def _flatten(self, step: int) -> None:
+    def _add(self, step: int, number: int) -> None:
+        """Note instruction `number` of a step; from the number of instructions on, a copy."""
         launch = self.program.steps[step]
         kernel = self.program.kernels[launch.kernel]
-        for index in range(len(kernel.instructions) + 1):
-            for number, copy in enumerate(launch.copies):
-                if copy.position == index:
-                    self.numbers[Ref(step, len(kernel.instructions) + number)] = len(self.names)
-                    self.names.append(f"step {step} copy {number}")
-                    self.ops.append(None)
-                    self.cores.append(())
-                    self.refs.append(list(copy.waits))
-                    read, write = copy.dram_address, copy.llb_address
-                    self.accesses.append(
-                        [
-                            Access(("dram", -1), read, read + copy.size_bytes, False, 0),
-                            Access(("llb", -1), write, write + copy.size_bytes, True, 0),
-                        ]
-                        if copy.size_bytes
-                        else []
-                    )
-            if index < len(kernel.instructions):
-                instruction = kernel.instructions[index]
-                self.numbers[Ref(step, index)] = len(self.names)
-                self.names.append(f"step {step} {kernel.name} {index} {instruction.op.name}")
-                self.ops.append(instruction.op)
-                self.cores.append(instruction.cores)
-                refs = [Ref(step, wait) for wait in instruction.waits]
-                for event in instruction.events:
-                    refs += launch.events[event]
-                self.refs.append(refs)
-                self.accesses.append(instruction_accesses(self.machine, kernel, instruction, launch.bindings))
+        self.numbers[Ref(step, number)] = len(self.names)
+        if number >= len(kernel.instructions):
+            copy = launch.copies[number - len(kernel.instructions)]
+            self.names.append(f"step {step} copy {number - len(kernel.instructions)}")
+            self.ops.append(None)
+            self.cores.append(())
+            self.refs.append(list(copy.waits))
+            read, write = copy.dram_address, copy.llb_address
+            self.accesses.append(
+                [
+                    Access(("dram", -1), read, read + copy.size_bytes, False, 0),
+                    Access(("llb", -1), write, write + copy.size_bytes, True, 0),
+                ]
+                if copy.size_bytes
+                else []
+            )
+            return
+        instruction = _on_cores(kernel.instructions[number], launch.first_core)
+        self.names.append(f"step {step} {kernel.name} {number} {instruction.op.name}")
+        self.ops.append(instruction.op)
+        started = instruction.op is Op.LAUNCH and launch.launch_cores
+        self.cores.append(started if started else instruction.cores)
+        refs = [Ref(step, wait) for wait in instruction.waits]
+        for event in instruction.events:
+            refs += launch.events[event]
+        if all(before.op is not Op.LAUNCH for before in kernel.instructions[:number]):
+            refs += launch.waits
+        self.refs.append(refs)
+        self.accesses.append(instruction_accesses(self.machine, kernel, instruction, launch.bindings))
 
     def check(self) -> list[str]:
         """What is wrong with the program, a line for each finding."""
@@ -188,6 +190,38 @@ class Checker:
     def _drains_in_order(self, place: Place, first: int, second: int) -> bool:
         both = self.ops[first] in _DRAINING and self.ops[second] in _DRAINING
         return both and place[0] == "accumulator" and place[1] in self.cores[first]
+
+
+def _program_order(program: Program) -> list[tuple[int, int]]:
+    """(step, instruction or copy) of everything in program order."""
+    steps = []
+    for launch in program.steps:
+        count = len(program.kernels[launch.kernel].instructions)
+        found = []
+        for index in range(count + 1):
+            found += [count + at for at, copy in enumerate(launch.copies) if copy.position == index]
+            found += [index] if index < count else []
+        steps.append(found)
+    if not program.order:
+        return [(step, number) for step, found in enumerate(steps) for number in found]
+    left = [iter(found) for found in steps]
+    order = [(run.step, next(left[run.step])) for run in program.order for _ in range(run.count)]
+    if sorted(order) != sorted((step, number) for step, found in enumerate(steps) for number in found):
+        raise ValueError("the order is not one of all instructions and copies")
+    return order
+
+
+def _on_cores(instruction: Instruction, first: int) -> Instruction:
+    fields = dict(instruction.fields)
+    if "targets" in fields:
+        fields["targets"] = tuple(mask << first for mask in fields["targets"])
+    return Instruction(
+        instruction.op,
+        tuple(core + first for core in instruction.cores),
+        fields,
+        instruction.waits,
+        instruction.events,
+    )
 
 
 def _shared_byte(items: list[Access]) -> int | None:

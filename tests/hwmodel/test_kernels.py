@@ -138,7 +138,13 @@ def test_files_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None
         assert str(copy / file) in str(caught.value)
 
     manifest = "manifest.json"
-    refused(manifest, "format_version", lambda p: edit(p, lambda d: d.update(format_version=2)))
+    refused(manifest, "format_version", lambda p: edit(p, lambda d: d.update(format_version=1)))
+    refused(
+        manifest, "run 0 of the order", lambda p: edit(p, lambda d: d.update(order=[{"step": 0, "count": 0}]))
+    )
+    refused(
+        manifest, "the order has 1 of", lambda p: edit(p, lambda d: d.update(order=[{"step": 0, "count": 1}]))
+    )
     refused(manifest, "other", lambda p: edit(p, lambda d: d.update(other=1)))
     refused(manifest, "cores", lambda p: edit(p, lambda d: d["machine"].update(cores=0)))
     refused(manifest, "extra", lambda p: edit(p, lambda d: d["buffers"][0].update(extra=0)))

@@ -9,8 +9,9 @@ import pytest
 
 from hwmodel.errors import KernelError
 from hwmodel.functional import FunctionalSimulator
-from hwmodel.isa import Instruction, Op, Program, Ref, SystemCopy
+from hwmodel.isa import Instruction, Kernel, Launch, Op, Program, Ref, Run, SystemCopy
 from hwmodel.order import engines, latest_first, positions, predecessors, program_order, random_order
+from hwmodel.placement import PlacedKernels, launched_cores
 from tests.hwmodel import pipelines
 from tests.hwmodel.pipelines import pipeline, without_a_wait
 
@@ -67,6 +68,52 @@ def test_copies_stand_where_they_are_placed() -> None:
     at = [(position.step, position.index) for position in positions(program)]
     assert at[:3] == [(0, 0), (0, count), (0, 1)]
     assert at[count + 1 : count + 3] == [(1, 4), (1, 0)]
+
+
+def test_runs_interleave_steps() -> None:
+    """Runs take the next instructions and copies of their step; what they give is an order of the same program."""
+    program = pipeline()
+    apart = positions(program)
+    lengths = [sum(position.step == step for position in apart) for step in (0, 1)]
+    runs = (Run(0, lengths[0] - 1), Run(1, 1), Run(0, 1), Run(1, lengths[1] - 1))
+    together = positions(replace(program, order=runs))
+    assert together[lengths[0] - 1] == apart[lengths[0]]
+    for step in (0, 1):
+        assert [at for at in together if at.step == step] == [at for at in apart if at.step == step]
+    for wrong, message in (
+        ((Run(2, 1),), "run 0 of the order is of step 2, which there is not"),
+        ((Run(0, 99),), "run 0 of the order takes 99 instructions of step 0, expected 1 to"),
+        ((Run(0, 1), Run(0, 0)), "run 1 of the order takes 0 instructions of step 0"),
+        (runs[:-1], "the order has 1 of"),
+    ):
+        with pytest.raises(KernelError, match=message):
+            positions(replace(program, order=wrong))
+
+
+def test_a_placed_kernel_runs_on_other_cores() -> None:
+    """Cores and targets move with the first core, and the queues of a LAUNCH are those that the step names."""
+    send = Instruction(Op.BROADCAST, (0, 1), {"targets": (2, 1)})
+    kernel = Kernel("k", (), (Instruction(Op.LAUNCH, (0, 1), {}), send))
+    placed = Launch("k", {}, {}, first_core=3, launch_cores=(2, 3, 4))
+    program = Program("many", {"k": kernel}, (Launch("k", {}, {}), placed), ())
+    moved = PlacedKernels(program).of(1)
+    assert [instruction.cores for instruction in moved.instructions] == [(3, 4), (3, 4)]
+    assert moved.instructions[1].fields["targets"] == (16, 8)
+    assert launched_cores(placed, moved.instructions[0]) == (2, 3, 4)
+    assert PlacedKernels(program).of(0) is kernel
+    assert predecessors(program) == [[], [], [], []]
+    assert predecessors(replace(program, steps=(program.steps[0], replace(placed, first_core=0)))) == [
+        [],
+        [],
+        [],
+        [1],
+    ]
+    assert predecessors(replace(program, steps=(program.steps[0], replace(placed, waits=(Ref(0, 1),))))) == [
+        [],
+        [],
+        [1],
+        [],
+    ]
 
 
 def test_what_cannot_run_is_refused() -> None:

@@ -47,7 +47,7 @@ def first_place(data: dict[str, Any]) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[Edit, str]] = [
-    (lambda d: d.update(version=99), "version is 99, expected 1"),
+    (lambda d: d.update(version=99), "version is 99, expected 2"),
     (lambda d: d.update(batch=8), "batch is 8, expected 4"),
     (lambda d: d.update(machine="tiny"), "machine is 'tiny', expected 'stcp920'"),
     (lambda d: d.update(model_hash="0"), "model_hash is '0'"),
@@ -71,12 +71,22 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: d["subgraphs"].pop(), "the sub-graphs hold 2 layers"),
     (lambda d: d["steps"].reverse(), "whose result it reads"),
     (lambda d: d["steps"].pop(), "the order has"),
-    (lambda d: d["steps"].append([7, 0]), "instance 0 of sub-graph 7, which there is not"),
+    (
+        lambda d: d["steps"].append({"instances": [{"subgraph": 7, "instance": 0}]}),
+        "instance 0 of sub-graph 7, which there is not",
+    ),
+    (
+        lambda d: d["steps"][1]["instances"][0].update(first_core=1),
+        "step 1: instance 0 of sub-graph",
+    ),
+    (lambda d: d["steps"][0].update(instances=[]), "step 0 has no instance"),
+    (lambda d: d["steps"][0].update(sync="prayer"), "step 0: sync 'prayer' is not supported"),
+    (lambda d: d.update(merge="at random"), "merge 'at random' is not supported"),
     (lambda d: first_place(d).update(scope="l1", addresses=[]), "scope 'l1' is not supported"),
     (lambda d: first_place(d).update(addresses=[]), "0 addresses, expected"),
     (lambda d: first_place(d)["addresses"].__setitem__(0, 8 * 1024 * 1024), "is short by"),
     (
-        lambda d: d["weights"].update(ghost={"address": 0, "copied_in_steps": [0]}),
+        lambda d: d["weights"].update(ghost={"address": 0, "copied_in_waves": [0]}),
         "which the network has not",
     ),
 ]
@@ -95,7 +105,7 @@ def test_a_schedule_that_cannot_be_used_is_refused_with_a_reason(
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": 2}'])
 def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str) -> None:
     """Not JSON, not an object, too deep, or empty of keys."""
     path = tmp_path / "faulty.json"
@@ -110,7 +120,7 @@ def test_overlapping_places_in_the_llb_are_found(
     """Weights put where a tensor lives at the same time are refused with both names and the step."""
     place = first_place(data)
     layer = data["subgraphs"][0]["last_layer"]
-    data["weights"][layer] = {"address": place["addresses"][0], "copied_in_steps": [0]}
+    data["weights"][layer] = {"address": place["addresses"][0], "copied_in_waves": [0]}
     path = tmp_path / "faulty.json"
     path.write_text(json.dumps(data))
     with pytest.raises(ScheduleError, match="share bytes of the LLB in step"):
