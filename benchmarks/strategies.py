@@ -10,11 +10,12 @@ import math
 from collections import defaultdict
 
 from env.problems import make_problem
+from hwmodel.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import IllegalSchedule
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import solve, strategy_names
+from scheduling.strategies import CONCURRENT, runs_on, solve, strategy_names
 
 NETWORKS = ("resnet50", "squeezenet", "inception_v1", "bert_base")
 COLUMNS = f"{'cycles':>12} {'/ bound':>8} {'off-core':>9} {'DRAM':>7} {'seconds':>8} {'schedules':>9}"
@@ -43,7 +44,7 @@ def main() -> None:
             print(
                 f"{network}, batch {options.batch}, {machine}, objective {options.objective}\n{'':22} {COLUMNS}"
             )
-            for name in options.strategies:
+            for name in (name for name in options.strategies if runs_on(name, load_machine(machine))):
                 try:
                     found[name].append(measure(name, problem_of(network, machine, options)))
                 except IllegalSchedule as error:
@@ -64,7 +65,7 @@ def problem_of(network: str, machine: str, options: argparse.Namespace) -> Probl
 
 def warm_up(options: argparse.Namespace) -> None:
     """Load compiled code, so that no strategy's seconds include that."""
-    for name in options.strategies:
+    for name in (name for name in options.strategies if name not in CONCURRENT):
         problem = make_problem("squeezenet")
         solve(name, Problem(problem.evaluator, problem.space, budget=16))
 

@@ -9,6 +9,7 @@ from report.results import Result
 from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 from scheduling.choice import CACHE, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
 from scheduling.evaluator import Rules
+from scheduling.packing import BARRIERS, Packing
 
 _NAME_WIDTH = 28
 
@@ -54,6 +55,8 @@ def pieces_text(choice: Choice) -> str:
 
 def rules_text(rules: Rules, llb: bool = True) -> str:
     """The rules of a schedule, on a machine with or without an LLB."""
+    if rules.packing is not None:
+        return _packing_text(rules.packing)
     order = "breadth first" if rules.order == BREADTH_FIRST else "depth first"
     dram = rules.scopes == SCOPE_DRAM or not llb
     scopes = "everything through DRAM" if dram else "tensors in the LLB where they fit"
@@ -66,6 +69,14 @@ def rules_text(rules: Rules, llb: bool = True) -> str:
     ahead = {0: "not prefetched", 1: "prefetched one kernel ahead"}
     when = ahead.get(rules.prefetch, f"prefetched {rules.prefetch} kernels ahead")
     return f"{order}, {scopes}, weights resident, {when}"
+
+
+def _packing_text(packing: Packing) -> str:
+    count = sum(len(step.instances) for step in packing.steps)
+    sync = (
+        "with barriers between waves" if packing.steps[0].sync == BARRIERS else "waiting for what they read"
+    )
+    return f"{count} kernels side by side in {len(packing.steps)} launches, {sync}"
 
 
 def first_difference(network: Network, ours: Result, theirs: Result) -> str:

@@ -18,7 +18,7 @@ from scheduling.evaluator import Evaluator, Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
 from scheduling.schedule import Schedule, schedule_decisions, schedule_network
-from scheduling.strategies import DEFAULT, solve, strategy_names
+from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 from scripts.errors import InputError
 from scripts.options import ALL, BASELINE, LEARNED
 
@@ -83,7 +83,13 @@ def run_strategies(
     wanted = (*DEFAULT, LEARNED) if names is None else names
     if ALL in wanted:
         wanted = (*strategy_names(), LEARNED)
-    for name in wanted:
+    unable = [name for name in wanted if not runs_on(name, task.machine)]
+    if unable:
+        reason = f"{task.machine.name} runs one kernel at a time, and {', '.join(unable)} need several"
+        if names is not None and ALL not in names:
+            raise InputError(reason)
+        progress(f"{reason}: left out")
+    for name in (name for name in wanted if name not in unable):
         if name == LEARNED and policy is None and not _policy_ships():
             progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from hwmodel.machine import Machine
 from scheduling.errors import ScheduleError
 from scheduling.layer_order import Order
 from scheduling.problem import Arrange, Decide, Problem, Solution
@@ -26,6 +27,7 @@ from scheduling.strategies.least_traffic import least_traffic
 from scheduling.strategies.llb_first import llb_first
 from scheduling.strategies.lookahead import lookahead
 from scheduling.strategies.portfolio import portfolio
+from scheduling.strategies.rammer import rammer, rammer_barriers, rammer_base
 from scheduling.strategies.random_search import random_search
 from scheduling.strategies.stitch import stitch
 
@@ -58,13 +60,26 @@ ARRANGING: dict[str, Arrange] = {
 """Strategies that decide the order of the layers too."""
 
 
+CONCURRENT: dict[str, Decide] = {
+    "rammer_base": rammer_base,
+    "rammer_barriers": rammer_barriers,
+    "rammer": rammer,
+}
+"""Strategies that pack kernels side by side: only for machines that run kernels concurrently."""
+
+
 LONG = ("beam", "random", "genetic", "portfolio", "least_memory", "least_traffic")
 """Those that together take longer than all others; they are run when they are asked for."""
 
 
 def strategy_names() -> tuple[str, ...]:
     """All names that `solve` takes, in the order in which tables print them."""
-    return (*STRATEGIES, *ARRANGING)
+    return (*STRATEGIES, *ARRANGING, *CONCURRENT)
+
+
+def runs_on(name: str, machine: Machine) -> bool:
+    """Whether a strategy can schedule for a machine: one of CONCURRENT needs kernels that run concurrently."""
+    return machine.concurrent_kernels or name not in CONCURRENT
 
 
 DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
@@ -73,13 +88,14 @@ DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
 
 def solve(name: str, problem: Problem) -> Solution:
     """Run a strategy and simulate what it decides. Raises ScheduleError for a name that is not in strategy_names(),
-    and IllegalSchedule where the network does not fit the machine at all."""
+    UnsupportedDecision where it does not run on the machine, and IllegalSchedule where the network does not fit the
+    machine at all."""
     evaluator = problem.evaluator
     simulated = evaluator.evaluations
     started = time.perf_counter()
-    if name in STRATEGIES:
+    if name in STRATEGIES or name in CONCURRENT:
         order: Order = ()
-        choices, rules = STRATEGIES[name](problem)
+        choices, rules = {**STRATEGIES, **CONCURRENT}[name](problem)
     elif name in ARRANGING:
         order, choices, rules = ARRANGING[name](problem)
     else:

@@ -1,0 +1,57 @@
+"""What a few steps cost by themselves: the simulated time that Rammer's policy compares.
+
+Only the instances of the steps run, one a layer; what others make is there at the start. Tensors are taken to be in
+the LLB, where there is one, and nothing overwrites anything, so no place has to be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scheduling.choice import Choice
+from scheduling.concurrency import simulate_packed
+from scheduling.evaluator import Evaluator
+from scheduling.packing import EARLIEST, Step, packed_order
+
+
+class StepSimulator:
+    """Times of steps of single layers of one network; sub-graph numbers are layers."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        table = evaluator.table
+        tensors, layers = len(table.tensor_rows), len(table.is_matrix)
+        self._evaluator = evaluator
+        self._store = evaluator.new_store()
+        self._templates: dict[Choice, int] = {}
+        self._choices = np.array([[*Choice(layer, layer + 1)] for layer in range(layers)], np.int64)
+        self._plan = evaluator.supposed_plan()._replace(
+            slice_start=np.arange(tensors + 1), slice_address=np.zeros(tensors, np.int64)
+        )
+
+    def cycles(self, steps: Sequence[Step], choices: Sequence[Choice]) -> int:
+        """Cycles of steps one after the other, from a machine at rest; choices of their instances in order. Raises
+        IllegalSchedule where one does not fit."""
+        evaluator, store = self._evaluator, self._store
+        packed = packed_order(steps, EARLIEST)
+        subgraph = np.array([choice.first for choice in choices], np.int64)
+        self._choices[subgraph] = np.array(choices, np.int64)
+        index = [self._template(choice) for choice in choices]
+        row, rows, local, entries = np.ascontiguousarray(store.places[index].T)
+        plan = self._plan._replace(
+            subgraph=subgraph, instance=np.zeros_like(subgraph), when=packed.when, packed=packed
+        )
+        cores = np.array([choice.cores for choice in choices], np.int64)
+        none = np.empty(0, np.int64)
+        times, _ = simulate_packed(
+            evaluator.table, evaluator.machine_table, evaluator.machine.barrier_cycles, self._choices, plan, cores,
+            store.arena, row, rows, local, store.local, entries, np.zeros(len(choices) + 1, np.int64), none, none,
+        )  # fmt: skip
+        return int(times.makespan)
+
+    def _template(self, choice: Choice) -> int:
+        if choice not in self._templates:
+            lowered = self._evaluator.lower(choice, 0, 0, 0, False, self._plan)
+            self._templates[choice] = self._store.add(lowered, 0, 0).index
+        return self._templates[choice]
