@@ -11,6 +11,7 @@ import numpy as np
 from hwmodel.breakdown import PARTS, breakdown, path_cycles
 from hwmodel.counts import Counts
 from hwmodel.flatten import FlatProgram, Timing, time_program
+from hwmodel.instruction_cost import instruction_cost
 from hwmodel.isa import Instruction, Kernel, Launch, Op, Program, Symbol, SystemCopy
 from hwmodel.machine import Machine, load_machine
 from tests.hwmodel.event_driven import Task
@@ -72,6 +73,24 @@ def test_a_start_up_that_the_link_does_not_wait_for_is_not_on_the_path() -> None
     assert parts(kernel_program(load((0,)), load((1,))), STCP) == {"dram": 20, "startup": 64}
     assert parts(kernel_program(load((0,)), load((0,))), STCP) == {"dram": 20, "startup": 128}
     assert parts(kernel_program(load((0,)), load((1,), 0)), STCP) == {"dram": 20, "startup": 128}
+
+
+def test_ports_that_stall_a_contraction_are_told_apart() -> None:
+    """The depth-first DeFiNES machine with a port of 16 bytes to its weights: 64 steps take 256 cycles."""
+    data = load_machine("meta_prototype_df").model_dump()
+    first, *others = data["levels"]["buffers"]
+    data["levels"]["buffers"] = [{**first, "word_bits": 128, "ports": 1}, *others]
+    machine = Machine.model_validate(data)
+    ones = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
+    zeros = dict.fromkeys(("pad_top", "pad_left", "weight_addr", "acc_addr", "accumulate"), 0)
+    inputs = {"in_rows": 4, "in_columns": 4, "in_channels": 64}
+    tile, source = box((1, 4, 4, 32), "out_channels"), view("in", 0, (4, 4, 64), machine.element_bytes)
+    conv = instruction(Op.CONV, (0,), ones, zeros, inputs, tile, source)
+    stall = instruction_cost(machine, (), conv).inner.port_stall_cycles
+    program = Program(machine.name, {"k": Kernel("k", (), (conv,))}, (Launch("k", {}, {}),), ())
+    found = parts(program, machine)
+    assert found["port_stalls"] == stall > 0
+    assert found["ideal"] == 4 * 4 * 32 * 64 // machine.peak_macs_per_cycle
 
 
 def test_memories_are_told_apart() -> None:
