@@ -1,8 +1,8 @@
 """Least traffic: against brute force over single moves, plans replayed by a checker of this file, bounds."""
 
 import heapq
-import itertools
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -13,40 +13,49 @@ from scheduling.exact.traffic import LeastTraffic, Step, least_traffic, plan_tra
 from tests.scheduling.exact_cases import random_graph, triangle_graphs
 
 
+def bits(indices: Iterable[int]) -> int:
+    """A set as a bit mask."""
+    return sum(1 << index for index in indices)
+
+
 def brute_force_bytes(graph: OperatorGraph, capacity: int) -> int:
     """Least bytes by Dijkstra over single moves: write, give up, load, run. Nothing is assumed of when."""
-    count, size = len(graph.names), graph.tensor_bytes
-    inputs = frozenset(t for t, maker in enumerate(graph.producer) if maker == INPUT)
+    size = graph.tensor_bytes
+    tensors = [(1 << t, size[t]) for t in range(len(size))]
+    operators = [
+        (1 << n, bits(reads), bits(makes))
+        for n, (reads, makes) in enumerate(zip(graph.reads, graph.makes, strict=True))
+    ]
+    total = [0]  # bytes of each set of tensors
+    for _, own in tensors:
+        total += [own + others for others in total]
+    everything, outputs = (1 << len(operators)) - 1, bits(graph.outputs)
     # (operators that have run, tensors inside, tensors outside)
-    start = (frozenset[int](), frozenset[int](), inputs)
+    start = (0, 0, bits(t for t, maker in enumerate(graph.producer) if maker == INPUT))
     best = {start: 0}
-    heap = [(0, 0, start)]
-    ticket = itertools.count(1)
+    heap = [(0, start)]
     while heap:
-        cost, _, state = heapq.heappop(heap)
-        ran, inside, outside = state
+        cost, state = heapq.heappop(heap)
         if cost > best[state]:
             continue
-        if len(ran) == count and graph.outputs <= outside:
+        ran, inside, outside = state
+        if ran == everything and not outputs & ~outside:
             return cost
-        used = sum(size[t] for t in inside)
         moves = []
-        for t in inside:
-            moves.append((0, (ran, inside - {t}, outside)))
-            if t not in outside:
-                moves.append((size[t], (ran, inside, outside | {t})))
-        for t in outside - inside:
-            if used + size[t] <= capacity:
-                moves.append((size[t], (ran, inside | {t}, outside)))
-        for operator in range(count):
-            made = frozenset(graph.makes[operator])
-            fits = used + sum(size[t] for t in made) <= capacity
-            if operator not in ran and inside >= set(graph.reads[operator]) and fits:
-                moves.append((0, (ran | {operator}, inside | made, outside)))
-        for extra, following in moves:
-            if cost + extra < best.get(following, 10**18):
-                best[following] = cost + extra
-                heapq.heappush(heap, (cost + extra, next(ticket), following))
+        for bit, own in tensors:
+            if inside & bit:
+                moves.append((cost, (ran, inside ^ bit, outside)))
+                if not outside & bit:
+                    moves.append((cost + own, (ran, inside, outside | bit)))
+            elif outside & bit and total[inside] + own <= capacity:
+                moves.append((cost + own, (ran, inside | bit, outside)))
+        for bit, reads, makes in operators:
+            if not ran & bit and not reads & ~inside and total[inside] + total[makes] <= capacity:
+                moves.append((cost, (ran | bit, inside | makes, outside)))
+        for reached, following in moves:
+            if reached < best.get(following, 1 << 60):
+                best[following] = reached
+                heapq.heappush(heap, (reached, following))
     raise AssertionError("nothing fits")
 
 
