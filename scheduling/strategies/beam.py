@@ -19,6 +19,7 @@ from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import simulated_cost
+from scheduling.strategies.prefetching import best_prefetch, set_aside
 from scheduling.strategies.ranking import Ranking
 
 CANDIDATES = 4
@@ -50,7 +51,8 @@ def beam(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     whole = defaults.complete(())
     best = Node(simulated_cost(problem, whole, rules), whole, 0)
     width = max(1, math.isqrt(problem.budget // (CANDIDATES * len(whole))))
-    left = problem.budget - 1
+    aside = set_aside(problem.budget)
+    left = problem.budget - 1 - aside
     nodes = [best]
     while nodes and left > 0:
         share = max(1, left // (len(nodes) * max(node.to_go for node in nodes)))
@@ -65,4 +67,4 @@ def beam(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
         children.sort()
         best = min(best, children[0])
         nodes = [node for node in children if node.to_go][:width]
-    return best.whole, rules
+    return best_prefetch(problem, best.whole, rules, aside)

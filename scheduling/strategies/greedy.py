@@ -12,6 +12,7 @@ from scheduling.choice import Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import Options, simulated_cost
+from scheduling.strategies.prefetching import best_prefetch, set_aside
 
 
 def greedy(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
@@ -20,7 +21,8 @@ def greedy(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     rules = Rules()
     choices = [options.of(layer, layer + 1)[0].choice for layer in range(problem.space.layers)]
     best = simulated_cost(problem, choices, rules)
-    left = problem.budget - 1
+    aside = set_aside(problem.budget)
+    left = problem.budget - 1 - aside
     changed = True
     while changed and left > 0:
         changed = False
@@ -37,4 +39,4 @@ def greedy(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
                 best, choices, changed = cost, attempt, True
             else:
                 at += 1
-    return tuple(choices), rules
+    return best_prefetch(problem, tuple(choices), rules, aside)

@@ -12,6 +12,7 @@ from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import simulated_cost
+from scheduling.strategies.prefetching import best_prefetch, set_aside
 from scheduling.strategies.ranking import Ranking
 
 
@@ -21,7 +22,8 @@ def lookahead(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     ranking = Ranking(problem, defaults)
     rules = Rules()
     prefix: tuple[Choice, ...] = ()
-    left = problem.budget
+    aside = set_aside(problem.budget)
+    left = problem.budget - aside
     while not prefix or prefix[-1].stop < problem.space.layers:
         frontier = prefix[-1].stop if prefix else 0
         usual = defaults.complete(prefix)
@@ -38,4 +40,4 @@ def lookahead(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
         prefix = (*prefix, taken)
         if left <= 0:
             prefix = defaults.complete(prefix)
-    return prefix, rules
+    return best_prefetch(problem, prefix, rules, aside)

@@ -12,7 +12,7 @@ from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import Options
 
-PREFETCH = (0, 1, 2)
+PREFETCH = (0, 1, 2, 3)
 """How many kernels ahead weights may be loaded."""
 
 State = tuple[tuple[Choice, ...], Rules]
