@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from scheduling.candidates import CandidateSpace
 from scheduling.choice import Choice
@@ -12,13 +14,20 @@ from scheduling.layer_order import Order, in_order
 from scheduling.objective import Objective
 
 
+class Simulated(NamedTuple):
+    """A note of a simulated schedule: the how manieth it was, its cost, and when it was known (time.perf_counter)."""
+
+    schedules: int
+    cost: float
+    at_seconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """A network on a machine (inside the evaluator), the candidates that all strategies choose from, and limits.
 
     `budget` is the number of schedules that a search strategy may simulate; `seed` decides its random numbers.
-    Where there is a `log`, the cost of every simulated schedule is noted there, behind how many the evaluator had
-    simulated by then.
+    Where there is a `log`, every simulated schedule is noted there.
     """
 
     evaluator: Evaluator
@@ -26,13 +35,13 @@ class Problem:
     objective: Objective = Objective.LATENCY
     budget: int = 300
     seed: int = 0
-    log: list[tuple[int, float]] | None = None
+    log: list[Simulated] | None = None
 
     def cost(self, choices: tuple[Choice, ...], rules: Rules = Rules()) -> float:  # noqa: B008 (frozen)
         """Simulated cost of a schedule; raises IllegalSchedule."""
         cost = self.objective.cost(self.evaluator.evaluate(choices, rules))
         if self.log is not None:
-            self.log.append((self.evaluator.evaluations, cost))
+            self.log.append(Simulated(self.evaluator.evaluations, cost, time.perf_counter()))
         return cost
 
     def reordered(self, order: Order) -> Problem:

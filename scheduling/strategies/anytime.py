@@ -1,31 +1,48 @@
-"""Anytime curves: the least cost that a strategy knew after each schedule that it simulated."""
+"""Anytime curves: the least cost that a strategy knew after each schedule that it simulated, and after each second."""
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from typing import NamedTuple
 
-from scheduling.problem import Problem, Solution
+from scheduling.problem import Problem, Simulated, Solution
 from scheduling.strategies import solve
 
-Curve = tuple[tuple[int, float], ...]
-"""(schedules simulated, least cost so far), one for each time that it fell, both strictly monotonic."""
+
+class Point(NamedTuple):
+    """From so many simulated schedules and seconds on, the least known cost."""
+
+    simulated: int
+    cost: float
+    seconds: float
+
+
+Curve = tuple[Point, ...]
+"""One point for each time that the cost fell; costs fall, schedules rise strictly."""
 
 
 def anytime(name: str, problem: Problem) -> tuple[Solution, Curve]:
     """Run a strategy as `solve` does, and tell how it got there."""
-    log: list[tuple[int, float]] = []
-    before = problem.evaluator.evaluations
+    log: list[Simulated] = []
+    before, started = problem.evaluator.evaluations, time.perf_counter()
     solution = solve(name, replace(problem, log=log))
     # A heuristic simulates nothing itself.
-    log.append((before + solution.evaluations, problem.objective.cost(solution.evaluation)))
-    curve: list[tuple[int, float]] = []
-    for simulated, cost in log:
-        if not curve or cost < curve[-1][1]:
-            curve.append((simulated - before, cost))
+    cost = problem.objective.cost(solution.evaluation)
+    log.append(Simulated(before + solution.evaluations, cost, started + solution.seconds))
+    curve: list[Point] = []
+    for note in log:
+        if not curve or note.cost < curve[-1].cost:
+            curve.append(Point(note.schedules - before, note.cost, note.at_seconds - started))
     return solution, tuple(curve)
 
 
 def cost_after(curve: Curve, simulated: int) -> float:
     """The least cost known after so many simulated schedules; infinite before the first."""
-    return next((cost for at, cost in reversed(curve) if at <= simulated), math.inf)
+    return next((point.cost for point in reversed(curve) if point.simulated <= simulated), math.inf)
+
+
+def cost_within(curve: Curve, seconds: float) -> float:
+    """The least cost known after so many seconds; infinite before the first."""
+    return next((point.cost for point in reversed(curve) if point.seconds <= seconds), math.inf)

@@ -15,9 +15,9 @@ from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.legality import check_arrangement
 from scheduling.objective import Objective
-from scheduling.problem import Problem
+from scheduling.problem import Problem, Simulated
 from scheduling.strategies import STRATEGIES, solve
-from scheduling.strategies.anytime import anytime, cost_after
+from scheduling.strategies.anytime import anytime, cost_after, cost_within
 from scheduling.strategies.genetic import crossover
 from scheduling.strategies.options import Options
 from scheduling.strategies.random_search import random_schedule
@@ -164,16 +164,16 @@ def test_portfolio_returns_the_best_that_any_part_simulated(
     small: list[Problem], squeezenet: Problem
 ) -> None:
     for problem in (*small[:4], squeezenet):
-        log: list[tuple[int, float]] = []
+        log: list[Simulated] = []
         watched = replace(problem, budget=60, log=log)
         best = problem.cost(*STRATEGIES["portfolio"](watched))
-        assert best == min(cost for _, cost in log)
+        assert best == min(note.cost for note in log)
         for name in ("layerwise", "llb_first", "l1_first", "stitch", "graphturbo", "graphturbo_bfs_plain"):
             assert best <= problem.cost(*STRATEGIES[name](problem))
 
 
 def test_an_anytime_curve_falls_to_the_cost_of_the_solution(squeezenet: Problem) -> None:
-    for name in ("layerwise", "dp", "random", "beam", "genetic", "portfolio"):
+    for name in ("layerwise", "dp", "random", "beam", "genetic", "portfolio", "least_memory"):
         solution, curve = anytime(name, squeezenet)
         known = solve(name, squeezenet)
         assert (known.choices, known.rules) == (solution.choices, solution.rules)
@@ -182,6 +182,9 @@ def test_an_anytime_curve_falls_to_the_cost_of_the_solution(squeezenet: Problem)
         assert curve[-1][1] == squeezenet.objective.cost(solution.evaluation)
         assert cost_after(curve, 0) == float("inf")
         assert cost_after(curve, solution.evaluations) == curve[-1][1]
+        assert all(a.seconds <= b.seconds for a, b in pairwise(curve))
+        assert cost_within(curve, 0.0) == float("inf")
+        assert cost_within(curve, solution.seconds + 1.0) == curve[-1].cost
 
 
 @pytest.mark.slow
