@@ -47,7 +47,7 @@ def in_order(network: Network, order: Sequence[int]) -> Network:
 def breadth_first(network: Network) -> Order:
     """By the longest way from an input, then as in the file."""
     depth: list[int] = []
-    for producers in _producers(network):
+    for producers in producers_of(network):
         depth.append(1 + max((depth[layer] for layer in producers), default=0))
     return tuple(sorted(range(len(depth)), key=lambda layer: (depth[layer], layer)))
 
@@ -96,6 +96,43 @@ def least_live(network: Network) -> Order:
     return tuple(order)
 
 
+def balanced(network: Network, matrix: Sequence[float], vector: Sequence[float]) -> Order:
+    """List scheduling by live elements and engine skew: the ready layer with the least sum of its growth of live
+    elements, over the largest tensor, and of how far the matrix and the vector engine then are from having done the
+    same share of their work, in layers. `matrix`, `vector` (L,): cycles of each layer."""
+    ready = _Ready(network)
+    readers = [0] * len(network.layers)
+    for producers in ready.producers:
+        for layer in producers:
+            readers[layer] += 1
+    made = [network.tensors[layer.output].elements for layer in network.layers]
+    kept = {tensor - network.source_count for tensor in network.outputs}
+    largest, layers = max(made), len(made)
+    each = [
+        m / max(1.0, sum(matrix)) - v / max(1.0, sum(vector)) for m, v in zip(matrix, vector, strict=True)
+    ]
+    waiting, order = list(ready.first), []
+    skew = 0.0
+    while waiting:
+
+        def price(layer: int, skew: float = skew) -> tuple[float, int]:
+            freed = sum(
+                made[source]
+                for source in ready.producers[layer]
+                if readers[source] == 1 and source not in kept
+            )
+            return (made[layer] - freed) / largest + layers * abs(skew + each[layer]), layer
+
+        layer = min(waiting, key=price)
+        waiting.remove(layer)
+        order.append(layer)
+        skew += each[layer]
+        for source in ready.producers[layer]:
+            readers[source] -= 1
+        waiting += ready.after(layer)
+    return tuple(order)
+
+
 RULES: dict[str, Callable[[Network], Order]] = {
     "file": lambda network: (),
     "breadth_first": breadth_first,
@@ -113,7 +150,7 @@ def rule_orders(network: Network) -> list[Order]:
     )
 
 
-def _producers(network: Network) -> list[list[int]]:
+def producers_of(network: Network) -> list[list[int]]:
     """Per layer, the layers whose outputs it reads, ascending, each once."""
     sources = network.source_count
     return [
@@ -125,7 +162,7 @@ class _Ready:
     """Which layers may run: `first` those that read no other, `after` what a layer that has run makes ready."""
 
     def __init__(self, network: Network) -> None:
-        self.producers = _producers(network)
+        self.producers = producers_of(network)
         self._missing = [len(producers) for producers in self.producers]
         self._consumers: list[list[int]] = [[] for _ in self.producers]
         for layer, producers in enumerate(self.producers):

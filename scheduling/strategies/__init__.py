@@ -9,6 +9,7 @@ from scheduling.errors import ScheduleError
 from scheduling.layer_order import Order
 from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
+from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import dp_orders
@@ -54,6 +55,7 @@ STRATEGIES: dict[str, Decide] = {
 
 ARRANGING: dict[str, Arrange] = {
     "dp_orders": dp_orders,
+    "annealing_orders": annealing_orders,
     "least_memory": least_memory,
     "least_traffic": least_traffic,
 }
@@ -68,7 +70,15 @@ CONCURRENT: dict[str, Decide] = {
 """Strategies that pack kernels side by side: only for machines that run kernels concurrently."""
 
 
-LONG = ("beam", "random", "genetic", "portfolio", "least_memory", "least_traffic")
+LONG = (
+    "beam",
+    "random",
+    "genetic",
+    "portfolio",
+    "annealing_orders",
+    "least_memory",
+    "least_traffic",
+)
 """Those that together take longer than all others; they are run when they are asked for."""
 
 

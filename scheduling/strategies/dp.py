@@ -58,6 +58,7 @@ LOOKS = 6
 RULES = (
     Rules(),
     Rules(prefetch=2),
+    Rules(prefetch=3),
     Rules(order=BREADTH_FIRST),
     Rules(prefetch=0),
     Rules(weights=WEIGHTS_RELOADED, prefetch=0),
@@ -67,13 +68,17 @@ RULES = (
 
 def dp(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
     """Best cuts for several estimates; the one that simulates best."""
-    cuts = cut_points(problem)
-    table = [_candidates(problem, cuts, at) for at in range(len(cuts) - 1)]
-    chains = Chains(problem, cuts, table)
     best, best_rules = Defaults(problem.space).complete(()), Rules()
     least = simulated_cost(problem, best, best_rules)
     simulated = set()
-    tried = 1
+    tried = (
+        1 if problem.objective is Objective.OFF_CORE else 2
+    )  # the default once more, for the scale of the costs
+    if problem.budget <= tried:
+        return best, best_rules
+    cuts = cut_points(problem)
+    table = [_candidates(problem, cuts, at) for at in range(len(cuts) - 1)]
+    chains = Chains(problem, cuts, table)
     for cost in _segment_costs(problem, table, best):
         for room in ROOM:
             seen = chains.nothing_seen()

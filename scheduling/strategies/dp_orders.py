@@ -1,7 +1,8 @@
 """`dp_orders`: the order of layers as a decision; `dp` on several topological orders, the best of all.
 
 Orders by rule (`scheduling.layer_order`): the file's, breadth first, depth first, and list scheduling that keeps few
-bytes live. On networks with branches the order decides which layers can share a kernel.
+bytes live, or few bytes live and both engines busy. On networks with branches the order decides which layers can share
+a kernel.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from dataclasses import replace
 
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
-from scheduling.layer_order import Order, rule_orders
+from scheduling.layer_order import Order, balanced, rule_orders
 from scheduling.problem import Problem
 from scheduling.strategies.dp import dp
+from scheduling.strategies.order_estimate import order_table
 
 
 def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     """The best of `dp` on each order; the budget is shared evenly."""
-    orders = rule_orders(problem.evaluator.network)
+    orders = orders_of(problem)
     share = max(1, problem.budget // len(orders))
     found = []
     for order in orders:
@@ -26,3 +28,11 @@ def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
         found.append((part.cost(choices, rules), order, choices, rules))
     _, order, choices, rules = min(found, key=lambda item: item[0])
     return order, choices, rules
+
+
+def orders_of(problem: Problem) -> list[Order]:
+    """All distinct orders by rule, the file's first."""
+    network = problem.evaluator.network
+    figures = order_table(problem)
+    own = balanced(network, figures.matrix[0].tolist(), figures.vector[0].tolist())
+    return list(dict.fromkeys([*rule_orders(network), () if own == tuple(range(len(own))) else own]))
