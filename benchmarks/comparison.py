@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from env.problems import make_problem
 from graph.errors import ModelError
 from hwmodel.errors import MachineError
+from hwmodel.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import ScheduleError
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
-from scheduling.strategies import solve, strategy_names
+from scheduling.strategies import runs_on, solve, strategy_names
 
 LEARNED = "learned"
 NETWORKS = (
@@ -106,6 +107,7 @@ def run(options: argparse.Namespace) -> None:
         for machine in options.machines
         for name in options.networks
         for strategy in options.strategies
+        if runs_on(strategy, load_machine(machine))
     ]
     missing = [key for key in wanted if key not in known]
     print(f"{len(wanted) - len(missing)} cells are in {options.out}, {len(missing)} to run", file=sys.stderr)
