@@ -1,0 +1,1 @@
+"""Trained rankers that ship."""
