@@ -75,8 +75,17 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
     times, _ = evaluator.simulate(choices, plan)
     templates = evaluator.templates(choices, plan)
     advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
+    steps_of = plan.packed.step if len(plan.packed.step) else np.arange(len(templates))
+    launches = np.diff(steps_of, prepend=-1) > 0  # the first of a step pays for all
     return [
-        _subgraph(evaluator, choice, plan, [templates[k] for k in steps.tolist()], int(advance[steps].sum()))
+        _subgraph(
+            evaluator,
+            choice,
+            plan,
+            [templates[k] for k in steps.tolist()],
+            int(advance[steps].sum()),
+            int(launches[steps].sum()),
+        )
         for index, choice in enumerate(choices)
         for steps in [np.flatnonzero(plan.subgraph == index)]
     ]
@@ -109,7 +118,12 @@ def subgraph_table(found: Sequence[Subgraph]) -> str:
 
 
 def _subgraph(
-    evaluator: Evaluator, choice: Choice, plan: Arrangement, templates: Sequence[Template], cycles: int
+    evaluator: Evaluator,
+    choice: Choice,
+    plan: Arrangement,
+    templates: Sequence[Template],
+    cycles: int,
+    launches: int,
 ) -> Subgraph:
     network = evaluator.network
     entries, exits = evaluator.borders(choice.first, choice.stop)
@@ -119,7 +133,7 @@ def _subgraph(
     }
     weighted = [layer for layer, size in sizes.items() if size]
     copied = sum(sizes.get(layer, 0) for layer in plan.copy_layer.tolist())
-    engine, busy = _limiting(templates)
+    engine, busy = _limiting(templates, launches * evaluator.machine.launch_cycles)
     return Subgraph(
         choice=choice,
         first_node=first_node(network, choice),
@@ -144,9 +158,10 @@ def _scope(in_llb: Sequence[int]) -> str:
     return "both" if any(in_llb) else "DRAM"
 
 
-def _limiting(templates: Sequence[Template]) -> tuple[str, int]:
+def _limiting(templates: Sequence[Template], launch_cycles: int) -> tuple[str, int]:
     """The engine that is busy longest, and its cycles; for the DMA, the link that it mostly waits for."""
     busy = dict.fromkeys(("launch", "matrix", "vector", "dma", "dram", "llb"), 0)
+    busy["launch"] = launch_cycles
     names = {MATRIX: "matrix", VECTOR: "vector", DMA: "dma"}
     links = {
         LINK_DRAM_READ: "dram",
@@ -157,7 +172,6 @@ def _limiting(templates: Sequence[Template]) -> tuple[str, int]:
     for template in templates:
         rows = template.lowered.rows
         launch = rows[:, C_OP] == int(Op.LAUNCH)
-        busy["launch"] += int(rows[launch, C_HOLD].sum())
         for engine, name in names.items():
             busy[name] += int(rows[(rows[:, C_ENGINE] == engine) & ~launch, C_HOLD].sum())
         for link, name in links.items():
