@@ -7,18 +7,21 @@ every memory for each operand, DRAM. What is not the same is said under the tabl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from graph.importer import load_model
 from graph.network import Network
+from hwmodel.breakdown import PARTS, breakdown
 from hwmodel.energy import energy_parts_pj, inner_parts_pj
+from hwmodel.flatten import time_program
 from hwmodel.machine import Machine, load_machine
 from report.table import Column, render
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import estimate
 from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.program import build_program
 from scheduling.tiling import LEGAL
 
 MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
@@ -38,14 +41,22 @@ class Published(NamedTuple):
 
 PUBLISHED = {
     "layer by layer": Published(20.265, 29.008, 8.363, 205.2),
+    "recompute, tile 60x72": Published(2.361, 22.777, 9.120, 9.08),
+    "horizontal cached, tile 60x72": Published(2.221, 21.346, 8.688, 8.95),
+    "cached, tile 60x72": Published(2.155, 20.188, 8.363, 8.85),
+    "cached, tile 4x72": Published(1.814, 18.485, 8.363, 8.85),
 }
+"""By schedule; a tile is columns x rows of the output."""
 
-OVERLAPPED = 10
+PIECE_BY_PIECE = 10 * RULE_SCALE
+"""Order rule of tiles: a piece goes through all layers before the next one begins."""
+
+OVERLAPPED = RULE_SCALE // 2
 """Order rule of single layers: the next piece is loaded while the engine works on this one."""
 
 
 def main() -> None:
-    """Print both tables and the notes."""
+    """Print the tables and the notes."""
     network = load_model(MODEL, 1).network
     machine = load_machine(MACHINE)
     evaluator = Evaluator(network, machine)
@@ -60,7 +71,8 @@ def main() -> None:
             print(f"{name}: {error}")
     print(comparison(found))
     print(energies({name: evaluation for name, (evaluation, _) in found.items()}, machine))
-    print(notes(network, machine))
+    print(cycles(evaluator, tuple(found)))
+    print(notes(network, machine, {name: evaluation for name, (evaluation, _) in found.items()}))
 
 
 def layer_by_layer(evaluator: Evaluator) -> Choices:
@@ -78,7 +90,28 @@ def layer_by_layer(evaluator: Evaluator) -> Choices:
     return tuple(choices)
 
 
-SCHEDULES: dict[str, Callable[[Evaluator], Choices]] = {"layer by layer": layer_by_layer}
+def depth_first(tile_columns: int, tile_rows: int, halo: int, pieces: bool) -> Callable[[Evaluator], Choices]:
+    """All layers in one sub-graph: a stripe of rows after the other, each in pieces along its columns or, without
+    `pieces`, tiles of which each is made from its input alone."""
+
+    def choose(evaluator: Evaluator) -> Choices:
+        output = evaluator.network.tensors[evaluator.network.outputs[0]]
+        stripes, across = -(-output.rows // tile_rows), -(-output.columns // tile_columns)
+        whole = Choice(0, len(evaluator.network.layers), split_rows=stripes, halo=halo, keep_weights=1)
+        if pieces:
+            return (whole._replace(axis=COLUMNS, pieces=across, rule=PIECE_BY_PIECE),)
+        return (whole._replace(split_columns=across),)
+
+    return choose
+
+
+SCHEDULES: dict[str, Callable[[Evaluator], Choices]] = {
+    "layer by layer": layer_by_layer,
+    "recompute, tile 60x72": depth_first(60, 72, RECOMPUTE, False),
+    "horizontal cached, tile 60x72": depth_first(60, 72, RECOMPUTE, True),
+    "cached, tile 60x72": depth_first(60, 72, CACHE, True),
+    "cached, tile 4x72": depth_first(4, 72, CACHE, True),
+}
 
 
 def comparison(found: dict[str, tuple[Evaluation, float]]) -> str:
@@ -109,11 +142,31 @@ def energies(found: dict[str, Evaluation], machine: Machine) -> str:
     }
     names = [part for part in next(iter(parts.values())) if any(of[part] for of in parts.values())]
     rows = [[part, *(f"{of[part] / 1e9:.4f}" for of in parts.values())] for part in names]
-    return render([Column("mJ of", left=True), *(Column(name) for name in parts)], rows)
+    return render([Column("mJ of", left=True), *(Column(_lines(name)) for name in parts)], rows)
 
 
-def notes(network: Network, machine: Machine) -> str:
-    """Layer by layer by arithmetic: what every map costs once out and once in."""
+def cycles(evaluator: Evaluator, names: tuple[str, ...]) -> str:
+    """What the cycles went into, in millions, along the critical path of the decoded kernels."""
+    columns = []
+    for name in names:
+        choices = SCHEDULES[name](evaluator)
+        program = build_program(evaluator, choices, evaluator.arrange(choices, Rules()))
+        timing = time_program(program, evaluator.machine)
+        columns.append(breakdown(program, evaluator.machine, timing).sum(axis=0) / 1e6)
+    rows = [
+        [part, *(f"{column[index]:.3f}" for column in columns)]
+        for index, part in enumerate(PARTS)
+        if any(column[index] for column in columns)
+    ]
+    return render([Column("Mcycles of", left=True), *(Column(_lines(name)) for name in names)], rows)
+
+
+def _lines(name: str) -> str:
+    return name.replace(", ", "\n")
+
+
+def notes(network: Network, machine: Machine, found: dict[str, Evaluation]) -> str:
+    """Layer by layer by arithmetic: what every map costs once out and once in; and the ratio to the best tile."""
     maps = [of.channels * of.rows * of.columns for of in network.tensors]
     outputs, inputs = sum(maps[1:]), sum(maps[:-1])
     weights = sum(layer.weight.size for layer in network.layers if layer.weight is not None)
@@ -123,8 +176,14 @@ def notes(network: Network, machine: Machine) -> str:
         f"Layer by layer, every map goes out once ({outputs / 1e6:.2f} MB) and in once ({inputs / 1e6:.2f} MB), the "
         f"weights in\nonce ({weights / 1e6:.3f} MB): {(outputs + inputs + weights) / 1e6:.2f} MB. DeFiNES counts "
         f"{excess / 1e6:.1f} MB more, which at {price.dram_read_pj_per_byte:g} pJ a byte is\n"
-        f"{excess * price.dram_read_pj_per_byte / 1e9:.2f} mJ."
+        f"{excess * price.dram_read_pj_per_byte / 1e9:.2f} mJ.\n"
+        f"Energy layer by layer over the best depth-first one: {_ratio([of.energy_pj for of in found.values()]):.2f}, "
+        f"published {_ratio([of.energy_mj for of in PUBLISHED.values()]):.2f}."
     )
+
+
+def _ratio(energy: Sequence[float]) -> float:
+    return energy[0] / min(energy[1:])
 
 
 if __name__ == "__main__":
