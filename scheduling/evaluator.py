@@ -304,11 +304,12 @@ class Evaluator:
         sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
-        inner = self._inner_counts(store.inner[index].sum(axis=0).tolist())
+        inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
         energy = energy_pj(counts, self.machine, inner)
         return times, Evaluation(int(times.makespan), energy, counts, len(templates), inner)
 
-    def _inner_counts(self, sums: Sequence[int]) -> InnerCounts:
+    def inner_counts(self, sums: Sequence[int]) -> InnerCounts:
+        """What `Lowered.inner` of several instances, added up, says."""
         if not sums:
             return NO_INNER
         count = len(sums) // 2

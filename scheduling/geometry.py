@@ -218,7 +218,7 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
     own_start = np.zeros((row_ways, n), np.int64)
     own_stop = np.zeros((row_ways, n), np.int64)
     row_ranges(net, choice, row_part, own, start, ends, own_start, own_stop)
-    columns = column_ranges(net, choice, column_part, own.tensor, own.edge_local, own.leaves)
+    columns = column_ranges(net, choice, column_part, own)
     cache_rows = np.zeros(n, np.int64)
     for t in range(n):
         if columns[6, t] > 0:
@@ -237,10 +237,9 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
 
 
 @compiled
-def column_ranges(
-    net: NetworkTable, choice: Choice, part: int, tensor_of: Ints, edge_local: Ints, leaves: Ints
-) -> Ints:
+def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> Ints:
     """(7, N): held_start, held_stop, new_start, keep_start, own_columns_start, own_columns_stop, cache_columns."""
+    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
     n = tensor_of.shape[0]
     parts = choice.split_columns
     result = np.zeros((7, n), np.int64)
@@ -260,25 +259,36 @@ def column_ranges(
                 columns = net.tensor_columns[tensor_of[t]]
                 result[4, t], result[5, t] = columns * part // parts, columns * (part + 1) // parts
         return result
+    cached: Ints = cached_columns(net, choice, own)[part]
+    return cached
+
+
+@compiled
+def cached_columns(net: NetworkTable, choice: Choice, own: Locals) -> Ints:
+    """(split_columns, 7, N): `column_ranges` of all column slices of a choice whose overlaps are cached."""
+    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
+    n = tensor_of.shape[0]
+    parts = choice.split_columns
+    result = np.zeros((parts, 7, n), np.int64)
+    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     begin, end = np.empty(n, np.int64), np.empty(n, np.int64)
     _needed_columns(net, choice, 0, parts, tensor_of, edge_local, leaves, begin, end)
     here = begin.copy()
     held = np.empty(n, np.int64)
-    for number in range(parts):
-        _needed_columns(net, choice, 0, number + 1, tensor_of, edge_local, leaves, low, high)
+    most = np.zeros(n, np.int64)
+    for part in range(parts):
+        _needed_columns(net, choice, 0, part + 1, tensor_of, edge_local, leaves, low, high)
         _again(net, choice, tensor_of, edge_local, begin, end, here, held)
         for t in range(n):
-            if number > 0:
-                result[6, t] = max(result[6, t], here[t] - held[t])
-            if number == part:
-                result[0, t], result[1, t] = held[t], max(here[t], high[t])
-                result[2, t] = here[t]
-                result[3, t] = result[1, t]
-                if leaves[t]:
-                    result[4, t], result[5, t] = result[2, t], result[1, t]
-            elif number == part + 1:
-                result[3, t] = held[t]
+            if part > 0:
+                most[t] = max(most[t], here[t] - held[t])
+                result[part - 1, 3, t] = held[t]
+            result[part, 0, t], result[part, 2, t] = held[t], here[t]
             here[t] = max(here[t], high[t])
+            result[part, 1, t], result[part, 3, t] = here[t], here[t]
+            if leaves[t]:
+                result[part, 4, t], result[part, 5, t] = result[part, 2, t], here[t]
+    result[:, 6, :] = most
     return result
 
 

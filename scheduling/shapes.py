@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
-from scheduling.choice import CHANNELS, Choice
-from scheduling.geometry import Locals, column_ranges, local_tensors, row_ranges
+from scheduling.choice import CACHE, CHANNELS, Choice
+from scheduling.geometry import Locals, cached_columns, column_ranges, local_tensors, row_ranges
 from scheduling.tables import EMBEDS, JOINS_ROWS, REARRANGES, Ints, NetworkTable
 
 
@@ -58,8 +58,10 @@ def alike_columns(net: NetworkTable, choice: Choice) -> Ints:
     n = own.tensor.shape[0]
     shapes = np.empty((choice.split_columns, 5 * n + 5 * own.edge_local.shape[0]), np.int64)
     alike = np.empty(choice.split_columns, np.int64)
+    caches = choice.halo == CACHE and choice.split_columns > 1
+    cached = cached_columns(net, choice, own) if caches else np.empty((0, 7, n), np.int64)
     for part in range(choice.split_columns):
-        ranges = column_ranges(net, choice, part, own.tensor, own.edge_local, own.leaves)
+        ranges = cached[part] if caches else column_ranges(net, choice, part, own)
         k = 0
         for t in range(n):
             for row in range(1, 6):  # what is stored: only of tensors that leave

@@ -11,6 +11,7 @@ from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
+from scheduling.strategies.depth_first import depth_first
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import dp_orders
 from scheduling.strategies.genetic import genetic
@@ -37,6 +38,7 @@ STRATEGIES: dict[str, Decide] = {
     "llb_first": llb_first,
     "l1_first": l1_first,
     "stitch": stitch,
+    "depth_first": depth_first,
     "graphturbo_bfs_plain": graphturbo_bfs_plain,
     "graphturbo_dfs_plain": graphturbo_dfs_plain,
     "graphturbo_bfs": graphturbo_bfs,
@@ -71,6 +73,7 @@ CONCURRENT: dict[str, Decide] = {
 
 
 LONG = (
+    "depth_first",
     "beam",
     "random",
     "genetic",

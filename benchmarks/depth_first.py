@@ -1,0 +1,110 @@
+"""Tiles and halo modes of FSRCNN on a single core, and what `depth_first` finds: `python -m benchmarks depth_first`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from graph.importer import load_model
+from hwmodel.machine import load_machine
+from report.table import Column, render
+from scheduling.candidates import CandidateSpace
+from scheduling.choice import CACHE, COLUMNS, RULE_SCALE, Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.objective import Objective
+from scheduling.problem import Problem
+from scheduling.strategies import solve
+
+MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
+MACHINE = "meta_prototype_df"
+TILES = ((60, 72), (4, 72))
+MODES = ("cache", "cache_columns", "recompute")
+REPEATS = 20
+
+
+def tiled(evaluator: Evaluator, mode: str, width: int, height: int) -> Choice:
+    """All layers in one stack, its output in tiles of `width` columns and `height` rows."""
+    layers = len(evaluator.network.layers)
+    output = evaluator.network.tensors[evaluator.network.outputs[0]]
+    high, wide = -(-output.rows // height), -(-output.columns // width)
+    whole = Choice(0, layers, split_rows=high, keep_weights=1)
+    if mode == "recompute":
+        return whole._replace(split_columns=wide)
+    streamed = whole._replace(pieces=wide, axis=COLUMNS)
+    return streamed._replace(halo=CACHE) if mode == "cache" else streamed
+
+
+def fitting(evaluator: Evaluator, choice: Choice) -> tuple[Choice, Evaluation]:
+    """A choice with its pieces interleaved or, where that does not fit, one after the other. Raises IllegalSchedule."""
+    try:
+        return choice, evaluator.evaluate((choice,))
+    except IllegalSchedule:
+        serial = choice._replace(rule=RULE_SCALE * (choice.stop - choice.first + 2))
+        return serial, evaluator.evaluate((serial,))
+
+
+def main() -> None:
+    """Print both tables."""
+    evaluator = Evaluator(load_model(MODEL, 1, weights=False).network, load_machine(MACHINE))
+    print(f"{MODEL} on {MACHINE}, one stack of {len(evaluator.network.layers)} layers\n")
+    rows = []
+    for mode in MODES:
+        for width, height in TILES:
+            choice, evaluation = fitting(evaluator, tiled(evaluator, mode, width, height))
+            plan = evaluator.arrange((choice,), Rules())
+            times = []
+            for _ in range(REPEATS):
+                started = time.perf_counter()
+                evaluator.simulate((choice,), plan)
+                times.append(time.perf_counter() - started)
+            templates = evaluator.templates((choice,), plan)
+            instructions = sum(len(template.lowered.rows) for template in templates)
+            peak = max(template.lowered.plan.peak_bytes for template in templates)
+            rows.append(
+                [
+                    f"{mode} {width}x{height}",
+                    *_figures(evaluation),
+                    f"{peak / 1024:.0f}",
+                    str(len({template.index for template in templates})),
+                    f"{instructions:,}",
+                    f"{1 / min(times):,.0f}",
+                ]
+            )
+    more = ("L1 KiB", "tile\ntypes", "instruc-\ntions", "schedules\na second")
+    print(_table("mode, tile", rows, more))
+    rows = []
+    for objective in Objective:
+        for name in ("layerwise", "dp", "depth_first"):
+            problem = Problem(evaluator, CandidateSpace(evaluator), objective)
+            found = solve(name, problem)
+            stacks = "-".join(str(choice.stop) for choice in found.choices[:-1]) or "none"
+            rows.append(
+                [
+                    f"{objective.value} {name}",
+                    *_figures(found.evaluation),
+                    stacks,
+                    str(found.evaluations),
+                    f"{found.seconds:.1f}",
+                ]
+            )
+    print(_table("objective, strategy", rows, ("cuts", "schedules\nsimulated", "seconds")))
+
+
+def _figures(evaluation: Evaluation) -> list[str]:
+    counts = evaluation.counts
+    return [
+        f"{counts.macs / 1e9:.3f}",
+        f"{counts.dram_bytes / 1e6:.3f}",
+        f"{evaluation.cycles / 1e6:.3f}",
+        f"{evaluation.energy_pj / 1e9:.3f}",
+    ]
+
+
+def _table(first: str, rows: Sequence[Sequence[str]], more: Sequence[str]) -> str:
+    heads = ("GMAC", "DRAM MB", "Mcycles", "mJ", *more)
+    return render([Column(first, left=True), *(Column(head) for head in heads)], rows)
+
+
+if __name__ == "__main__":
+    main()
