@@ -180,6 +180,10 @@ def _weights(
             if not plan.staged[layer]:
                 continue
             name = f"weights of layer {evaluator.network.layers[layer].name}"
+            if evaluator.machine.system_dma is None:
+                raise IllegalSchedule(
+                    f"{name} are in the LLB, expected none where the machine has no system DMA to copy them"
+                )
             copies = sorted(plan.copy_when[plan.copy_layer == layer].tolist())
             if not copies or copies[0] > uses[0]:
                 raise IllegalSchedule(

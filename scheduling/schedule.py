@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +45,12 @@ _HALOS = ("recompute", "cache_columns", "cache")
 _SYNC = {"waits": WAITS, "barriers": BARRIERS}
 _MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
 
+_MOST = 1 << 40
+"""No number of a schedule is larger, so that arrays hold it."""
+
+_Count = Annotated[int, Field(ge=1, le=_MOST)]
+_Natural = Annotated[int, Field(ge=0, le=_MOST)]
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -52,17 +59,17 @@ class _Record(BaseModel):
 class Split(_Record):
     """Slices of a sub-graph's output per axis; one instance each."""
 
-    batch: int = Field(ge=1)
-    rows: int = Field(ge=1)
-    columns: int = Field(1, ge=1)
+    batch: _Count
+    rows: _Count
+    columns: _Count = 1
 
 
 class Binding(_Record):
     """Ways over the cores of a cluster per axis; cores are numbered batch, then rows, then output channels."""
 
-    batch: int = Field(ge=1)
-    rows: int = Field(ge=1)
-    channels: int = Field(ge=1)
+    batch: _Count
+    rows: _Count
+    channels: _Count
 
 
 class Subgraph(_Record):
@@ -78,9 +85,9 @@ class Subgraph(_Record):
     split: Split
     halo: str = "recompute"
     binding: Binding
-    pieces: int = Field(ge=1)
+    pieces: _Count
     piece_axis: str
-    order_a: int = Field(ge=0)
+    order_a: _Natural
     overlap: bool
     keep_weights: bool = False
 
@@ -89,14 +96,14 @@ class TensorPlace(_Record):
     """Scope of a tensor that crosses an instance boundary; `addresses` are its slices' in the LLB."""
 
     scope: str
-    addresses: tuple[int, ...] = ()
+    addresses: tuple[_Natural, ...] = ()
 
 
 class WeightPlace(_Record):
     """Weights in the LLB: their address, and when they are copied from DRAM: the waves of all steps, counted from 0."""
 
-    address: int = Field(ge=0)
-    copied_in_waves: tuple[int, ...]
+    address: _Natural
+    copied_in_waves: tuple[_Natural, ...]
 
 
 class StepInstance(_Record):
@@ -125,7 +132,7 @@ class Schedule(_Record):
     model: str
     model_hash: str
     machine: str
-    batch: int = Field(ge=1)
+    batch: _Count
     strategy: str
     l1_rule: str
     order_rule: str
@@ -204,8 +211,7 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     _check_header(evaluator, schedule)
     numbers = {layer.name: number for number, layer in enumerate(network.layers)}
     choices = tuple(_choice(evaluator, numbers, subgraph) for subgraph in schedule.subgraphs)
-    instances = np.array([choice.instances for choice in choices], np.int64)
-    starts = np.concatenate(([0], np.cumsum(instances)))
+    instances = [choice.instances for choice in choices]
     packing = _packing(schedule)
     order = [placed for step in packing.steps for placed in step.instances]
     home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
@@ -213,13 +219,16 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         raise IllegalSchedule(
             f"the sub-graphs hold {len(home)} layers, the network has {len(network.layers)}"
         )
-    place_of = np.zeros(int(starts[-1]), np.int64)
-    for k, placed in enumerate(order):
-        s, i = placed.subgraph, placed.instance
+    for s, i, *_ in order:
         if not (0 <= s < len(choices) and 0 <= i < instances[s]):
             raise IllegalSchedule(f"the steps name instance {i} of sub-graph {s}, which there is not")
-        place_of[starts[s] + i] = k
     check_steps(packing.steps, choices, evaluator.machine)
+    if len(order) != sum(instances):
+        raise IllegalSchedule(f"the order has {len(order)} instances, expected each of {sum(instances)} once")
+    starts = np.concatenate(([0], np.cumsum(instances)))
+    place_of = np.zeros(len(order), np.int64)
+    for k, placed in enumerate(order):
+        place_of[starts[placed.subgraph] + placed.instance] = k
     packed = packed_order(packing.steps, packing.merge)
     when = packed.when
     if not packing.concurrent:

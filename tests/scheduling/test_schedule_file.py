@@ -13,7 +13,7 @@ from scheduling.candidates import CandidateSpace
 from scheduling.defaults import Defaults
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator, Rules
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule
+from scheduling.schedule import WeightPlace, load_schedule, make_schedule, replay, save_schedule
 from tests.report.models import small_model
 
 Edit = Callable[[dict[str, Any]], object]
@@ -89,6 +89,18 @@ REFUSED: list[tuple[Edit, str]] = [
         lambda d: d["weights"].update(ghost={"address": 0, "copied_in_waves": [0]}),
         "which the network has not",
     ),
+    (
+        lambda d: d.update(steps=[], weights={"n0_Conv": {"address": 0, "copied_in_waves": [0]}}),
+        "the order has 0 instances",
+    ),
+    (lambda d: d["subgraphs"][0]["split"].update(rows=1 << 40), "the order has"),
+    (
+        lambda d: d["subgraphs"][0]["split"].update(rows=1 << 70),
+        "subgraphs.0.split.rows: Input should be less",
+    ),
+    (lambda d: d["subgraphs"][0].update(order_a=1 << 70), "subgraphs.0.order_a: Input should be less"),
+    (lambda d: first_place(d)["addresses"].__setitem__(0, 1 << 70), "addresses.0: Input should be less"),
+    (lambda d: first_place(d)["addresses"].__setitem__(0, -5), "addresses.0: Input should be greater"),
 ]
 
 
@@ -125,3 +137,14 @@ def test_overlapping_places_in_the_llb_are_found(
     path.write_text(json.dumps(data))
     with pytest.raises(ScheduleError, match="share bytes of the LLB in step"):
         replay(evaluator, load_schedule(path))
+
+
+def test_weights_are_not_in_the_llb_where_nothing_copies_them(evaluator: Evaluator) -> None:
+    """`tiny` has no system DMA."""
+    tiny = Evaluator(evaluator.network, load_machine("tiny"))
+    choices = Defaults(CandidateSpace(tiny)).complete(())
+    schedule = make_schedule(tiny, choices, Rules(), evaluator.network.model_hash, "test")
+    layer = evaluator.network.layers[0].name
+    staged = {layer: WeightPlace(address=16 * 1024, copied_in_waves=(0,))}
+    with pytest.raises(ScheduleError, match=f"weights of layer {layer} are in the LLB, expected none"):
+        replay(tiny, schedule.model_copy(update={"weights": staged}))
