@@ -23,8 +23,6 @@ from scheduling.tables import Ints
 
 Doubles = NDArray[np.float64]
 
-LEAST_SHARE = 1e-3
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrontierTable:

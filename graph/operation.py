@@ -16,7 +16,6 @@ import onnx
 from graph.constants import Array
 from graph.emitter import Anchored, Emitter, Pointwise
 from graph.errors import ModelError
-from graph.layout import Digits
 from graph.values import Element, Value
 
 Result = Anchored | Pointwise | Value | tuple[Value | None, ...]
@@ -223,10 +222,6 @@ class Operation:
                 "other dimensions; expected it to stay the slowest, or a file written for a batch of 1"
             )
         return view
-
-    def batch_digits(self, value: Value) -> Digits:
-        """The batch where `value` has it as (part of) its first dimension, for a new tensor's dimension 0."""
-        return tuple(digit for digit in value.dims[0] if digit.batch) if value.rank else ()
 
 
 Operator = Callable[[Operation], Result]
