@@ -5,6 +5,7 @@ be.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from graph.constants import Array, fill
 from graph.effects import Affine, Apply, Combine, Factor, Limit, Operand, merge_affines
 from graph.fusing import Group
 from graph.network import Layer, Network, Tensor
-from graph.primitives import Contraction, Step, StepOp
+from graph.primitives import Contraction, Embedding, Step, StepOp
 from graph.values import Value
 
 Vector = NDArray[np.float32]
@@ -45,15 +46,20 @@ def build_network(
         *(_tensor(group.output, names) for group in groups),
     )
     first = len(inputs) + len(held)
-    layers = tuple(
-        _layer(group, tuple(index_of[value.source] for value in group.inputs), first + i, weights)
-        for i, group in enumerate(groups)
-    )
+    layers: list[Layer] = []
+    holders: dict[tuple[object, ...], int] = {}
+    for i, group in enumerate(groups):
+        layer = _layer(group, tuple(index_of[value.source] for value in group.inputs), first + i, weights)
+        if isinstance(layer.anchor, Contraction | Embedding) or layer.parameters:
+            holder = holders.setdefault(group.constants_identity, i)
+            if holder < i:
+                layer = _sharing(layer, layers[holder], holder)
+        layers.append(layer)
     return Network(
         name=name,
         batch=batch,
         tensors=tensors,
-        layers=layers,
+        layers=tuple(layers),
         inputs=tuple(range(len(inputs))),
         outputs=tuple(index_of[source] for source in outputs),
         model_hash=model_hash,
@@ -109,6 +115,11 @@ def _layer(group: Group, inputs: tuple[int, ...], output: int, weights: bool) ->
         weight=np.ascontiguousarray(weight, dtype=np.float32) if weights and weight is not None else None,
         parameters=tuple(parameters),
     )
+
+
+def _sharing(layer: Layer, holder: Layer, number: int) -> Layer:
+    """`layer` with the weight and the parameters of layer `number`, which are equal to its own."""
+    return replace(layer, weight=holder.weight, parameters=holder.parameters, shares=number)
 
 
 def _scaled(weight: NDArray[np.float32], scale: Factor) -> Vector:

@@ -35,9 +35,9 @@ def weight_elements(layer: Layer) -> int:
 
 
 def weight_elements_total(network: Network) -> int:
-    """Elements of all weights, tables, parameters and constants, after folding."""
+    """Elements of all weights, tables, parameters and constants, after folding; what layers share counts once."""
     constants = sum(network.tensors[index].elements for index in network.constants)
-    return sum(weight_elements(layer) for layer in network.layers) + constants
+    return sum(weight_elements(layer) for layer in network.layers if layer.shares is None) + constants
 
 
 def activation_elements_per_image(network: Network) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.constants import Array, fill
-from graph.effects import Effect
+from graph.effects import Affine, Effect, Operand
 from graph.errors import ModelError
 from graph.layout import Digit, Digits, common_cut, extent, is_block, merged, without_batch
 from graph.network import RegionMap
@@ -22,7 +22,8 @@ class Anchored:
     """A layer's anchor with its inputs, their region maps, its output (not yet named) and what follows inside
     the same node.
 
-    `weight` is (K, C/groups, kernel_h, kernel_w) float32 for a Contraction, (entries, C) for an Embedding.
+    `weight` is (K, C/groups, kernel_h, kernel_w) float32 for a Contraction, (entries, C) for an Embedding. Layers of
+    one node that have the same weight and effects say so by a `weight_name`.
     """
 
     anchor: Anchor
@@ -31,6 +32,7 @@ class Anchored:
     output: Value
     weight: Array | None = None
     effects: tuple[Effect, ...] = ()
+    weight_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +53,16 @@ class Pointwise:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """A layer or step in the making: its name, the ONNX nodes that it came from, and the tensor it writes."""
+    """A layer or step in the making: its name, the ONNX nodes that it came from, and the tensor it writes.
+
+    Items with the same `identity` have the same weight and the same constants in their effects.
+    """
 
     name: str
     nodes: tuple[str, ...]
     output: str
     result: Anchored | Pointwise
+    identity: tuple[object, ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,11 +83,20 @@ class Emitter:
     _node: str = ""
     _nodes: tuple[str, ...] = ()
     _output: str = ""
+    _identity: tuple[object, ...] = ()
+    _with_constants: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def begin(self, node: str, nodes: tuple[str, ...], output: str) -> None:
-        """The next layers come from ONNX nodes `nodes`, whose first output is `output`."""
+    def begin(
+        self, node: str, nodes: tuple[str, ...], output: str, identity: tuple[object, ...] = ()
+    ) -> None:
+        """The next layers come from ONNX nodes `nodes`, whose first output is `output`.
+
+        Nodes with the same `identity` give the same layers but for the tensors that these read.
+        """
         self._node, self._nodes, self._output = node, nodes, output
+        self._identity = identity or (output,)
+        self._with_constants = 0
 
     def owns(self, source: str) -> bool:
         """Whether a tensor was emitted for the present node and has no other name yet."""
@@ -94,8 +109,19 @@ class Emitter:
         source = f"{self._output}//{count}"
         name = f"{self._node}//{count}" if count else self._node
         output = replace(result.output, source=source)
-        self.items.append(Item(name, self._nodes, source, replace(result, output=output)))
+        identity = self._identity_of(result)
+        self.items.append(Item(name, self._nodes, source, replace(result, output=output), identity))
         return output
+
+    def _identity_of(self, result: Anchored | Pointwise) -> tuple[object, ...]:
+        """The node's identity and which of its layers with constants this is; nothing for one without any."""
+        weighted = isinstance(result, Anchored) and result.weight is not None
+        if not weighted and not any(isinstance(effect, Affine | Operand) for effect in result.effects):
+            return ()
+        if isinstance(result, Anchored) and result.weight_name:
+            return (*self._identity, result.weight_name)
+        self._with_constants += 1
+        return (*self._identity, self._with_constants)
 
     def constant(self, name: str, array: Array, like: Value | None = None) -> Value:
         """A constant ONNX tensor as a stored one; where `like` has the batch, its images must be the same."""

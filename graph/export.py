@@ -32,6 +32,7 @@ def network_to_onnx(
     the model, as external data. Raises ModelError for a value that `dtype` cannot hold.
     """
     writer = GraphWriter(network.batch, external)
+    stored: dict[int, str] = {}
     names = [tensor.name for tensor in network.tensors]
     inputs = []
     for index in network.inputs:
@@ -43,8 +44,12 @@ def network_to_onnx(
         held = writer.constant(constant[None], f"{names[index]}//one")
         batch = writer.constant(np.array([network.batch, 1, 1, 1], np.int64), f"{names[index]}//batch")
         writer.node("Expand", held, batch, output=names[index])
-    for layer in network.layers:
-        _write_layer(writer, network, layer, names, dtype)
+    for number, layer in enumerate(network.layers):
+        holder = number if layer.shares is None else layer.shares
+        if layer.weight is not None and holder not in stored:
+            weight = _rounded(f"layer {layer.name!r}: a weight", layer.weight, dtype)
+            stored[holder] = writer.constant(weight, f"{names[layer.output]}//weight")
+        _write_layer(writer, network, layer, names, stored.get(holder), dtype)
     outputs = dict.fromkeys(names[index] for index in network.outputs)
     graph = helper.make_graph(
         writer.nodes,
@@ -59,16 +64,16 @@ def network_to_onnx(
 
 
 def _write_layer(
-    writer: GraphWriter, network: Network, layer: Layer, names: list[str], dtype: np.dtype[np.floating]
+    writer: GraphWriter,
+    network: Network,
+    layer: Layer,
+    names: list[str],
+    weight: str | None,
+    dtype: np.dtype[np.floating],
 ) -> None:
     final = names[layer.output]
     writer.prefix = final
     inputs = [names[index] for index in layer.inputs]
-    weight = None
-    if layer.weight is not None:
-        weight = writer.constant(
-            _rounded(f"layer {layer.name!r}: a weight", layer.weight, dtype), f"{final}//weight"
-        )
     tensors = [network.tensors[index] for index in layer.inputs]
     value = write_anchor(writer, layer, tensors, network.tensors[layer.output], inputs, weight)
     for place, step in enumerate(layer.steps):

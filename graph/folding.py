@@ -20,6 +20,11 @@ SYMBOLIC_BATCH = 2
 """A file whose batch is symbolic is read for two images: of one, the batch could not be told from other dimensions of
 size 1, and an operator that mixes images would go unseen."""
 
+_NOT_THE_SAME = frozenset(
+    {"Bernoulli", "ConstantOfShape", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike"}
+)
+"""Operators that may give something else for the same inputs; a fill stands for a weight of its own."""
+
 _INPUT_TYPES = (
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.INT64,
@@ -34,7 +39,8 @@ class FoldedGraph:
 
     `inputs` maps each used graph input to its shape without the batch, `input_types` to its element type;
     `file_batch` is the batch that shapes in the file are written for (SYMBOLIC_BATCH where it is symbolic). `constants`
-    holds at least those that `nodes` read.
+    holds at least those that `nodes` read. `identities` numbers the constants that were computed: those of the same
+    number were computed in the same way from the same ones.
     """
 
     source: Source
@@ -44,11 +50,21 @@ class FoldedGraph:
     outputs: tuple[str, ...]
     file_batch: int
     input_types: Mapping[str, np.dtype[np.generic]]
+    identities: Mapping[str, int]
+
+    def identity(self, constant: str) -> str | int:
+        """The same for constants that are the same one: what layers that share a weight have in common."""
+        return self.identities.get(constant, constant)
 
 
 def node_name(node: onnx.NodeProto) -> str:
     """The node's name, or that of its first output if it has none."""
     return str(node.name or node.output[0])
+
+
+def attribute_bytes(node: onnx.NodeProto) -> tuple[bytes, ...]:
+    """The node's attributes as something to compare, whatever their order."""
+    return tuple(sorted(item.SerializeToString(deterministic=True) for item in node.attribute))
 
 
 def fold_constants(source: Source, weights: bool) -> FoldedGraph:
@@ -66,6 +82,8 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     shapes, file_batch = _input_shapes(source, declared)
     shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
     live: list[onnx.NodeProto] = []
+    identities: dict[str, int] = {}
+    numbers: dict[tuple[object, ...], int] = {}
     computed = 0
     for node in graph.node:
         names = [name for name in node.input if name]
@@ -84,6 +102,11 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
             except ModelError as error:
                 raise ModelError(f"{source.origin}: node {node_name(node)!r}: {error}") from error
             constants.update(zip([name for name in node.output if name], values, strict=False))
+            if names and node.op_type not in _NOT_THE_SAME:
+                given = tuple(identities.get(name, name) for name in node.input)
+                for place, name in enumerate(node.output):
+                    key = (node.op_type, node.domain, attribute_bytes(node), given, place)
+                    identities[name] = numbers.setdefault(key, len(numbers))
         else:
             live.append(node)
     outputs = tuple(item.name for item in graph.output)
@@ -102,7 +125,7 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
         item.name: np.dtype(helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type))
         for item in declared
     }
-    return FoldedGraph(source, nodes, kept, used, outputs, file_batch, types)
+    return FoldedGraph(source, nodes, kept, used, outputs, file_batch, types, identities)
 
 
 def _check_fills(source: Source, constants: Mapping[str, Array]) -> None:

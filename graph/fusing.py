@@ -23,7 +23,7 @@ _CLOSED = (Concat, Embedding)
 @dataclass(slots=True, eq=False)
 class Group:
     """A layer in the making. `position` is that of its anchor in the file; `output` is what it computes so
-    far.
+    far. `identities` are those of the items that it is made of, with what they do.
     """
 
     position: int
@@ -35,6 +35,15 @@ class Group:
     weight: Array | None = None
     effects: list[Effect] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
+    identities: list[tuple[object, ...]] = field(default_factory=list)
+
+    @property
+    def constants_identity(self) -> tuple[object, ...]:
+        """The same for layers that have the same weight and the same parameters."""
+        found = self.identities
+        while found and not found[-1][0]:
+            found = found[:-1]
+        return (self.anchor, *found)
 
 
 def fuse(items: Sequence[Item], outputs: Iterable[str]) -> list[Group]:
@@ -102,7 +111,15 @@ def _anchored(position: int, item: Item, result: Anchored) -> Group:
         weight=result.weight,
         effects=list(result.effects),
         nodes=list(item.nodes),
+        identities=[_identity(item)],
     )
+
+
+def _identity(item: Item) -> tuple[object, ...]:
+    """An item's identity, and what decides which of its constants are merged with its neighbours'."""
+    result = item.result
+    combine = result.combine if isinstance(result, Pointwise) else None
+    return (item.identity, combine, *(type(effect) for effect in result.effects))
 
 
 def _join(group: Group, item: Item, result: Pointwise, main: int) -> None:
@@ -112,6 +129,7 @@ def _join(group: Group, item: Item, result: Pointwise, main: int) -> None:
             group.effects.append(Combine(op, len(group.inputs)))
             group.inputs.append(value)
             group.maps.append(_operand_map(result.output, value))
+    group.identities.append(_identity(item))
     group.effects.extend(result.effects)
     group.nodes.extend(node for node in item.nodes if node not in group.nodes)
     group.output = result.output

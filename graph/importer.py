@@ -34,9 +34,11 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     _check_operators(folded)
     randomised = randomise_fills(folded, seed) if weights else {}
     constants = {**folded.constants, **randomised}
-    constants |= finite_masks(folded.nodes, constants)
+    masks = finite_masks(folded.nodes, constants)
+    constants |= masks
     nodes, origins = recognised(folded.nodes, constants, folded.outputs)
-    read = read_graph(replace(folded, nodes=nodes), constants, origins, weights)
+    unchanged = {name: number for name, number in folded.identities.items() if name not in masks}
+    read = read_graph(replace(folded, nodes=nodes, identities=unchanged), constants, origins, weights)
     sources = list(dict.fromkeys(value.source for value in read.outputs.values()))
     network = build_network(
         name=model_name(name_or_path),

@@ -76,6 +76,8 @@ class Layer:
     (`Step.tensor`). `maps` holds one RegionMap per input. `weight` is (K, C/groups, kernel_h, kernel_w) float32
     of a Contraction, (entries, C) of an Embedding, or None; `parameters` are the per-channel vectors that steps
     refer to, each (K,) float32. `nodes` are the names of the ONNX nodes that the layer came from, in order.
+    `shares` is the number of another layer that has the same weight and parameters, made of the same initialisers,
+    and itself shares none: they are stored once, for that layer.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Layer:
     steps: tuple[Step, ...] = ()
     weight: NDArray[np.float32] | None = None
     parameters: tuple[NDArray[np.float32], ...] = ()
+    shares: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,7 +40,8 @@ def randomise_fills(folded: FoldedGraph, seed: int) -> dict[str, NDArray[np.floa
     """Replacements for the constants of a graph without real weights, by name; empty where weights are real.
 
     A graph counts as one without real weights when every matrix and convolution weight in it is a fill. Then
-    weights, biases and per-channel vectors that are fills are replaced: deterministic in (seed, name).
+    weights, biases and per-channel vectors that are fills are replaced: deterministic in (seed, name), and the same
+    where they were computed in the same way from the same ones.
     """
     weights = [
         folded.constants[name]
@@ -54,6 +55,7 @@ def randomise_fills(folded: FoldedGraph, seed: int) -> dict[str, NDArray[np.floa
     if not all(is_fill(weight) for weight in weights if weight.size > 1):
         return {}
     found: dict[str, NDArray[np.float32]] = {}
+    drawn: dict[str | int, NDArray[np.float32]] = {}
     moments = {name: Moments() for name in folded.inputs}
     for node in folded.nodes:
         live = [moments[name] for name in node.input if name in moments]
@@ -61,9 +63,11 @@ def randomise_fills(folded: FoldedGraph, seed: int) -> dict[str, NDArray[np.floa
         for index, name in enumerate(node.input):
             array = folded.constants.get(name)
             if array is not None and name not in found and array.dtype == np.float32 and is_fill(array):
-                values = _draw(node, index, array, first, _generator(seed, name))
+                values = drawn.get(folded.identity(name))
+                if values is None:
+                    values = _draw(node, index, array, first, _generator(seed, name))
                 if values is not None:
-                    found[name] = values
+                    found[name] = drawn[folded.identity(name)] = values
         constants = [found.get(name, folded.constants.get(name)) for name in node.input]
         after = _moments_after(node, live, constants)
         moments.update((name, after) for name in node.output)

@@ -14,7 +14,7 @@ from graph.constants import Array
 from graph.elements import output_element
 from graph.emitter import Anchored, Emitter, Item, Pointwise
 from graph.errors import ModelError
-from graph.folding import FoldedGraph, node_name
+from graph.folding import FoldedGraph, attribute_bytes, node_name
 from graph.layout import Digit, Digits, merged
 from graph.network import AxisMap, RegionMap
 from graph.operation import Operation
@@ -62,8 +62,8 @@ def read_graph(
     for node in folded.nodes:
         first = str(node.output[0])
         name = node_name(node) if repeated[node_name(node)] == 1 else first
-        emitter.begin(name, origins.get(first, (name,)), first)
         operation = _operation(folded, node, constants, values, emitter, read)
+        emitter.begin(name, origins.get(first, (name,)), first, _identity(folded, operation))
         result = OPERATORS[node.op_type](operation)
         if isinstance(result, Anchored | Pointwise):
             result = emitter.emit(result)
@@ -149,6 +149,16 @@ def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Valu
         identity = RegionMap(AxisMap(), AxisMap(), AxisMap())
         value = emitter.emit(Anchored(Move(), (value,), (identity,), value))
     return value
+
+
+def _identity(folded: FoldedGraph, operation: Operation) -> tuple[object, ...]:
+    """All that the constants of a node's layers depend on: how its inputs are stored, but not what they are."""
+    node = operation.node
+    inputs = [
+        replace(item, source="") if isinstance(item, Value) else folded.identity(name)
+        for name, item in zip(node.input, operation.inputs, strict=True)
+    ]
+    return (node.op_type, attribute_bytes(node), len(node.output), *inputs)
 
 
 def _operation(

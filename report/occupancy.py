@@ -24,7 +24,8 @@ def llb_bytes_in_use(evaluator: Evaluator, choices: Sequence[Choice], plan: Arra
         size = weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes)
         copies = plan.copy_when[plan.copy_layer == layer]
         for first, following in zip(copies.tolist(), [*copies[1:].tolist(), len(change)], strict=True):
-            steps = _steps(plan, int(home[layer]))
+            readers = np.unique(home[plan.staged_by == layer]).tolist()
+            steps = np.concatenate([_steps(plan, reader) for reader in readers])
             change[first] += size
             change[int(steps[steps < following].max()) + 1] -= size
     return np.cumsum(change)[plan.when]

@@ -5,6 +5,7 @@ crosses an instance boundary lives in the LLB when all its slices fit there over
 DRAM; what came first stays. Weights take the LLB layer by layer, from the kernel before their first use to their
 last; where that is too long, anew for each run of instances that follow one another. Weights that a kernel reads
 several times (row pieces, more weights than the weight buffer holds) come before the tensors, others after them.
+Weights that layers of several sub-graphs share stay from their first use to their last, where that fits.
 
 Lives are counted in steps or, where steps hold several instances, in their waves.
 """
@@ -45,6 +46,7 @@ class Arrangement(NamedTuple):
     slice_address: Ints
     staged: Ints  # (L,)
     staged_address: Ints  # (L,)
+    staged_by: Ints  # (L,) of staged weights, the layer whose copies they are: its own, or another's that shares them
     copy_when: Ints  # (copies,) when weights are copied from DRAM, ascending
     copy_layer: Ints  # (copies,) whose
     place_of: Ints  # (N,) place in the order of an instance, by sub-graph, then instance
@@ -226,12 +228,14 @@ def arrange(
     place_of = np.empty(total, np.int64)
     step_of = np.empty(total, np.int64)  # the step or wave, by sub-graph, then instance
     first_step = np.full(count, total, np.int64)
+    last_step = np.zeros(count, np.int64)
     when = np.arange(total) if packed.when.shape[0] == 0 else packed.when
     for k in range(total):
         s = subgraph[k]
         place_of[instance_start[s] + instance[k]] = k
         step_of[instance_start[s] + instance[k]] = when[k]
         first_step[s] = min(first_step[s], when[k])
+        last_step[s] = max(last_step[s], when[k])
     home = np.empty(layers, np.int64)
     for s in range(count):
         home[choices[s, FIRST] : choices[s, STOP]] = s
@@ -276,13 +280,15 @@ def arrange(
     placed = 0
     staged = np.zeros(layers, np.int64)
     staged_address = np.full(layers, -1, np.int64)
+    staged_by = np.full(layers, -1, np.int64)
+    last_user = _last_users(net, home, last_step)
     copy_step = np.empty(most_copies, np.int64)
     copy_layer = np.empty(most_copies, np.int64)
     copies = 0
     if weight_rule == WEIGHTS_RESIDENT:
         placed, copies = _place_weights(
-            net, m, choices, step_of, instance_start, first_step, items, by_address, placed, prefetch, True,
-            staged, staged_address, copy_step, copy_layer, copies,
+            net, m, choices, step_of, instance_start, first_step, last_user, items, by_address, placed, prefetch, True,
+            staged, staged_address, staged_by, copy_step, copy_layer, copies,
         )  # fmt: skip
     if scope_rule == SCOPE_DEFAULT:
         # Tensors in the order in which their first slice is made.
@@ -337,15 +343,25 @@ def arrange(
                 placed = before
     if weight_rule == WEIGHTS_RESIDENT:
         placed, copies = _place_weights(
-            net, m, choices, step_of, instance_start, first_step, items, by_address, placed, prefetch, False,
-            staged, staged_address, copy_step, copy_layer, copies,
+            net, m, choices, step_of, instance_start, first_step, last_user, items, by_address, placed, prefetch, False,
+            staged, staged_address, staged_by, copy_step, copy_layer, copies,
         )  # fmt: skip
     by_step = np.argsort(copy_step[:copies], kind="mergesort")
     return Arrangement(
         subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
-        staged, staged_address, copy_step[:copies][by_step], copy_layer[:copies][by_step], place_of, instance_start,
-        when, packed,
+        staged, staged_address, staged_by, copy_step[:copies][by_step], copy_layer[:copies][by_step],
+        place_of, instance_start, when, packed,
     )  # fmt: skip
+
+
+@compiled
+def _last_users(net: NetworkTable, home: Ints, last_step: Ints) -> Ints:
+    """(L,) at the layer that shared weights are stored for: the last step that reads them; -1 at all others."""
+    last = np.full(home.shape[0], -1, np.int64)
+    for layer in range(home.shape[0]):
+        if net.holder[layer] >= 0:
+            last[net.holder[layer]] = max(last[net.holder[layer]], last_step[home[layer]])
+    return last
 
 
 @compiled
@@ -356,6 +372,7 @@ def _place_weights(
     step_of: Ints,
     instance_start: Ints,
     first_step: Ints,
+    last_user: Ints,
     items: Ints,
     by_address: Ints,
     placed: int,
@@ -363,6 +380,7 @@ def _place_weights(
     urgent: bool,
     staged: Ints,
     staged_address: Ints,
+    staged_by: Ints,
     copy_step: Ints,
     copy_layer: Ints,
     copies: int,
@@ -371,6 +389,10 @@ def _place_weights(
     Returns the numbers of placed items and of copies."""
     if m.sdma_bytes == 0:
         return placed, copies
+    # Of shared weights: the layer whose one copy lies in the LLB, and the steps from which and until which it does.
+    resident = np.full(staged.shape[0], -1, np.int64)
+    since = np.zeros(staged.shape[0], np.int64)
+    until = np.zeros(staged.shape[0], np.int64)
     for s in np.argsort(first_step, kind="mergesort"):
         total = 0
         for layer in range(choices[s, FIRST], choices[s, STOP]):
@@ -380,8 +402,8 @@ def _place_weights(
             continue
         steps = np.sort(step_of[instance_start[s] : instance_start[s + 1]])
         count = steps.shape[0]
-        if not again and count == 1 and (prefetch == 0 or first_step[s] == 0):
-            continue  # each weight is loaded once and nothing comes before: a copy would only delay it
+        # Each weight is loaded once and nothing comes before: a copy would only delay it, but for later readers.
+        alone = not again and count == 1 and (prefetch == 0 or first_step[s] == 0)
         runs = np.empty((count, 2), np.int64)
         whole = np.empty((1, 2), np.int64)
         whole[0, 0], whole[0, 1] = max(0, steps[0] - prefetch), steps[count - 1]
@@ -397,8 +419,24 @@ def _place_weights(
             size = weight_bytes(net, layer, m.element_bytes)
             if size == 0:
                 continue
+            holder = net.holder[layer]
+            known = resident[holder] if holder >= 0 else -1
+            if known >= 0 and since[holder] <= steps[0] and steps[count - 1] <= until[holder]:
+                staged[layer] = 1
+                staged_address[layer] = staged_address[known]
+                staged_by[layer] = known
+                continue
             windows = whole
-            address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+            address = -1
+            if holder >= 0 and last_user[holder] > steps[count - 1]:
+                windows = whole.copy()
+                windows[0, 1] = last_user[holder]
+                address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+            if alone and address < 0:
+                continue
+            if address < 0:
+                windows = whole
+                address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
             if address < 0 and (again or prefetch > 0):
                 windows = runs[:used]
                 address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
@@ -411,4 +449,8 @@ def _place_weights(
                 copies += 1
             staged[layer] = 1
             staged_address[layer] = address
+            staged_by[layer] = layer
+            if holder >= 0 and windows.shape[0] == 1:
+                resident[holder] = layer
+                since[holder], until[holder] = windows[0, 0], windows[0, 1]
     return placed, copies

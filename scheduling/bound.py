@@ -4,8 +4,8 @@ Latency: the largest of three times of one cluster. Matrix engine: a cycle of a 
 pixels (of all images) times the unrolled output channels (of a systolic array: those that its folds hold), so a layer
 needs at least so many core-cycles that every pixel meets every channel; all layers' core-cycles are divided over the
 cores, without fill. Vector engine: every output element passes through it once. DRAM: each input and weight is read
-once and each output written once, one after the other where both directions share the link. Rows that no output
-depends on are left out.
+once (also a weight that several layers share) and each output written once, one after the other where both directions
+share the link. Rows that no output depends on are left out.
 
 Off-core bytes: those compulsory DRAM bytes. Energy: multiply-accumulates and those bytes. Energy-delay: the product
 of the two bounds. What is left out (launches, fill, L1 traffic, the last-level buffer) only adds.
@@ -69,17 +69,21 @@ def bound(network: Network, machine: Machine) -> Bound:
     """The bound of a network on one cluster of a machine, for the network's batch."""
     rows = _needed_rows(network)
     matrix, vector, macs, weights = 0, 0, 0, 0
+    holders: set[int] = set()  # of the weights counted so far
     unrolling = machine.matrix.spatial
-    for layer in network.layers:
+    for number, layer in enumerate(network.layers):
         output = network.tensors[layer.output]
         pixels = network.batch * rows[layer.output] * output.columns
         if pixels:
             vector += pixels * output.channels * vector_passes(machine, layer.anchor, layer.steps)
             matrix += _matrix_work(network, machine, layer, rows[layer.output])
             macs += pixels * _macs_per_pixel(layer)
-            weights += _weight_count(layer) + len(layer.parameters) * output.channels
             if isinstance(layer.anchor, Embedding):
                 weights += min(pixels, layer.anchor.entries) * output.channels
+            holder = number if layer.shares is None else layer.shares
+            if holder not in holders:
+                weights += _weight_count(layer) + len(layer.parameters) * output.channels
+            holders.add(holder)
     at_once = machine.cores * unrolling.out_pixels * unrolling.out_rows * unrolling.out_channels
     weights += sum(_elements(network, constant, rows) for constant in network.constants)
     read = weights * machine.element_bytes + _bytes(network, machine, network.inputs, rows)

@@ -413,7 +413,7 @@ def _earliest(
         start = max(start, dma_wait[k])
     slot = arena[row, A_EXTERNAL1]
     if slot >= 0:
-        layer = choices[s, 0] + slot - SLOT_ENTRIES - entry_count[k]
+        layer = plan.staged_by[choices[s, 0] + slot - SLOT_ENTRIES - entry_count[k]]
         needed = 0
         for c in range(plan.copy_layer.shape[0]):
             if plan.copy_layer[c] == layer and plan.copy_when[c] <= plan.when[k]:

@@ -252,6 +252,7 @@ class Evaluator:
             nothing,
             np.zeros(layers, np.int64),
             np.full(layers, -1, np.int64),
+            np.full(layers, -1, np.int64),
             nothing,
             nothing,
             nothing,

@@ -24,7 +24,8 @@ def in_order(network: Network, order: Sequence[int]) -> Network:
             f"an order of {len(order)} layers is no order of the network's {len(network.layers)}"
         )
     sources = network.source_count
-    place = {sources + old: sources + new for new, old in enumerate(order)}
+    number = {old: new for new, old in enumerate(order)}
+    place = {sources + old: sources + new for old, new in number.items()}
     for new, old in enumerate(order):
         for tensor in network.layers[old].inputs:
             if place.get(tensor, -1) >= sources + new:
@@ -36,12 +37,17 @@ def in_order(network: Network, order: Sequence[int]) -> Network:
             network.layers[old],
             inputs=tuple(place.get(tensor, tensor) for tensor in network.layers[old].inputs),
             output=sources + new,
+            shares=_renumbered(number, network.layers[old].shares),
         )
         for new, old in enumerate(order)
     )
     tensors = (*network.tensors[:sources], *(network.tensors[sources + old] for old in order))
     outputs = tuple(place.get(tensor, tensor) for tensor in network.outputs)
     return replace(network, tensors=tensors, layers=layers, outputs=outputs)
+
+
+def _renumbered(number: dict[int, int], layer: int | None) -> int | None:
+    return None if layer is None else number[layer]
 
 
 def breadth_first(network: Network) -> Order:

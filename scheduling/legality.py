@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from scheduling.arrangement import Arrangement, weight_bytes
 from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
@@ -174,23 +176,49 @@ def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
 def _weights(
     evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
 ) -> Iterator[_Item]:
+    for layer in np.unique(plan.copy_layer).tolist():
+        if plan.staged_by[layer] != layer:
+            name = evaluator.network.layers[layer].name
+            raise IllegalSchedule(
+                f"weights of layer {name} are copied to the LLB, but the layer reads none there or those of another one"
+            )
+    uses: dict[int, list[int]] = {}
     for s, choice in enumerate(choices):
-        uses = sorted(when_of[s, i] for i in range(choice.instances))
         for layer in range(choice.first, choice.stop):
-            if not plan.staged[layer]:
-                continue
-            name = f"weights of layer {evaluator.network.layers[layer].name}"
-            if evaluator.machine.system_dma is None:
-                raise IllegalSchedule(
-                    f"{name} are in the LLB, expected none where the machine has no system DMA to copy them"
-                )
-            copies = sorted(plan.copy_when[plan.copy_layer == layer].tolist())
-            if not copies or copies[0] > uses[0]:
-                raise IllegalSchedule(
-                    f"{name} are read from the LLB by the first of {len(uses)} instances before they are copied there"
-                )
-            size = int(weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes))
-            for k, begin in enumerate(copies):
-                stop = copies[k + 1] if k + 1 < len(copies) else len(when_of)
-                served = [use for use in uses if begin <= use < stop]
-                yield _Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)
+            if plan.staged[layer]:
+                by = int(plan.staged_by[layer])
+                _check_same_weights(evaluator, plan, layer, by)
+                uses.setdefault(by, []).extend(when_of[s, i] for i in range(choice.instances))
+    for layer, whens in uses.items():
+        name = f"weights of layer {evaluator.network.layers[layer].name}"
+        if evaluator.machine.system_dma is None:
+            raise IllegalSchedule(
+                f"{name} are in the LLB, expected none where the machine has no system DMA to copy them"
+            )
+        copies = sorted(plan.copy_when[plan.copy_layer == layer].tolist())
+        if not copies or copies[0] > min(whens):
+            raise IllegalSchedule(
+                f"{name} are read from the LLB by the first of {len(whens)} instances before they are copied there"
+            )
+        size = int(weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes))
+        for k, begin in enumerate(copies):
+            stop = copies[k + 1] if k + 1 < len(copies) else len(when_of)
+            served = [use for use in whens if begin <= use < stop]
+            yield _Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)
+
+
+def _check_same_weights(evaluator: Evaluator, plan: Arrangement, layer: int, by: int) -> None:
+    """What a layer reads must be a copy of its own weights."""
+    if layer == by:
+        return
+    layers, holder = evaluator.network.layers, evaluator.table.holder
+    if (
+        not plan.staged[by]
+        or plan.staged_by[by] != by
+        or plan.staged_address[by] != plan.staged_address[layer]
+    ):
+        raise IllegalSchedule(
+            f"weights of layer {layers[layer].name} are not where those of {layers[by].name} are copied to"
+        )
+    if holder[layer] < 0 or holder[layer] != holder[by]:
+        raise IllegalSchedule(f"layers {layers[layer].name} and {layers[by].name} do not share their weights")

@@ -177,9 +177,20 @@ def lower(
     raw = np.full((bound, 4), -1, np.int64)  # latest row waited for: matrix, vector, dma, weight loads
     anchor_of = np.full(bound, -1, np.int64)  # of a weight load: it may be moved to just behind this row
 
-    # Chunks of weights, a ring: chunk -> address and last reader while resident.
+    # Chunks of weights, a ring: chunk -> address and last reader while resident. Layers that share weights and cut
+    # them alike have the same chunks.
     chunk_start = np.zeros(count + 1, np.int64)
+    same_chunks = np.arange(count)
     for j in range(count):
+        holder = net.holder[first + j]
+        for other in range(j if holder >= 0 else 0):
+            if (
+                net.holder[first + other] == holder
+                and tiles[other, 0] == tiles[j, 0]
+                and tiles[other, 1] == tiles[j, 1]
+            ):
+                same_chunks[j] = other
+                break
         chunks = 1
         if net.kind[first + j] == CONVOLVES and tiles[j, 0] > 0:
             groups = max(1, net.groups[first + j] // channel_ways)
@@ -400,7 +411,7 @@ def lower(
                     source = geo.edge_local[net.edge_start[layer] + k - edge0]
                     for engine in range(3):
                         later(matrix_waits, engine, written[source, p, engine])
-            parameter_chunk = chunk_start[j]
+            parameter_chunk = chunk_start[same_chunks[j]]
             weight_link = LINK_LLB_READ if staged[layer] else LINK_DRAM_READ
             weight_rate = m.llb_read if staged[layer] else m.dram_read
             weight_count = N_LLB_READ if staged[layer] else N_DRAM_READ

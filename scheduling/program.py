@@ -44,11 +44,16 @@ def build_program(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrange
 
 
 def program_weights(network: Network) -> dict[str, NDArray[np.float32]]:
-    """Weights, tables, parameters and constants by buffer name; constants are (rows, columns, channels)."""
+    """Weights, tables, parameters and constants by buffer name; constants are (rows, columns, channels).
+
+    What layers share is there once, by the name of the layer that it is stored for.
+    """
     weights: dict[str, NDArray[np.float32]] = {}
     for index, values in network.constants.items():
         weights[network.tensors[index].name] = np.ascontiguousarray(values.transpose(1, 2, 0))
     for layer in network.layers:
+        if layer.shares is not None:
+            continue
         if layer.weight is not None:
             weights[f"{layer.name}.weight"] = layer.weight
         for index, parameter in enumerate(layer.parameters):
@@ -124,6 +129,8 @@ class _Builder:
             elif self._leaves(index) and not self.plan.in_llb[index]:
                 self.tensor_address[index] = self._add(tensor.name, "boundary", shape)
         for number, layer in enumerate(network.layers):
+            if layer.shares is not None:
+                continue
             self.weight_address[number] = self._used
             anchor = layer.anchor
             channels = network.tensors[layer.output].channels
@@ -136,6 +143,9 @@ class _Builder:
                 self._add(f"{layer.name}.weight", "table", (anchor.entries, anchor.channels))
             for index in range(len(layer.parameters)):
                 self._add(f"{layer.name}.parameter{index}", "parameter", (channels,))
+        for number, layer in enumerate(network.layers):
+            if layer.shares is not None:
+                self.weight_address[number] = self.weight_address[layer.shares]
 
     def _leaves(self, index: int) -> bool:
         made_by = int(self.evaluator.table.producer[index])
@@ -397,11 +407,12 @@ class _Refs:
     def _staged(self, number: int, layer: int) -> tuple[Ref, ...]:
         """The last copy of a layer's weights before their use by an instance (copies finish in order)."""
         plan = self._builder.plan
-        chunks = -(-int(self._builder.evaluator.weight_bytes[layer]) // COPY_CHUNK_BYTES)
-        copied = int(((plan.copy_layer == layer) & (plan.copy_when <= plan.when[number])).sum()) * chunks
+        by = int(plan.staged_by[layer])
+        chunks = -(-int(self._builder.evaluator.weight_bytes[by]) // COPY_CHUNK_BYTES)
+        copied = int(((plan.copy_layer == by) & (plan.copy_when <= plan.when[number])).sum()) * chunks
         if not copied:
             raise ValueError(f"layer {layer} is staged but never copied before instance {number}")
-        return (self._copies_of[layer][copied - 1],)
+        return (self._copies_of[by][copied - 1],)
 
     def _stores(self, step: int, index: int) -> tuple[Ref, ...]:
         """The last store of every producer instance whose slice of the batch a step touches."""

@@ -93,9 +93,10 @@ def _items(
             last = {user for slice_ in range(place, place + together) for user in readers.get(slice_, ())}
             users = tuple(sorted(last or set(makers)))
             items.append(_Item(min(when[maker] for maker in makers), makers, address, address + size, users))
-    for layer in np.flatnonzero(plan.staged).tolist():
-        s = home[layer]
-        places = plan.place_of[plan.instance_start[s] : plan.instance_start[s + 1]].tolist()
+    for layer in np.unique(plan.copy_layer).tolist():
+        places: list[int] = []
+        for s in sorted({home[reader] for reader in np.flatnonzero(plan.staged_by == layer).tolist()}):
+            places += plan.place_of[plan.instance_start[s] : plan.instance_start[s + 1]].tolist()
         copies = plan.copy_when[plan.copy_layer == layer].tolist()
         for begin, following in zip(copies, [*copies[1:], len(when)], strict=True):
             users = tuple(sorted(k for k in places if begin <= when[k] < following))

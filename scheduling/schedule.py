@@ -100,10 +100,12 @@ class TensorPlace(_Record):
 
 
 class WeightPlace(_Record):
-    """Weights in the LLB: their address, and when they are copied from DRAM: the waves of all steps, counted from 0."""
+    """Weights in the LLB: their address, and when they are copied from DRAM, in waves of all steps counted from 0, or
+    the layer that they are `copied_for`, which shares them."""
 
     address: _Natural
-    copied_in_waves: tuple[_Natural, ...]
+    copied_in_waves: tuple[_Natural, ...] = ()
+    copied_for: str = ""
 
 
 class StepInstance(_Record):
@@ -169,8 +171,10 @@ def make_schedule(
         network.layers[layer].name: WeightPlace(
             address=int(plan.staged_address[layer]),
             copied_in_waves=tuple(sorted(plan.copy_when[plan.copy_layer == layer].tolist())),
+            copied_for=network.layers[by].name if by != layer else "",
         )
-        for layer in np.flatnonzero(plan.staged).tolist()
+        for layer, by in enumerate(plan.staged_by.tolist())
+        if by >= 0
     }
     return Schedule(
         version=VERSION,
@@ -267,10 +271,14 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
             slice_address[slice_start[tensor] : slice_start[tensor + 1]] = place.addresses
     layers = len(network.layers)
     staged, staged_address = np.zeros(layers, np.int64), np.full(layers, -1, np.int64)
+    staged_by = np.full(layers, -1, np.int64)
     copies: list[tuple[int, int]] = []
     for name, weights in schedule.weights.items():
-        if name not in numbers:
-            raise IllegalSchedule(f"weights of layer {name!r}, which the network has not")
+        by = weights.copied_for or name
+        for layer in (name, by):
+            if layer not in numbers:
+                raise IllegalSchedule(f"weights of layer {layer!r}, which the network has not")
+        staged_by[numbers[name]] = numbers[by]
         staged[numbers[name]], staged_address[numbers[name]] = 1, weights.address
         copies += [(wave, numbers[name]) for wave in weights.copied_in_waves]
         if any(not 0 <= wave <= when[-1] for wave in weights.copied_in_waves):
@@ -287,6 +295,7 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         slice_address,
         staged,
         staged_address,
+        staged_by,
         np.ascontiguousarray(copied[:, 0]),
         np.ascontiguousarray(copied[:, 1]),
         place_of,

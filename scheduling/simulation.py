@@ -120,7 +120,7 @@ def simulate_steps(
     link_rate = np.array([m.dram_read, m.dram_write, m.llb_read, m.llb_write])
     ready = np.zeros(plan.slice_address.shape[0], np.int64)
     staged_ready = np.zeros(layers, np.int64)
-    pending = np.zeros(layers, np.int64)  # weights of this step that this very step still has to copy
+    pending = np.zeros(layers, np.int64)  # weights that this very step still has to copy
     step_finish = np.empty(steps, np.int64)
     most = 1
     for k in range(steps):
@@ -163,8 +163,7 @@ def simulate_steps(
         pending[:] = 0
         while cursor < plan.copy_when.shape[0] and plan.copy_when[cursor] == k:
             layer = plan.copy_layer[cursor]
-            if first <= layer < stop:
-                pending[layer] = 1
+            pending[layer] = 1
             left = weight_bytes(net, layer, m.element_bytes)
             while left > 0:
                 queue[waiting] = min(left, COPY_CHUNK_BYTES)
@@ -174,7 +173,8 @@ def simulate_steps(
             cursor += 1
         # Weights that are copied in this very step are waited for below, once they have been placed.
         for j in range(stop - first):
-            external[SLOT_ENTRIES + entries + j] = staged_ready[first + j]
+            by = plan.staged_by[first + j]
+            external[SLOT_ENTRIES + entries + j] = staged_ready[by] if by >= 0 else 0
         next_copy = 0
         last_compute, last_dma, last_all = before_compute, before_dma, before_all
         i = 0
@@ -197,7 +197,8 @@ def simulate_steps(
                 if slot >= 0:
                     layer = first + slot - SLOT_ENTRIES - entries
                     # Where this very step still has to copy the weights, the copy comes first.
-                    body_start = 1 << 60 if pending[layer] == 1 else max(body_start, external[slot])
+                    copying = pending[plan.staged_by[layer]] == 1
+                    body_start = 1 << 60 if copying else max(body_start, external[slot])
                 if arena[row, A_STORES] == LAUNCHES:  # a launch holds the vector engine too
                     body_start = max(body_start, free[VECTOR])
             if next_copy < waiting:
@@ -215,8 +216,9 @@ def simulate_steps(
                     free[link_slot[LINK_LLB_WRITE]] = begin + write
                     layer = queue_layer[next_copy]
                     staged_ready[layer] = begin + hold
-                    if first <= layer < stop:
-                        external[SLOT_ENTRIES + entries + layer - first] = begin + hold
+                    for j in range(stop - first):
+                        if plan.staged_by[first + j] == layer:
+                            external[SLOT_ENTRIES + entries + j] = begin + hold
                     next_layer = queue_layer[next_copy + 1] if next_copy + 1 < waiting else -1
                     if next_layer != layer:
                         pending[layer] = 0

@@ -63,6 +63,7 @@ class NetworkTable(NamedTuple):
     passes: Ints  # (L,) vector cycles per output lane-element
     operations: Ints  # (L,) vector operations per output element, for energy
     parameters: Ints  # (L,) per-channel vectors
+    holder: Ints  # (L,) of layers that share their weights, the one that these are stored for; -1 of others
     parameter_reads: Ints  # (L,) steps that read a per-channel vector
     anchor_inputs: Ints  # (L,) how many of the inputs the anchor itself reads
     edge_start: Ints  # (L + 1,)
@@ -104,7 +105,9 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     for tensor in network.outputs:
         last_use[tensor] = NEVER
     edge = np.array(edges, np.int64).reshape(-1, 13)
-    columns = [_layer_columns(network, index, machine) for index in range(len(layers))]
+    columns = [
+        _layer_columns(network, index, holder, machine) for index, holder in enumerate(_holders(network))
+    ]
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
     fields = (
         network.batch,
@@ -161,7 +164,15 @@ def _groups(network: Network, layer: Layer) -> int:
     return 1
 
 
-def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int, ...]:
+def _holders(network: Network) -> list[int]:
+    holders = [-1] * len(network.layers)
+    for index, layer in enumerate(network.layers):
+        if layer.shares is not None:
+            holders[index] = holders[layer.shares] = layer.shares
+    return holders
+
+
+def _layer_columns(network: Network, index: int, holder: int, machine: Machine) -> tuple[int, ...]:
     layer = network.layers[index]
     anchor = layer.anchor
     step_tensors = {step.tensor for step in layer.steps if step.tensor is not None}
@@ -187,6 +198,7 @@ def _layer_columns(network: Network, index: int, machine: Machine) -> tuple[int,
         vector_passes(machine, anchor, layer.steps),
         vector_ops(anchor, layer.steps),
         len(layer.parameters),
+        holder,
         sum(step.parameter is not None for step in layer.steps),
         len(layer.inputs) - len(step_tensors),
     )

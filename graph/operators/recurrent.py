@@ -142,11 +142,11 @@ def _initial(operation: Operation, index: int, shape: tuple[int, ...], like: Val
     return operation.constant_tensor(item.transpose(1, 0, 2), name, like)
 
 
-def _recurrent(operation: Operation, state: Value, weight: Array, shift: Array | None) -> Value:
-    """State (B, ways, hidden) times a matrix (ways, K, hidden) for each way."""
+def _recurrent(operation: Operation, state: Value, weight: Array, shift: Array | None, name: str) -> Value:
+    """State (B, ways, hidden) times a matrix (ways, K, hidden) for each way, which has this name in every step."""
     batch, ways, hidden = state.shape
     state = operation.reshaped(state, [batch, ways, 1, hidden])
-    product = grouped_linear(operation, state, weight.transpose(0, 2, 1))
+    product = replace(grouped_linear(operation, state, weight.transpose(0, 2, 1)), weight_name=name)
     if shift is not None:
         product = replace(product, effects=(Affine(shift=shift.ravel().astype(np.float64)),))
     return operation.reshaped(operation.emit(product), [batch, ways, weight.shape[1]])
@@ -168,7 +168,7 @@ def _lstm_step(operation: Operation, recurrent: Array, own: Array, other: Array)
     def step(now: Value, state: State) -> list[Value]:
         before, cell = state
         if before is not None:
-            share = _recurrent(operation, before, recurrent, None)
+            share = _recurrent(operation, before, recurrent, None, "recurrent")
             now = operation.emit(joined(operation, StepOp.ADD, [share, now]))
         i, o, f = (_gate(operation, now, place, hidden, StepOp.SIGMOID) for place in range(3))
         c = operation.emit(joined(operation, StepOp.MUL, [_gate(operation, now, 3, hidden, StepOp.TANH), i]))
@@ -194,21 +194,21 @@ def _gru_step(operation: Operation, recurrent: Array, own: Array, other: Array) 
         before = state[0]
         two = part(operation, now, 2, 0, 1, 2 * hidden)
         if before is not None:
-            share = _recurrent(operation, before, recurrent[:, : 2 * hidden], None)
+            share = _recurrent(operation, before, recurrent[:, : 2 * hidden], None, "gates")
             two = operation.emit(joined(operation, StepOp.ADD, [share, two]))
         z, r = (_gate(operation, two, place, hidden, StepOp.SIGMOID) for place in range(2))
         new: Value = part(operation, now, 2, 2 * hidden, 1, hidden)
         last, shift = recurrent[:, 2 * hidden :], other[:, 2 * hidden :]
         if late:
             if before is not None:
-                share = _recurrent(operation, before, last, shift)
+                share = _recurrent(operation, before, last, shift, "new")
                 share = operation.emit(joined(operation, StepOp.MUL, [share, r]))
             else:
                 share = operation.emit(joined(operation, StepOp.MUL, [r, shift]))
             new = operation.emit(joined(operation, StepOp.ADD, [share, new]))
         elif before is not None:
             reset = operation.emit(joined(operation, StepOp.MUL, [r, before]))
-            share = _recurrent(operation, reset, last, None)
+            share = _recurrent(operation, reset, last, None, "new")
             new = operation.emit(joined(operation, StepOp.ADD, [share, new]))
         new = _own(operation, new)
         new = operation.emit(Pointwise((new,), new, (Apply(StepOp.TANH),)))
