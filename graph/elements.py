@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import onnx
 from onnx import helper
 
@@ -18,17 +20,25 @@ def output_element(operation: Operation, place: int) -> Element:
     node = operation.node
     if node.op_type == "Cast":
         return Element.of(helper.tensor_dtype_to_np_dtype(operation.integer("to", 0)))
-    schema = _schema(node.op_type, operation.opset)
-    if schema is None or not schema.outputs:
-        return Element.FLOAT
-    letter = schema.outputs[min(place, len(schema.outputs) - 1)].type_str
-    allowed = {item.type_param_str: list(item.allowed_type_strs) for item in schema.type_constraints}
-    if allowed.get(letter, [letter]) == _BOOLEAN:
+    boolean, same_type = _output_rule(node.op_type, operation.opset, place)
+    if boolean:
         return Element.BOOLEAN
     for index in range(len(operation.inputs)):
-        if schema.inputs[min(index, len(schema.inputs) - 1)].type_str == letter:
+        if same_type and same_type[min(index, len(same_type) - 1)]:
             return operation.element(index)
     return Element.FLOAT
+
+
+@cache
+def _output_rule(op_type: str, opset: int, place: int) -> tuple[bool, tuple[bool, ...]]:
+    """Whether output `place` of an operator is always a boolean, and which of its inputs have that output's type."""
+    schema = _schema(op_type, opset)
+    if schema is None or not schema.outputs:
+        return False, ()
+    letter = schema.outputs[min(place, len(schema.outputs) - 1)].type_str
+    allowed = {item.type_param_str: list(item.allowed_type_strs) for item in schema.type_constraints}
+    same_type = tuple(item.type_str == letter for item in schema.inputs)
+    return allowed.get(letter, [letter]) == _BOOLEAN, same_type
 
 
 def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:

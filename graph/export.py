@@ -23,13 +23,15 @@ def network_to_onnx(
     network: Network,
     dtype: np.dtype[np.floating],
     external: MutableMapping[str, NDArray[np.generic]] | None = None,
+    half_storage: bool = False,
 ) -> onnx.ModelProto:
     """Standard ONNX nodes for each anchor and step; graph inputs and layer outputs have the names of the
     network's tensors, all (B, C, H, W).
 
     Weights, tables, parameters and constants are rounded to `dtype` and stored as float32; numbers inside
     steps are not rounded. With `external`, large initializers are put there by name and are only declared in
-    the model, as external data. Raises ModelError for a value that `dtype` cannot hold.
+    the model, as external data. With `half_storage`, what a layer gives is rounded to fp16 before others read it, while
+    everything inside a layer is computed in float32. Raises ModelError for a value that `dtype` cannot hold.
     """
     writer = GraphWriter(network.batch, external)
     stored: dict[int, str] = {}
@@ -49,7 +51,11 @@ def network_to_onnx(
         if layer.weight is not None and holder not in stored:
             weight = _rounded(f"layer {layer.name!r}: a weight", layer.weight, dtype)
             stored[holder] = writer.constant(weight, f"{names[layer.output]}//weight")
-        _write_layer(writer, network, layer, names, stored.get(holder), dtype)
+        value = _write_layer(writer, network, layer, names, stored.get(holder), dtype)
+        if half_storage:
+            value = writer.node("Cast", value, to=onnx.TensorProto.FLOAT16)
+            value = writer.node("Cast", value, to=onnx.TensorProto.FLOAT)
+        writer.node("Identity", value, output=names[layer.output])
     outputs = dict.fromkeys(names[index] for index in network.outputs)
     graph = helper.make_graph(
         writer.nodes,
@@ -70,7 +76,7 @@ def _write_layer(
     names: list[str],
     weight: str | None,
     dtype: np.dtype[np.floating],
-) -> None:
+) -> str:
     final = names[layer.output]
     writer.prefix = final
     inputs = [names[index] for index in layer.inputs]
@@ -90,7 +96,7 @@ def _write_layer(
             value = writer.node("Clip", value, low, high)
             continue
         value = write_step(writer, step.op, value, operand)
-    writer.node("Identity", value, output=final)
+    return value
 
 
 def _rounded(what: str, values: NDArray[np.float32], dtype: np.dtype[np.floating]) -> NDArray[np.float32]:

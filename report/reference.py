@@ -39,13 +39,16 @@ def exact_reference(model: Model, outputs: Iterable[str]) -> Reference:
     return _finished(reference_model(model.folded, constants), large, outputs)
 
 
-def rounded_reference(model: Model, dtype: type[np.floating], outputs: Iterable[str]) -> Reference:
-    """`model.rounded_reference(dtype)` that gives out the tensors `outputs`.
+def rounded_reference(
+    model: Model, dtype: type[np.floating], outputs: Iterable[str], half_storage: bool = False
+) -> Reference:
+    """`model.rounded_reference(dtype)` that gives out the tensors `outputs`; with `half_storage` every layer's
+    output is rounded to fp16 too.
 
     Raises ModelError for a weight that `dtype` cannot hold.
     """
     large: dict[str, NDArray[np.generic]] = {}
-    proto = network_to_onnx(model.network, np.dtype(dtype), large)
+    proto = network_to_onnx(model.network, np.dtype(dtype), large, half_storage)
     return _finished(proto, large, outputs)
 
 

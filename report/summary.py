@@ -50,6 +50,7 @@ def summary(
             check.arithmetic: {
                 "max_relative_error": check.max_relative_error,
                 "tolerance": check.tolerance,
+                "storage_error": check.storage_error,
                 "worst_tensor": check.worst_tensor,
                 "tensors": check.tensors,
             }

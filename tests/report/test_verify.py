@@ -8,11 +8,12 @@ import pytest
 
 from graph.importer import load_model
 from graph.inputs import random_inputs
+from graph.model import Model
 from hwmodel.errors import KernelError
 from hwmodel.isa import Op, Program, Trace
 from hwmodel.machine import Machine, load_machine
-from report.reference import Reference, exact_reference, rounded_reference
-from report.verify import Comparison, run_reference, verify
+from report.reference import Reference, exact_reference, rounded, rounded_reference
+from report.verify import FP16_MOST, FP16_TOLERANCE, Comparison, run_reference, storage_errors, verify
 from report.verify_result import Check, Verification
 from scheduling.candidates import CandidateSpace
 from scheduling.evaluator import Evaluator
@@ -164,19 +165,96 @@ def test_swapped_filters_fail(tmp_path: Path) -> None:
     assert found.fp32.max_relative_error > 0.01
 
 
-def test_a_row_that_a_convolution_misses_fails(tmp_path: Path) -> None:
-    case = Case(tmp_path, "fp32")
+@pytest.mark.parametrize("element", ["fp32", "fp16"])
+def test_a_row_that_a_convolution_misses_fails(tmp_path: Path, element: str) -> None:
+    case = Case(tmp_path, element)
+    found = case.verified(without_a_row(case.program), case.weights)
+    assert [check.passed for check in found.checks] == [False] * len(found.checks)
+    if found.native is not None:  # it was measured that storing is not to blame
+        assert found.native.tolerance == FP16_TOLERANCE and found.native.storage_error is None
+
+
+def without_a_row(program: Program) -> Program:
+    """The program, whose first convolution of several rows reads one row less."""
     name, kernel = next(
         (name, kernel)
-        for name, kernel in case.program.kernels.items()
+        for name, kernel in program.kernels.items()
         if any(item.op is Op.CONV and max(item.fields["in_rows"]) > 1 for item in kernel.instructions)
     )
     changed = list(kernel.instructions)
     at = next(i for i, item in enumerate(changed) if item.op is Op.CONV and max(item.fields["in_rows"]) > 1)
     fewer = tuple(max(0, rows - 1) for rows in changed[at].fields["in_rows"])
     changed[at] = replace(changed[at], fields={**changed[at].fields, "in_rows": fewer})
-    kernels = {**case.program.kernels, name: replace(kernel, instructions=tuple(changed))}
-    assert not case.verified(replace(case.program, kernels=kernels), case.weights).passed
+    return replace(program, kernels={**program.kernels, name: replace(kernel, instructions=tuple(changed))})
+
+
+def offset_and_back(folder: Path, offset: float, convolved: bool = False) -> Model:
+    """x, or a convolution of it, + offset in one layer, less it in the next: in fp16 what is stored between keeps few
+    digits of x."""
+    graph = GraphBuilder()
+    value = graph.input("x", 1, 4, 6, 6)
+    if convolved:
+        value = graph.node("Conv", value, graph.random(4, 4, 3, 3), pads=[1, 1, 1, 1])
+    for shift in (offset, -offset):
+        value = graph.node("MaxPool", value, kernel_shape=[2, 2])
+        value = graph.node("Add", value, graph.number(shift))
+    return load_model(graph.save(folder, value), batch=2)
+
+
+def test_storage_errors_are_those_of_rounding_what_layers_give(tmp_path: Path) -> None:
+    model = offset_and_back(tmp_path, 32.0)
+    names = [tensor.name for tensor in model.network.tensors]
+    x = rounded(model.stored_inputs(random_inputs(model))["x"], np.float16)
+    pooled = [x, _pooled(x), _pooled(_pooled(x))]
+    exact = {names[1]: pooled[1] + np.float32(32), names[2]: pooled[2]}
+    stored = rounded(exact[names[1]], np.float16)
+    last = rounded(_pooled(stored) - np.float32(32), np.float16)
+    expected = {
+        name: np.abs(found - exact[name]).max() / np.abs(exact[name]).max()
+        for name, found in ((names[1], stored), (names[2], last))
+    }
+    assert storage_errors(model, {"x": x}, exact) == pytest.approx(expected, rel=1e-3)
+
+
+def _pooled(values: np.ndarray) -> np.ndarray:
+    """Largest element of every 2 x 2 window."""
+    rows = np.maximum(values[:, :, 1:], values[:, :, :-1])
+    return np.maximum(rows[:, :, :, 1:], rows[:, :, :, :-1])
+
+
+def in_half(model: Model) -> tuple[Machine, Model, Program]:
+    """A machine of fp16, and a model's program for it."""
+    machine = Machine.model_validate(load_machine("tiny").model_dump() | {"element": "fp16"})
+    evaluator = Evaluator(model.network, machine)
+    solution = solve("layerwise", Problem(evaluator, CandidateSpace(evaluator)))
+    program = build_program(evaluator, solution.choices, evaluator.arrange(solution.choices, solution.rules))
+    return machine, model, program
+
+
+def test_a_missed_row_fails_in_both_arithmetics_where_the_limit_is_raised(tmp_path: Path) -> None:
+    machine, model, program = in_half(offset_and_back(tmp_path, 128.0, convolved=True))
+    weights = program_weights(model.network)
+    right = verify(model, program, machine, weights)
+    assert right.passed and right.native is not None and right.native.tolerance > FP16_TOLERANCE
+    wrong = verify(model, without_a_row(program), machine, weights)
+    assert [check.passed for check in wrong.checks] == [False, False]
+
+
+@pytest.mark.parametrize(("offset", "passes"), [(1.0, True), (32.0, True), (4096.0, False)])
+def test_the_limit_in_fp16_is_twice_the_error_of_storing(tmp_path: Path, offset: float, passes: bool) -> None:
+    machine, model, program = in_half(offset_and_back(tmp_path, offset))
+    found = verify(model, program, machine, program_weights(model.network))
+    assert found.fp32.passed and found.native is not None
+    assert found.native.passed == passes
+    if offset == 1.0:
+        assert found.native.tolerance == FP16_TOLERANCE and found.native.storage_error is None
+    elif passes:
+        assert found.native.storage_error is not None
+        assert found.native.max_relative_error > FP16_TOLERANCE
+        assert found.native.tolerance == min(FP16_MOST, 2 * found.native.storage_error)
+        assert "since storing in fp16 alone gives" in found.sentence
+    else:
+        assert found.native.tolerance == FP16_MOST
 
 
 def test_a_verification_names_its_largest_error() -> None:
