@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hwmodel.errors import KernelError
 from hwmodel.isa import Instruction, Kernel, Launch, Op, Program, Ref
+from hwmodel.machine import MOST_CORES
 
 
 class PlacedKernels:
@@ -24,8 +25,10 @@ class PlacedKernels:
                 raise KernelError(
                     f"step {step} launches kernel {launch.kernel!r}, which is not in the program"
                 )
-            if launch.first_core < 0:
-                raise KernelError(f"step {step}: first_core is {launch.first_core}, expected at least 0")
+            if not 0 <= launch.first_core < MOST_CORES:
+                raise KernelError(
+                    f"step {step}: first_core is {launch.first_core}, expected 0 to {MOST_CORES - 1}"
+                )
             kernel = self._program.kernels[launch.kernel]
             self._known[key] = _shifted(kernel, launch.first_core) if launch.first_core else kernel
         return self._known[key]

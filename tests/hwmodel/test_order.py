@@ -134,3 +134,12 @@ def test_every_operation_goes_through_an_engine() -> None:
     found = {op: [engine for engine, _ in engines(Instruction(op, (1,), {}))] for op in Op}
     assert found[Op.MATMUL] == found[Op.CONV] == ["matrix"]
     assert found[Op.GATHER] == found[Op.LOAD] == ["dma"]
+
+
+@pytest.mark.parametrize("first_core", [-1, 1024, 1 << 70])
+def test_cores_that_no_machine_has_are_refused(first_core: int) -> None:
+    """Before the targets of a broadcast are shifted by them."""
+    kernel = Kernel("k", (), (Instruction(Op.BROADCAST, (0,), {"targets": (2,)}),))
+    program = Program("tiny", {"k": kernel}, (Launch("k", {}, {}, first_core=first_core),), ())
+    with pytest.raises(KernelError, match=f"step 0: first_core is {first_core}, expected 0 to 1023"):
+        PlacedKernels(program).of(0)

@@ -89,7 +89,7 @@ def test_moves_keep_the_order_topological_and_reach_others(tmp_path: Path) -> No
             order = walk.shifted(order, rng) or walk.exchanged(order, rng) or order
             in_order(network, order)  # raises where it is none
             seen.add(tuple(order))
-        assert len(seen) > 3 or network.name != "model"
+        assert len(seen) > 3 if len(network.layers) > 2 else len(seen) == 1
 
 
 def chain(folder: Path) -> str:
