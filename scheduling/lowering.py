@@ -159,7 +159,12 @@ def lower(
     bound = 8
     for position in range(plan.kind.shape[0]):
         j = plan.tensor[position] - entries
-        bound += 2 + (4 * (batch_ways + 2) if plan.kind[position] == LOAD else 0)
+        bound += 2
+        if plan.kind[position] == LOAD:  # one row for each part of the source that any core touches
+            source = geo.tensor[plan.tensor[position]]
+            touched_parts = part_of(image0 + images - 1, net.batch, source_batch[source]) + 1
+            touched_parts -= part_of(image0, net.batch, source_batch[source])
+            bound += touched_parts * source_rows[source]
         if plan.kind[position] == COMPUTE:
             if net.is_matrix[first + j]:
                 share = -(-net.tensor_channels[geo.tensor[entries + j]] // channel_ways)
