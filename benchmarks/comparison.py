@@ -230,8 +230,13 @@ def key_of(cell: Cell) -> Key:
 
 def markdown(cells: Sequence[Cell]) -> str:
     """For each machine: cycles, off-core and DRAM bytes, seconds; then what two parts of `graphturbo` are worth.
-    Of several cells about the same, the last one counts."""
+    Of several cells about the same, the last one counts. Raises ValueError where objectives, budgets or seeds
+    differ, since one table cannot tell them apart."""
     cells = list({key_of(cell): cell for cell in cells}.values())
+    for name in ("objective", "budget", "seed"):
+        values = sorted({str(cell[name]) for cell in cells})
+        if len(values) > 1:
+            raise ValueError(f"the cells have {name} {', '.join(values)}, expected one for all")
     parts = []
     for machine in dict.fromkeys(cell["machine"] for cell in cells):
         mine = [cell for cell in cells if cell["machine"] == machine]
