@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import sys
 from collections.abc import Iterable, Sequence
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks._cells import DONE, LATE, Cell, limited, read_lines
 from env.problems import make_problem
 from graph.errors import ModelError
 from hwmodel.errors import MachineError
@@ -47,10 +47,6 @@ NETWORKS = (
 """Networks with the batch of a cluster: one where an image is large."""
 
 WARM_UP = "squeezenet"
-DONE, LATE = "done", "out of time"
-
-Cell = dict[str, Any]
-"""One line of the file."""
 
 
 class Key(NamedTuple):
@@ -117,7 +113,7 @@ def run(options: argparse.Namespace) -> None:
     warm_up(dict.fromkeys((key.machine, key.strategy) for key in missing))
     with options.out.open("a", encoding="utf-8") as file:
         for key in missing:
-            cell = key._asdict() | measured(key, options.seconds)
+            cell = key._asdict() | limited(partial(solved, key), options.seconds)
             file.write(json.dumps(cell) + "\n")
             file.flush()
             found = f"{cell['cycles']:,} cycles" if cell["status"] == DONE else cell["status"]
@@ -146,30 +142,6 @@ def _parts(network: str, machine: str) -> tuple[Any, Any]:
     return problem.evaluator, problem.space
 
 
-def measured(key: Key, seconds: float) -> Cell:
-    """What a cell finds out, in a process of its own that is stopped after so many seconds."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_solve_and_send, args=(key, sender))
-    process.start()
-    sender.close()
-    try:
-        found: Cell = receiver.recv() if receiver.poll(seconds) else {"status": LATE, "limit_s": seconds}
-    except EOFError:
-        process.join()
-        found = {"status": f"stopped with exit status {process.exitcode}"}
-    process.kill()
-    process.join()
-    return found
-
-
-def _solve_and_send(key: Key, sender: Connection) -> None:
-    try:
-        sender.send(solved(key))
-    except ScheduleError as error:
-        sender.send({"status": str(error)})
-
-
 def solved(key: Key) -> Cell:
     """Solve a fresh problem; raises ScheduleError where the network does not fit, or the strategy is not for it."""
     made = make_problem(key.network, key.machine, key.batch, key.objective)
@@ -178,7 +150,6 @@ def solved(key: Key) -> Cell:
     evaluation = solution.evaluation
     least = bound(problem.evaluator.network, problem.evaluator.machine)
     return {
-        "status": DONE,
         "cycles": evaluation.cycles,
         "bound_cycles": least.cycles,
         "off_core_bytes": evaluation.off_core_bytes,
@@ -206,21 +177,8 @@ def _learned(problem: Problem) -> Solution:
 
 
 def read_cells(path: Path) -> list[Cell]:
-    """The cells of a file; ValueError names the line that is none. A last line without its end, which a stopped run
-    leaves behind, is cut off."""
-    text = path.read_text(encoding="utf-8")
-    if text and not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        path.write_text(text, encoding="utf-8")
-    cells = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            cell = json.loads(line)
-            key_of(cell)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: is no cell of a comparison ({error})") from None
-        cells.append(cell)
-    return cells
+    """The cells of a file; ValueError names the line that is none."""
+    return read_lines(path, key_of)
 
 
 def key_of(cell: Cell) -> Key:

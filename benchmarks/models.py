@@ -1,39 +1,50 @@
-"""Every model by name: its size, import time, whether all strategies schedule it, and its error against onnxruntime.
+"""Every model by name: its size, import time, which strategies schedule it, and its error against onnxruntime.
 
-`python -m benchmarks models`. Sizes and strategies are those of the full model at batch 1; kernels are executed, and
-compared, of a narrow version where the full one would take minutes.
+`python -m benchmarks.models --out models.jsonl` appends a line of JSON for each finding about a model: its sizes,
+each strategy, each execution. Those that are there already are left out, so a run that was stopped goes on where it
+was. Each is found in a process of its own with a limit in seconds; a strategy that is late with the full model
+schedules the narrow version of it. `python -m benchmarks.models --table models.jsonl` prints Markdown.
+
+Sizes and strategies are those at batch 1; kernels are executed, and compared, at batch 2, of a narrow version where the
+full one would take minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from agents.inference import decode, load_policy
+from benchmarks._cells import DONE, LATE, Cell, limited, read_lines
+from benchmarks.comparison import LEARNED, Key, solved, warm_up
 from env.problems import make_problem
 from graph.counts import macs_per_image, weight_elements_total
 from graph.errors import ModelError
 from graph.importer import load_model
 from graph.network import Network
 from graph.zoo import zoo_names
+from hwmodel.errors import MachineError
 from hwmodel.machine import Machine, load_machine
 from report.verify import verify
 from scheduling.choice import Choice
-from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.program import build_program, program_weights
-from scheduling.strategies import DEFAULT, STRATEGIES
+from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 
-NAMES = tuple(name for name in DEFAULT if name in STRATEGIES)
-"""Strategies that are run: the usual ones that keep the file's order of layers."""
-
-EXECUTED = ("layerwise", "graphturbo", "dp", "learned")
+EXECUTED = ("layerwise", "graphturbo", "dp", LEARNED)
 """Strategies whose kernels are executed."""
+
+SIZES, SCHEDULE, EXECUTE = "sizes", "schedule", "execute"
 
 NARROW = {
     "bert_base": "bert_base:layers=2,width=128,heads=4,vocabulary=1000",
@@ -60,72 +71,135 @@ NARROW = {
 }
 
 
-def main() -> None:
-    """Print a row for each model."""
+class Finding(NamedTuple):
+    """What a line is about: `part` is SIZES (of no strategy), SCHEDULE or EXECUTE."""
+
+    machine: str
+    model: str
+    budget: int
+    part: str
+    strategy: str
+
+
+def main() -> int:
+    """Exit status: 0 done, 2 bad input."""
+    names = (*strategy_names(), LEARNED)
     parser = argparse.ArgumentParser(prog="models")
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument(
         "--budget", type=int, default=20, help="simulated schedules for each search (default 20)"
     )
+    parser.add_argument("--strategies", nargs="+", choices=names, default=[*DEFAULT, LEARNED], metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=60.0, help="limit of a schedule (default 60)")
+    parser.add_argument(
+        "--execution-seconds", type=float, default=900.0, help="limit of an execution (default 900)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/models.jsonl"), metavar="FILE")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of this file and run nothing"
+    )
     options = parser.parse_args()
-    machine = load_machine(options.machine)
-    print(f"{'model':14} {'nodes':>6} {'layers':>6} {'GMAC':>8} {'weights M':>9} {'largest MB':>10} {'import s':>8} "
-          f"{'schedules':>9} {'s':>6} {'fp32 error':>10} {'fp16 error':>10}  executed")  # fmt: skip
-    for name in options.names or zoo_names():
-        try:
-            print(row(name, machine, options.budget), flush=True)
-        except (ModelError, IllegalSchedule) as error:
-            print(f"{name:14} {error}", flush=True)
+    try:
+        if options.table is not None:
+            print(markdown(read_cells(options.table)), end="")
+        else:
+            run(options)
+    except (OSError, ValueError, MachineError, ModelError) as error:
+        print(f"models: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
-def row(name: str, machine: Machine, budget: int) -> str:
-    """One line of the table."""
+def run(options: argparse.Namespace) -> None:
+    """Find what the file lacks."""
+    known = {finding_of(cell) for cell in read_cells(options.out)} if options.out.exists() else set()
+    wanted = [
+        finding
+        for name in options.names or zoo_names()
+        for finding in _findings(name, options.machine, options.budget, options.strategies)
+    ]
+    missing = [finding for finding in wanted if finding not in known]
+    print(
+        f"{len(wanted) - len(missing)} findings are in {options.out}, {len(missing)} to go", file=sys.stderr
+    )
+    if not missing:
+        return
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    warm_up(dict.fromkeys((finding.machine, finding.strategy) for finding in missing if finding.strategy))
+    with options.out.open("a", encoding="utf-8") as file:
+        for finding in missing:
+            cell = finding._asdict() | _found(finding, options.seconds, options.execution_seconds)
+            file.write(json.dumps(cell) + "\n")
+            file.flush()
+            print(*finding[1:2], *finding[3:], cell["status"], file=sys.stderr, flush=True)
+
+
+def _findings(name: str, machine: str, budget: int, strategies: Sequence[str]) -> Iterator[Finding]:
+    yield Finding(machine, name, budget, SIZES, "")
+    for strategy in strategies:
+        if runs_on(strategy, load_machine(machine)):
+            yield Finding(machine, name, budget, SCHEDULE, strategy)
+    for strategy in strategies:
+        if strategy in EXECUTED:
+            yield Finding(machine, name, budget, EXECUTE, strategy)
+
+
+def _found(finding: Finding, seconds: float, execution_seconds: float) -> Cell:
+    """What is found out; `network` is the version of the model that it is about."""
+    machine, name = load_machine(finding.machine), finding.model
+    if finding.part == SIZES:
+        return limited(partial(sizes, name, machine), execution_seconds)
+    if finding.part == EXECUTE:
+        network = NARROW.get(name, name)
+        found = limited(
+            partial(errors, network, machine, finding.budget, finding.strategy), execution_seconds
+        )
+        return {"network": network} | found
+    for network in dict.fromkeys((name, NARROW.get(name, name))):
+        key = Key(finding.machine, network, 1, str(Objective.LATENCY), finding.budget, 0, finding.strategy)
+        found = {"network": network} | limited(partial(solved, key), seconds)
+        if found["status"] != LATE:
+            break
+    return found
+
+
+def sizes(name: str, machine: Machine) -> Cell:
+    """Sizes of the full model, and the seconds that its structure takes to import."""
     started = time.perf_counter()
     model = load_model(name, weights=False)
     seconds = time.perf_counter() - started
     network = model.network
-    started = time.perf_counter()
-    legal = len(schedules(make_problem(network, machine), budget))
-    spent = time.perf_counter() - started
-    executed = NARROW.get(name, name)
-    worst = errors(executed, machine, budget)
-    return (
-        f"{name:14} {len(model.folded.nodes):6} {len(network.layers):6} {macs_per_image(network) / 1e9:8.3f} "
-        f"{weight_elements_total(network) / 1e6:9.2f} {largest_bytes(network, machine) / 1e6:10.2f} {seconds:8.2f} "
-        f"{f'{legal}/{len(NAMES) + 1}':>9} {spent:6.1f} {worst[0]:10.1e} {worst[1]:10.1e}  {executed}"
-    )
+    return {
+        "nodes": len(model.folded.nodes),
+        "layers": len(network.layers),
+        "macs": macs_per_image(network),
+        "weights": weight_elements_total(network),
+        "largest_bytes": largest_bytes(network, machine),
+        "import_seconds": round(seconds, 3),
+    }
 
 
-def schedules(problem: Problem, budget: int) -> dict[str, tuple[tuple[Choice, ...], Rules]]:
-    """Choices and rules of every strategy and of the learned policy; each was simulated and is legal."""
-    problem = Problem(problem.evaluator, problem.space, Objective.LATENCY, budget, 0)
-    found = {name: STRATEGIES[name](problem) for name in NAMES}
-    found["learned"] = decode(load_policy(), problem)
-    for choices, rules in found.values():
-        problem.evaluator.evaluate(choices, rules)
-    return found
-
-
-def errors(name: str, machine: Machine, budget: int) -> tuple[float, float]:
-    """Largest fp32 and fp16 error of the kernels of EXECUTED at batch 2."""
+def errors(name: str, machine: Machine, budget: int, strategy: str) -> Cell:
+    """Errors of a strategy's kernels at batch 2 against onnxruntime, and whether they are within their limits."""
     model = load_model(name, batch=2)
-    problem = make_problem(model.network, machine)
+    made = make_problem(model.network, machine)
+    problem = Problem(made.evaluator, made.space, Objective.LATENCY, budget, 0)
+    choices, rules = _decided(strategy, problem)
     evaluator = problem.evaluator
-    worst = (0.0, 0.0)
-    seen = set()
-    found = schedules(problem, budget)
-    for choices, rules in (found[name] for name in EXECUTED):
-        if (choices, rules) in seen:
-            continue
-        seen.add((choices, rules))
-        program = build_program(evaluator, choices, evaluator.arrange(choices, rules))
-        result = verify(model, program, machine, program_weights(model.network))
-        if not result.passed:
-            print(f"{name}: {result}")
-        native = 0.0 if result.native is None else result.native.max_relative_error
-        worst = (max(worst[0], result.fp32.max_relative_error), max(worst[1], native))
-    return worst
+    program = build_program(evaluator, choices, evaluator.arrange(choices, rules))
+    result = verify(model, program, machine, program_weights(model.network))
+    native = None if result.native is None else result.native.max_relative_error
+    return {"fp32": result.fp32.max_relative_error, "native": native, "passed": result.passed}
+
+
+def _decided(strategy: str, problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+    if strategy != LEARNED:
+        solution = solve(strategy, problem)
+        return solution.choices, solution.rules
+    from agents.inference import decode, load_policy  # loads torch
+
+    return decode(load_policy(), problem)
 
 
 def largest_bytes(network: Network, machine: Machine) -> int:
@@ -136,5 +210,69 @@ def largest_bytes(network: Network, machine: Machine) -> int:
     )
 
 
+def read_cells(path: Path) -> list[Cell]:
+    """The lines of a file; ValueError names the one that is none."""
+    return read_lines(path, finding_of)
+
+
+def finding_of(cell: Cell) -> Finding:
+    """What a line is about."""
+    return Finding(*(cell[field] for field in Finding._fields))
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """A row for each model whose sizes are known, of the last line about each finding. Raises ValueError where machines
+    or budgets differ.
+    """
+    if len({(cell["machine"], cell["budget"]) for cell in cells}) > 1:
+        raise ValueError("lines of several machines or budgets; expected one of each in a table")
+    last = {finding_of(cell): cell for cell in cells}
+    heads = ("model", "nodes", "layers", "GMAC", "weights M", "largest layer MB", "import s", "strategies",
+             "fp32 error", "fp16 error", "executed")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    notes = []
+    for name in sorted({cell["model"] for cell in cells}):
+        mine = [cell for cell in last.values() if cell["model"] == name]
+        notes += [
+            f"- {name}, {c['part']} {c['strategy']}: {c['status']}" for c in mine if c["status"] != DONE
+        ]
+        notes += [
+            f"- {name}, {c['strategy']}: beyond its limit, fp32 {c['fp32']:.1e}"
+            for c in mine
+            if not c.get("passed", True)
+        ]
+        size = next((cell for cell in mine if cell["part"] == SIZES and cell["status"] == DONE), None)
+        if size is not None:
+            lines.append(_row(size, [cell for cell in mine if cell["part"] != SIZES]))
+    ending = f"\nNot in the table:\n\n{chr(10).join(notes)}\n" if notes else ""
+    return "\n".join(lines) + "\n" + ending
+
+
+def _row(size: Cell, others: Sequence[Cell]) -> str:
+    name = size["model"]
+    schedules = [cell for cell in others if cell["part"] == SCHEDULE]
+    legal = [cell for cell in schedules if cell["status"] == DONE]
+    narrow = sum(cell["network"] != name for cell in legal)
+    executed = [cell for cell in others if cell["part"] == EXECUTE and cell["status"] == DONE]
+    worst = [
+        f"{max(found):.1e}" if (found := [cell[kind] for cell in executed if cell[kind] is not None]) else "-"
+        for kind in ("fp32", "native")
+    ]
+    versions = ", ".join(f"`{network}`" for network in dict.fromkeys(cell["network"] for cell in executed))
+    columns = (
+        name,
+        f"{size['nodes']:,}",
+        f"{size['layers']:,}",
+        f"{size['macs'] / 1e9:.3f}",
+        f"{size['weights'] / 1e6:.2f}",
+        f"{size['largest_bytes'] / 1e6:.2f}",
+        f"{size['import_seconds']:.2f}",
+        f"{len(legal)}/{len(schedules)}" + (f", {narrow} narrow" if narrow else ""),
+        *worst,
+        versions or "-",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
