@@ -38,9 +38,9 @@ class FoldedGraph:
     """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
 
     `inputs` maps each used graph input to its shape without the batch, `input_types` to its element type;
-    `file_batch` is the batch that shapes in the file are written for (SYMBOLIC_BATCH where it is symbolic). `constants`
-    holds at least those that `nodes` read. `identities` numbers the constants that were computed: those of the same
-    number were computed in the same way from the same ones.
+    `file_batch` is the batch that shapes in the file are written for, or read for with `batch_is_open`, where the file
+    leaves it open. `constants` holds at least those that `nodes` read. `identities` numbers the constants that were
+    computed: those of the same number were computed in the same way from the same ones.
     """
 
     source: Source
@@ -49,6 +49,7 @@ class FoldedGraph:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
     file_batch: int
+    batch_is_open: bool
     input_types: Mapping[str, np.dtype[np.generic]]
     identities: Mapping[str, int]
 
@@ -67,8 +68,8 @@ def attribute_bytes(node: onnx.NodeProto) -> tuple[bytes, ...]:
     return tuple(sorted(item.SerializeToString(deterministic=True) for item in node.attribute))
 
 
-def fold_constants(source: Source, weights: bool) -> FoldedGraph:
-    """Fold constants and drop what no output needs.
+def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BATCH) -> FoldedGraph:
+    """Fold constants and drop what no output needs; a file that leaves its batch open is read for `open_batch` images.
 
     Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the
     batch, and outputs that do not depend on an input.
@@ -79,7 +80,8 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
     except ModelError as error:
         raise ModelError(f"{source.origin}: {error}") from error
     declared = [item for item in graph.input if item.name not in constants]
-    shapes, file_batch = _input_shapes(source, declared)
+    shapes, stated_batch = _input_shapes(source, declared)
+    file_batch = stated_batch or open_batch
     shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
     live: list[onnx.NodeProto] = []
     identities: dict[str, int] = {}
@@ -125,7 +127,9 @@ def fold_constants(source: Source, weights: bool) -> FoldedGraph:
         item.name: np.dtype(helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type))
         for item in declared
     }
-    return FoldedGraph(source, nodes, kept, used, outputs, file_batch, types, identities)
+    return FoldedGraph(
+        source, nodes, kept, used, outputs, file_batch, stated_batch is None, types, identities
+    )
 
 
 def _check_fills(source: Source, constants: Mapping[str, Array]) -> None:
@@ -213,7 +217,8 @@ def _needed(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> tuple[onnx
 
 def _input_shapes(
     source: Source, declared: list[onnx.ValueInfoProto]
-) -> tuple[dict[str, tuple[int, ...]], int]:
+) -> tuple[dict[str, tuple[int, ...]], int | None]:
+    """Shapes without the batch, and the batch; None where the file leaves it open."""
     shapes: dict[str, tuple[int, ...]] = {}
     batches: dict[str, int] = {}
     for item in declared:
@@ -238,7 +243,7 @@ def _input_shapes(
         shapes[item.name] = tuple(int(dim.dim_value) for dim in dims[1:])
     if len(set(batches.values())) > 1:
         raise ModelError(f"{source.origin}: inputs have different batches {batches}; expected one")
-    file_batch = next(iter(batches.values()), SYMBOLIC_BATCH)
-    if file_batch < 1:
+    file_batch = next(iter(batches.values()), None)
+    if file_batch is not None and file_batch < 1:
         raise ModelError(f"{source.origin}: inputs have batch {file_batch}; expected at least 1")
     return shapes, file_batch

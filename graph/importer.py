@@ -10,6 +10,7 @@ from graph.folding import FoldedGraph, fold_constants, node_name
 from graph.fusing import fuse
 from graph.masks import finite_masks
 from graph.model import Model
+from graph.open_batch import ones_for_batch
 from graph.operators import OPERATORS
 from graph.patterns import recognised
 from graph.randomise import randomise_fills
@@ -23,15 +24,42 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
 
     `weights=False` reads the structure only, which is fast: layers then have no weight, and parameters and
     constants are zeros that take no memory. A file without real weights (all of them constant fills, as in
-    the zoo) gets random ones, deterministic in `seed`. Raises ModelError for a missing or broken file,
-    dynamic shapes, and anything that is not supported; all unsupported operators of a file are listed at
-    once.
+    the zoo) gets random ones, deterministic in `seed`. A file that leaves its batch open is read for several images,
+    and for one at a time where it cannot be and a constant has a 1 in place of the batch. Raises ModelError for a
+    missing or broken file, dynamic shapes, and anything that is not supported; all unsupported operators of a file are
+    listed at once.
     """
     if batch < 1:
         raise ModelError(f"batch is {batch}; expected at least 1")
     source = read_source(find_model(name_or_path), weights)
     folded = fold_constants(source, weights)
     _check_operators(folded)
+    name = model_name(name_or_path)
+    try:
+        return _model(name, folded, batch, weights, seed)
+    except ModelError as error:
+        if not folded.batch_is_open:
+            raise
+        reason = error
+    ones = ones_for_batch(folded)
+    try:
+        model = _model(name, fold_constants(source, weights, open_batch=1), batch, weights, seed)
+    except ModelError as error:
+        if not ones:
+            raise reason from None
+        raise ModelError(
+            f"{error}; the file leaves its batch open and is read for one image, since it cannot be read for several "
+            f"and has a 1 in {ones[0]}"
+        ) from reason
+    if ones:
+        return model
+    raise ModelError(
+        f"{reason}; the file leaves its batch open, so it is read for {folded.file_batch} images; if it is for one "
+        "image at a time, expected dimension 0 of its inputs to be 1"
+    ) from reason
+
+
+def _model(name: str, folded: FoldedGraph, batch: int, weights: bool, seed: int) -> Model:
     randomised = randomise_fills(folded, seed) if weights else {}
     constants = {**folded.constants, **randomised}
     masks = finite_masks(folded.nodes, constants)
@@ -41,7 +69,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     read = read_graph(replace(folded, nodes=nodes, identities=unchanged), constants, origins, weights)
     sources = list(dict.fromkeys(value.source for value in read.outputs.values()))
     network = build_network(
-        name=model_name(name_or_path),
+        name=name,
         batch=batch,
         inputs=list(read.inputs.values()),
         constants=read.constants,
@@ -49,7 +77,7 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
         outputs=sources,
         names=read.names,
         weights=weights,
-        model_hash=source.model_hash,
+        model_hash=folded.source.model_hash,
     )
     present = {tensor.name for tensor in network.tensors}
     layouts = {name: value for name, value in read.layouts.items() if name in present}

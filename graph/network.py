@@ -52,8 +52,8 @@ class RegionMap:
 class Tensor:
     """An activation tensor: its name and its shape without the batch (C, H, W).
 
-    With `indices` it holds an index i per pixel as two channels, i // INDEX_BASE and i % INDEX_BASE, which
-    every element type can hold exactly; only an Embedding reads it.
+    With `indices` it holds an index i per pixel as two channels, i // INDEX_BASE and i % INDEX_BASE, which fp16 and
+    fp32 hold exactly (int8 does not; kernels of int8 machines are executed in fp32); only an Embedding reads it.
     """
 
     name: str

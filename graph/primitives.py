@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 INDEX_BASE = 2048
-"""An index i is stored as the numbers i // INDEX_BASE and i % INDEX_BASE: integers up to this are exact in fp16."""
+"""An index i is stored as the numbers i // INDEX_BASE and i % INDEX_BASE: integers up to this are exact in fp16 and
+fp32 (in int8 they are not: an int8 machine's kernels are executed in fp32)."""
 
 
 class VectorClass(StrEnum):

@@ -7,6 +7,7 @@ import pytest
 
 from graph.errors import ModelError
 from graph.importer import load_model
+from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
 
 
@@ -42,3 +43,57 @@ def test_an_open_batch_that_is_carried_through_is_read(tmp_path: Path, batch: in
     assert network.batch == batch
     output = network.tensors[network.outputs[0]]
     assert (output.channels, output.rows, output.columns) == (3, 1, 1)
+
+
+def _with_a_one(kind: str) -> tuple[GraphBuilder, str]:
+    """A file that leaves its batch open and is right for one image only."""
+    graph = GraphBuilder()
+    if kind == "state":
+        x = graph.node("Transpose", graph.input("x", "N", 4, 8), perm=[1, 0, 2])
+        weights = graph.random(1, 12, 8), graph.random(1, 12, 3)
+        states = graph.random(1, 1, 3), graph.random(1, 1, 3)
+        return graph, graph.node("LSTM", x, *weights, "", "", *states, hidden_size=3)
+    x = graph.node("Relu", graph.input("x", "N", 4, 8))
+    if kind == "classifier":
+        return graph, graph.node("Gemm", graph.node("Reshape", x, graph.integers(1, -1)), graph.random(32, 5))
+    if kind == "whole shape":
+        return graph, graph.node(
+            "MatMul", graph.node("Reshape", x, graph.integers(1, 4, 8)), graph.random(8, 3)
+        )
+    if kind == "token":
+        return graph, graph.node("Concat", graph.random(1, 1, 8), x, axis=1)
+    heads = graph.node("Reshape", x, graph.integers(1, -1, 2, 4))
+    keys = graph.node("Transpose", heads, perm=[0, 2, 3, 1])
+    return graph, graph.node("MatMul", graph.node("Transpose", heads, perm=[0, 2, 1, 3]), keys)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kind", ["classifier", "whole shape", "token", "heads", "state"])
+def test_a_one_in_place_of_an_open_batch_stands_for_it(kind: str, batch: int, tmp_path: Path) -> None:
+    graph, y = _with_a_one(kind)
+    model = load_model(graph.save(tmp_path, y), batch)
+    assert (model.folded.file_batch, model.network.batch) == (1, batch)
+    check_model(model)
+
+
+def test_an_open_batch_with_a_shape_for_every_image_is_read_for_several(tmp_path: Path) -> None:
+    graph = GraphBuilder()
+    x = graph.input("x", "N", 4, 8)
+    repeated = graph.node("Expand", x, graph.integers(1, 4, 8))
+    model = load_model(graph.save(tmp_path, graph.node("Add", x, repeated)), 3)
+    assert model.folded.file_batch == 2
+    check_model(model)
+
+
+def test_refusals_say_how_an_open_batch_was_read(tmp_path: Path) -> None:
+    graph = GraphBuilder()
+    path = graph.save(tmp_path, graph.node("Softmax", graph.input("x", "N", 8), axis=0))
+    with pytest.raises(ModelError, match="read for 2 images; if it is for one image at a time, expected dim"):
+        load_model(path)
+    graph = GraphBuilder()
+    flat = graph.node("Reshape", graph.input("x", "N", 4, 8), graph.integers(1, 32))
+    y = graph.node("MatMul", flat, graph.random(31, 3))
+    graph.shapes[y] = [1, 3]
+    path = graph.save(tmp_path, y)
+    with pytest.raises(ModelError, match=r"read for one image, .* a 1 in 'c0' of Reshape node 'n0_Reshape'"):
+        load_model(path)
