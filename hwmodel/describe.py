@@ -109,8 +109,11 @@ def _memories(m: Machine) -> Iterator[Line]:
             "inner",
             f"{level.name}: {' and '.join(level.operands)}, {size}, words of {level.word_bits} bits",
         )
-    if m.memories.dram is not None:
-        yield "DRAM", f"{_size(m.memories.dram.bytes)} a cluster"
+    dram = m.memories.dram
+    if dram is not None and dram.bytes is not None:
+        yield "DRAM", f"{_size(dram.bytes)} a cluster"
+    if dram is not None and dram.burst_bytes > 1:
+        yield "DRAM", f"bursts of {_size(dram.burst_bytes)}"
 
 
 def _links(m: Machine) -> Iterator[Line]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwmodel import resources
+from hwmodel.bursts import bytes_in_bursts, rounded_bytes
 from hwmodel.costs import (
     Work,
     ceil_div,
@@ -112,14 +113,15 @@ def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
         raise KernelError(f"{machine.name} has no system DMA")
     if size < 0:
         raise KernelError(f"size_bytes: {size} is negative")
-    read, write = ceil_div(size, table.dram_read), ceil_div(size, table.llb_write)
+    crossing = rounded_bytes(size, table.dram_burst)
+    read, write = ceil_div(crossing, table.dram_read), ceil_div(size, table.llb_write)
     latency = table.sdma_startup + max(ceil_div(size, table.sdma_bytes), read, write)
     holds = (
         (resources.link(table.cores, resources.SDMA_IN), latency),
         (resources.link(table.cores, resources.DRAM_READ), read),
         (resources.llb_write(table), write),
     )
-    return Cost(latency, holds, Counts(dram_read_bytes=size, llb_write_bytes=size))
+    return Cost(latency, holds, Counts(dram_read_bytes=crossing, llb_write_bytes=size))
 
 
 def launch_cost(machine: Machine, launch: Launch, instruction: Instruction) -> Cost:
@@ -256,11 +258,13 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one core moves in a transfer: the memory at the other end, which bytes there, how many."""
+    """What one core moves in a transfer: the memory at the other end, which bytes there, how many, and how many the
+    link of that memory moves for them."""
 
     memory: str
     source: tuple[int, ...]
     size_bytes: int
+    link_bytes: int
 
 
 def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction, position: int) -> _Part:
@@ -288,7 +292,19 @@ def _part(table: MachineTable, symbols: Sequence[Symbol], instruction: Instructi
         raise KernelError(f"{place[0]}: the machine has no LLB")
     # Several cores may load the same bytes; no two store them, or are known to gather the same rows.
     alone = store or instruction.op is Op.GATHER
-    return _Part(memory, (*where, *shape, position) if alone else (*where, *shape), size)
+    source = (*where, *shape, position) if alone else (*where, *shape)
+    crossing = size if memory == "llb" or size == 0 else _dram_bytes(table, instruction.op, shape, where[2:])
+    return _Part(memory, source, size, crossing)
+
+
+def _dram_bytes(table: MachineTable, op: Op, shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Bytes on the DRAM link, in whole bursts, of one core's part; rows that a GATHER finds are runs of their own."""
+    if op is Op.LOADW:
+        return bytes_in_bursts(shape[1], [(shape[0], strides[0])], table.dram_burst)
+    run = shape[3] * table.element_bytes
+    if op is Op.GATHER:
+        return volume(shape[:3]) * rounded_bytes(run, table.dram_burst)
+    return bytes_in_bursts(run, zip(shape[:3], strides, strict=True), table.dram_burst)
 
 
 def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
@@ -313,7 +329,7 @@ def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instr
     }
     crossing = dict.fromkeys(links, 0)
     for part in sources:
-        crossing[part.memory] += part.size_bytes
+        crossing[part.memory] += part.link_bytes
     hold = 0
     holds: list[Hold] = []
     for memory in sorted({part.memory for part in parts}):

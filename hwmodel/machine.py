@@ -200,6 +200,7 @@ class Machine(Part):
             dram_read=links.dram.read_bytes_per_cycle,
             dram_write=links.dram.write_bytes_per_cycle,
             dram_shared=int(links.dram.shared),
+            dram_burst=self.memories.dram.burst_bytes if self.memories.dram else 1,
             llb_read=llb_link.read_bytes_per_cycle if llb_link else 0,
             llb_write=llb_link.write_bytes_per_cycle if llb_link else 0,
             llb_shared=int(llb_link.shared) if llb_link else 0,

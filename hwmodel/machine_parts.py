@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from graph.primitives import VectorClass
 
 MOST = 1 << 40
+MOST_BURST_BYTES = 4096
 """No figure is larger, so that sums of cycles stay far below what 64 bits hold."""
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -166,6 +167,19 @@ class Memory(Part):
     bytes: Count
 
 
+class Dram(Part):
+    """DRAM: how much a cluster has, None where nothing bounds it, and the bytes of a burst, a power of two."""
+
+    bytes: Count | None = None
+    burst_bytes: Annotated[int, Field(ge=1, le=MOST_BURST_BYTES)] = 1
+
+    @model_validator(mode="after")
+    def _a_power_of_two(self) -> Dram:
+        if self.burst_bytes & (self.burst_bytes - 1):
+            raise ValueError(f"burst_bytes is {self.burst_bytes}, expected a power of two")
+        return self
+
+
 class Memories(Part):
     """The private memories of each core, the last-level buffer (LLB) that the cores of a cluster share, or None where
     there is none, and DRAM, which has no bound unless it says so."""
@@ -174,19 +188,18 @@ class Memories(Part):
     weights: Memory
     accumulator: Memory
     llb: Memory | None
-    dram: Memory | None = None
+    dram: Dram | None = None
 
     @model_validator(mode="after")
     def _outer_memories_are_no_smaller(self) -> Memories:
-        inner, inside = "l1", self.l1
+        inner, least = "l1", self.l1.bytes
         for outer, memory in (("llb", self.llb), ("dram", self.dram)):
-            if memory is None:
+            size = None if memory is None else memory.bytes
+            if size is None:
                 continue
-            if memory.bytes < inside.bytes:
-                raise ValueError(
-                    f"{outer}.bytes is {memory.bytes}, expected at least {inner}.bytes = {inside.bytes}"
-                )
-            inner, inside = outer, memory
+            if size < least:
+                raise ValueError(f"{outer}.bytes is {size}, expected at least {inner}.bytes = {least}")
+            inner, least = outer, size
         return self
 
 

@@ -14,9 +14,9 @@ class MachineTable(NamedTuple):
 
     Rates are bytes per cycle. An unrolling factor that the machine lacks is 1, `sdma_bytes` is 0 where there is no
     system DMA, `llb_bytes`, `llb_read` and `llb_write` are 0 where there is no last-level buffer, and the `_shared`
-    flags are 1 where both directions of a link are one resource. Addresses of l1 begin with the buffers that inputs and
-    outputs share: the first ends at `l1_first_bytes`, the last at `l1_inner_bytes` (0 without one). `im2col` is 1 where
-    taps are part of the reduction.
+    flags are 1 where both directions of a link are one resource. `dram_burst` are the bytes of a burst. Addresses of l1
+    begin with the buffers that inputs and outputs share: the first ends at `l1_first_bytes`, the last at
+    `l1_inner_bytes` (0 without one). `im2col` is 1 where taps are part of the reduction.
 
     A fold of a systolic array holds it for the larger of what it streams and `fold_least`, and `fold_fill` cycles
     more. Where folds overlap, fill and drain are part of `matrix_drain` and `fold_fill` is 0; else `fold_least` is.
@@ -49,6 +49,7 @@ class MachineTable(NamedTuple):
     dram_read: int
     dram_write: int
     dram_shared: int
+    dram_burst: int
     llb_read: int
     llb_write: int
     llb_shared: int

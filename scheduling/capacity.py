@@ -31,7 +31,7 @@ def dram_bytes(network: Network, element_bytes: int) -> int:
 def check_dram(network: Network, machine: Machine) -> None:
     """Raise IllegalSchedule where a network of this batch takes more than the machine's DRAM holds."""
     dram = machine.memories.dram
-    if dram is None:
+    if dram is None or dram.bytes is None:
         return
     need = dram_bytes(network, machine.element_bytes)
     if need > dram.bytes:

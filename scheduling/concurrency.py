@@ -11,8 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
+from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
+from scheduling.bursts import in_bursts
 from scheduling.rows import DMA, LINK_DRAM_READ, LINK_LLB_WRITE, MATRIX, SLOT_COMPUTE, SLOT_ENTRIES, VECTOR
 from scheduling.simulation import (
     A_ENGINE,
@@ -207,7 +209,8 @@ def simulate_packed(
                     )
                     if begin < best_start:
                         size = copy_size[next_copy]
-                        read, write = -(-size // m.dram_read), -(-size // m.llb_write)
+                        read = ceil_div(in_bursts(size, m.dram_burst), m.dram_read)
+                        write = ceil_div(size, m.llb_write)
                         hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
                         system_free = begin + hold
                         link_free[link_slot[LINK_DRAM_READ]] = begin + read

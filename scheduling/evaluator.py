@@ -178,7 +178,7 @@ class Evaluator:
             return Frame(self.network, self.table, choice, False)
         if self._turned is None:
             network = turned_network(self.network)
-            self._turned = (network, network_table(network, self.machine))
+            self._turned = (network, network_table(network, self.machine, turned=True))
         return Frame(*self._turned, turned_choice(choice), True)
 
     @property
@@ -515,6 +515,8 @@ def _lists(plan: Arrangement) -> PlanLists:
     )
 
 
-def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> int:
-    """Bytes of weights that the system DMA copies into the LLB."""
-    return int(evaluator.weight_bytes[plan.copy_layer].sum())
+def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> tuple[int, int]:
+    """Bytes of weights that the system DMA reads from DRAM, in whole bursts, and writes to the LLB."""
+    sizes = evaluator.weight_bytes[plan.copy_layer]
+    burst = evaluator.machine_table.dram_burst
+    return int((-(-sizes // burst) * burst).sum()), int(sizes.sum())

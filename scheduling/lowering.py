@@ -13,6 +13,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.costs import ceil_div, dma_hold, matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
+from scheduling.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
 from scheduling.cached import copy_cached
 from scheduling.choice import CACHE, Choice
 from scheduling.geometry import Geometry, needed_start, needed_stop
@@ -240,6 +241,7 @@ def lower(
     acc_reader = np.full(2, -1, np.int64)
     acc_slot = 0
     half_acc = m.accumulator_bytes // 2
+    way_rows = np.zeros(row_ways, np.int64)
 
     i = 0
     rows[i, C_OP] = OP_LAUNCH
@@ -333,6 +335,7 @@ def lower(
                     max_b = max(max_b, b - a)
                 for ri in range(most_r):
                     sum_r, max_r, copies_r = 0, 0, 0
+                    way_rows[:] = 0
                     for way in range(row_ways):
                         a, b = piece_rows(start, ends, way, t, p)
                         a, b = overlap(a, b, net.tensor_rows[tensor], part_rows, ri)
@@ -345,9 +348,15 @@ def lower(
                                 b = a
                                 break
                         sum_r += b - a
+                        way_rows[way] = b - a
                     if sum_b * sum_r == 0:
                         continue
                     link_bytes = sum_b * sum_r * columns * channels * eb
+                    if m.dram_burst > 1 and not in_llb[tensor]:
+                        link_bytes = tensor_in_bursts(
+                            net, tensor, images, batch_ways, way_rows, columns,
+                            1 if geo.full[t] else channel_ways, eb, m.dram_burst,
+                        )  # fmt: skip
                     core_bytes = max_b * max_r * columns * (channels if geo.full[t] else share_most) * eb
                     rows[i, C_OP] = OP_LOAD
                     rows[i, C_A] = bi
@@ -378,7 +387,7 @@ def lower(
                 a, b = piece_rows(start, ends, way, t, p)
                 sum_r += b - a
             pixels = images * sum_r * columns
-            link_bytes = pixels * channels * eb
+            link_bytes = pixels * vectors_in_bursts(1, channels, channel_ways, eb, m.dram_burst)
             core_bytes = images_most * most_rows(start, ends, t, p) * columns * share_most * eb
             rows[i, C_OP] = OP_GATHER
             rows[i, C_LINK] = LINK_DRAM_READ
@@ -387,8 +396,8 @@ def lower(
             rows[i, C_EXTERNAL0] = -1
             rows[i, C_EXTERNAL1] = -1
             counts[N_DRAM_READ] += link_bytes
-            counts[N_L1_WRITE] += link_bytes
-            touched[t, DMA_WRITES] += link_bytes
+            counts[N_L1_WRITE] += pixels * channels * eb
+            touched[t, DMA_WRITES] += pixels * channels * eb
             moved = pixels * 2 * eb * active(channels, channel_ways, 0, share_most)
             counts[N_L1_READ] += moved
             touched[source, DMA_READS] += moved
@@ -419,6 +428,7 @@ def lower(
             parameter_chunk = chunk_start[same_chunks[j]]
             weight_link = LINK_LLB_READ if staged[layer] else LINK_DRAM_READ
             weight_rate = m.llb_read if staged[layer] else m.dram_read
+            burst = 1 if staged[layer] else m.dram_burst
             weight_count = N_LLB_READ if staged[layer] else N_DRAM_READ
             weight_slot = SLOT_ENTRIES + entries + j if staged[layer] else -1
             barrier = last_vector
@@ -479,7 +489,11 @@ def lower(
                                         chunk += 1 + (g * chunks_k + kc) * chunks_r + rc
                                     if convolves and chunk_address[chunk] < 0:
                                         size = max_k * (r1 - r0) * net.taps[layer] * eb
-                                        link_bytes = sum_k * (r1 - r0) * net.taps[layer] * eb
+                                        moved = sum_k * (r1 - r0) * net.taps[layer] * eb
+                                        link_bytes = weights_in_bursts(
+                                            k0, k1, channels, channel_ways, (r1 - r0) * net.taps[layer] * eb,
+                                            r1 - r0 == reduction, burst,
+                                        )  # fmt: skip
                                         if chunk_home[chunk] >= 0:
                                             chunk_address[chunk] = chunk_home[chunk]
                                             chunk_row[chunk] = i
@@ -495,7 +509,7 @@ def lower(
                                         rows[i, C_A] = 0
                                         rows[i, C_B] = g
                                         counts[weight_count] += link_bytes
-                                        counts[N_WEIGHTS_WRITE] += link_bytes * batch_ways * row_ways
+                                        counts[N_WEIGHTS_WRITE] += moved * batch_ways * row_ways
                                         i = weight_load(
                                             rows, raw, anchor_of, i, m, t, p, size, link_bytes, weight_link,
                                             weight_rate, weight_slot, anchor, barrier, choice.overlap,
@@ -543,7 +557,10 @@ def lower(
                                     i += 1
                             if net.parameters[layer] and chunk_address[parameter_chunk] < 0:
                                 size = net.parameters[layer] * share_most * eb
-                                link_bytes = net.parameters[layer] * channels * eb
+                                moved = net.parameters[layer] * channels * eb
+                                link_bytes = vectors_in_bursts(
+                                    net.parameters[layer], channels, channel_ways, eb, burst
+                                )
                                 if chunk_home[parameter_chunk] >= 0:
                                     chunk_address[parameter_chunk] = chunk_home[parameter_chunk]
                                     chunk_row[parameter_chunk] = i
@@ -556,7 +573,7 @@ def lower(
                                 rows[i, C_WEIGHT] = chunk_address[parameter_chunk]
                                 rows[i, C_A] = 1
                                 counts[weight_count] += link_bytes
-                                counts[N_WEIGHTS_WRITE] += link_bytes * batch_ways * row_ways
+                                counts[N_WEIGHTS_WRITE] += moved * batch_ways * row_ways
                                 i = weight_load(
                                     rows, raw, anchor_of, i, m, t, p, size, link_bytes, weight_link, weight_rate,
                                     weight_slot, anchor, barrier, choice.overlap,
@@ -715,9 +732,15 @@ def lower(
             for way in range(row_ways):
                 a, b = piece_rows(start, ends, way, t, p)
                 a, b = max(a, geo.own_start[way, t]), min(b, geo.own_stop[way, t])
-                sum_r += max(0, b - a)
+                way_rows[way] = max(0, b - a)
+                sum_r += way_rows[way]
                 max_r = max(max_r, b - a)
-            link_bytes = images * sum_r * columns * channels * eb
+            moved = images * sum_r * columns * channels * eb
+            link_bytes = moved
+            if m.dram_burst > 1 and not in_llb[tensor]:
+                link_bytes = tensor_in_bursts(
+                    net, tensor, images, batch_ways, way_rows, columns, channel_ways, eb, m.dram_burst
+                )
             core_bytes = images_most * max_r * columns * share_most * eb
             rate = m.llb_write if in_llb[tensor] else m.dram_write
             rows[i, C_OP] = OP_STORE
@@ -728,8 +751,8 @@ def lower(
             rows[i, C_EXTERNAL1] = -1
             later(latest, VECTOR, written[t, p, VECTOR])
             counts[N_LLB_WRITE if in_llb[tensor] else N_DRAM_WRITE] += link_bytes
-            counts[N_L1_READ] += link_bytes
-            touched[t, DMA_READS] += link_bytes
+            counts[N_L1_READ] += moved
+            touched[t, DMA_READS] += moved
             i = finish_transfer(rows, raw, latest, i, t, p)
             log_count = log_read(logs, log_head, log_count, last_access, t, t, -1, p, DMA, i - 1)
 

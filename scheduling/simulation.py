@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled
+from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
+from scheduling.bursts import in_bursts
 from scheduling.rows import (
     C_ENGINE,
     C_EXTERNAL0,
@@ -208,7 +210,7 @@ def simulate_steps(
                     max(free[link_slot[LINK_DRAM_READ]], free[link_slot[LINK_LLB_WRITE]]),
                 )
                 if begin < body_start:
-                    read = -(-size // link_rate[LINK_DRAM_READ])
+                    read = ceil_div(in_bursts(size, m.dram_burst), link_rate[LINK_DRAM_READ])
                     write = -(-size // link_rate[LINK_LLB_WRITE])
                     hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
                     free[SYSTEM] = begin + hold

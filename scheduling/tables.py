@@ -47,6 +47,7 @@ class NetworkTable(NamedTuple):
     """
 
     batch: int
+    turned: int  # 1 where rows and columns of tensors in shared memory are swapped (scheduling.frames)
     input_count: int
     copy_passes: int  # vector cycles per lane-element of a plain copy
     tensor_channels: Ints  # (T,)
@@ -82,8 +83,8 @@ class NetworkTable(NamedTuple):
     column_whole: Ints  # (E,) 1 where every output column needs all input columns
 
 
-def network_table(network: Network, machine: Machine) -> NetworkTable:
-    """Flatten a network for a machine (the machine decides the vector cycles of a layer).
+def network_table(network: Network, machine: Machine, turned: bool = False) -> NetworkTable:
+    """Flatten a network, `turned` or not, for a machine (the machine decides the vector cycles of a layer).
 
     Raises IllegalSchedule for an embedding table whose indices the machine's element type cannot hold.
     """
@@ -111,6 +112,7 @@ def network_table(network: Network, machine: Machine) -> NetworkTable:
     by_column = [np.array(values, np.int64) for values in zip(*columns, strict=True)]
     fields = (
         network.batch,
+        int(turned),
         network.source_count,
         vector_passes(machine, Move(), ()),
         np.array([t.channels for t in tensors], np.int64),

@@ -12,6 +12,14 @@ def without_llb(machine: Machine) -> Machine:
     return Machine.model_validate(data)
 
 
+def with_bursts(machine: Machine, burst_bytes: int) -> Machine:
+    """The same machine with DRAM bursts of so many bytes."""
+    data = machine.model_dump()
+    data["name"] = f"{machine.name}-bursts"
+    data["memories"]["dram"] = {**(data["memories"]["dram"] or {}), "burst_bytes": burst_bytes}
+    return Machine.model_validate(data)
+
+
 def with_systolic(
     machine: Machine, rows: int, columns: int, dataflow: str, *, overlap_folds: bool, convolution: str
 ) -> Machine:

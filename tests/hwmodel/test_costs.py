@@ -29,7 +29,7 @@ from hwmodel.instruction_cost import copy_cost, instruction_cost
 from hwmodel.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
 from hwmodel.machine import Machine, load_machine
 from hwmodel.resources import resource_name
-from tests.hwmodel.machines import without_llb
+from tests.hwmodel.machines import with_bursts, without_llb
 from tests.hwmodel.programs import Shape, bits, box, instruction, parameter, relu, steps, view, window
 
 TINY = load_machine("tiny")
@@ -204,6 +204,53 @@ def test_idle_cores_go_through_their_queues_too() -> None:
     assert some == (64, dma(64, dram_read=64), Counts(dram_read_bytes=256, l1_write_bytes=256))
     none = cost(Op.LOAD, (0, 1), load(DRAM, 0), {"rows": 0}, machine=STCP)
     assert none == (64, {"core 0 dma": 64, "core 1 dma": 64, "dram read": 0}, Counts())
+
+
+def test_bursts_by_hand() -> None:
+    """Bursts of 64 bytes on `tiny`, 4 bytes a cycle: what is contiguous in DRAM is rounded up, nothing else."""
+    bursts = with_bursts(TINY, 64)
+    # 1 x 2 x 4 x 8 elements, all of a tensor: one run of 256 bytes.
+    assert cost(Op.LOAD, (0,), load(DRAM, 0), machine=bursts) == cost(Op.LOAD, (0,), load(DRAM, 0))
+    # Of rows of 8 columns 4: two runs of 128 bytes. Of 9 channels 8: eight runs of 32 bytes, a burst each.
+    assert cost(Op.LOAD, (0,), load(DRAM, 0), {"src_row_stride": 256}, machine=bursts)[1]["dram read"] == 64
+    apart = cost(Op.LOAD, (0,), load(DRAM, 0), {"src_col_stride": 36, "src_row_stride": 144}, machine=bursts)
+    counts = Counts(dram_read_bytes=512, l1_write_bytes=256)
+    assert apart == (128, {"core 0 dma": 128, "dram read": 128}, counts)
+    # One row of 3 columns: 96 bytes, two bursts; the core's queue alone would take 12 cycles.
+    short = cost(Op.STORE, (0,), store(DRAM, 0), {"rows": 1, "columns": 3}, machine=bursts)
+    counts = Counts(dram_write_bytes=128, l1_read_bytes=96)
+    assert short == (32, {"core 0 dma": 32, "dram write": 32}, counts)
+    near = cost(Op.STORE, (0,), store(LLB, 0), {"rows": 1, "columns": 3}, machine=bursts)
+    assert near[2] == Counts(llb_write_bytes=96, l1_read_bytes=96)
+    # Weights of 4 channels, 36 of the 72 bytes of each; then all of them, 288 bytes: five bursts.
+    fields = {
+        "rows": 4,
+        "row_bytes": 36,
+        "dst_addr": 0,
+        "src_symbol": 0,
+        "src_offset": 0,
+        "src_row_stride": 72,
+    }
+    assert cost(Op.LOADW, (0,), fields, machine=bursts)[2].dram_read_bytes == 4 * 64
+    assert cost(Op.LOADW, (0,), fields, {"row_bytes": 72}, machine=bursts)[2].dram_read_bytes == 5 * 64
+    # Eight gathered rows of 32 bytes lie anywhere.
+    assert cost(Op.GATHER, (1,), gathered(), machine=bursts)[2].dram_read_bytes == 8 * 64
+    copied = copy_cost(with_bursts(STCP, 64), SystemCopy(0, 0, 0, 2700))
+    assert copied.counts == Counts(dram_read_bytes=43 * 64, llb_write_bytes=2700)
+
+
+@pytest.mark.parametrize(
+    ("columns", "channels", "bytes_moved", "cycles"),
+    [(56, 24, 21_504, 7_168), (56, 8, 114_688, 38_230), (10, 24, 4_096, 1_366)],
+)
+def test_bursts_of_the_documentation(columns: int, channels: int, bytes_moved: int, cycles: int) -> None:
+    """16 rows of a tensor of 56 columns and 24 channels on edge_tcm: bursts of 128 bytes at 3 bytes a cycle."""
+    shape = (1, 16, columns, channels)
+    fields = {**box(shape), **view("dst", 0, shape[1:], 1), **window("src", DRAM, 0, (16, 56, 24), 1)}
+    latency, holds, counts = cost(Op.LOAD, (0,), fields, machine=load_machine("edge_tcm"))
+    assert (counts.dram_read_bytes, counts.l1_write_bytes) == (bytes_moved, math.prod(shape))
+    assert holds["dram read"] == cycles
+    assert latency == 500 + max(cycles, -(-math.prod(shape) // 16))
 
 
 def test_weight_loads_by_hand() -> None:

@@ -28,6 +28,7 @@ def twin(machine: Machine) -> Machine:
     memories, links = data["memories"], data["links"]
     for name in ("l1", "weights"):
         memories[name]["bytes"] *= 4
+    data["memories"]["dram"]["burst_bytes"] *= 4
     data["dma"]["bytes_per_cycle"] *= 4
     links["exchange"]["bytes_per_cycle"] *= 4
     for way in ("read", "write"):
