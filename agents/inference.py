@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from agents.policy_file import parse_policy, read_policy
 from agents.scorer import Scorer
 from env.building import DEFAULT_PHASES, SUBGRAPHS, Builder, Options, State
 from env.observation import Context
+from env.tables import FrontierTable
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
@@ -92,9 +94,13 @@ class _Search:
         self.context = Context(self.builder)
         self.seed = problem.seed
         self._known: dict[State, tuple[Options, Logits]] = {}
+        self._tables: dict[int, Future[FrontierTable]] = {}
 
     def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
-        found = self._beam(beam) if beam > 1 else None
+        found = None
+        if beam > 1:
+            with ThreadPoolExecutor(THREADS) as pool:
+                found = self._beam(beam, pool)
         best = self._walk(None)
         if found is not None:
             best = self._better(best, found)
@@ -114,12 +120,11 @@ class _Search:
             known = self._known[state] = options, self.policy.log_probabilities(options, context)
         return known
 
-    def _prepare(self, states: list[State]) -> None:
-        """Make the candidate tables of these states side by side: compiled code leaves the interpreter lock alone."""
-        frontiers = sorted({state.frontier for state in states if state.phase == SUBGRAPHS})
-        if len(frontiers) > 1:
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(self.builder.tables.at, frontiers))
+    def _prepare(self, pool: ThreadPoolExecutor, states: Iterable[State]) -> None:
+        """Begin with the candidate tables of these states; compiled code leaves the interpreter lock alone."""
+        for state in states:
+            if state.phase == SUBGRAPHS and state.frontier not in self._tables:
+                self._tables[state.frontier] = pool.submit(self.builder.tables.at, state.frontier)
 
     def _walk(self, rng: np.random.Generator | None) -> State:
         """One schedule: the most likely candidate each time, or a random one by likelihood."""
@@ -134,30 +139,36 @@ class _Search:
             state = self.builder.apply(state, options.decisions[index])
         return state
 
-    def _beam(self, width: int) -> State:
-        """Per number of decisions the best states; a state is as good as its default completion and its likelihood."""
+    def _beam(self, width: int, pool: ThreadPoolExecutor) -> State:
+        """Per number of decisions the best states; a state is as good as its default completion and its likelihood.
+
+        They are kept alternately by likelihood and by cost, so the likelier half is known before any is simulated:
+        its candidate tables are made meanwhile.
+        """
         done: list[State] = []
-        states: list[tuple[State, float]] = [(self.builder.start(), 0.0)]
+        states: dict[State, float] = {self.builder.start(): 0.0}
         while states:
-            self._prepare([state for state, _ in states])
-            found: dict[State, tuple[float, float]] = {}
-            for state, sum_likely in states:
+            self._prepare(pool, states)
+            found: dict[State, float] = {}
+            for state, sum_likely in states.items():
+                if state.phase == SUBGRAPHS:
+                    self._tables[state.frontier].result()
                 options, likely = self._likely(state)
                 order = np.argsort(-likely, kind="stable")[:BEAM_OFFERS]
                 for k in order.tolist():
                     if k != order[0] and likely[k] < np.log(LEAST_LIKELY):
                         continue
-                    after = self.builder.apply(state, options.decisions[k])
-                    total = sum_likely + float(likely[k])
-                    found[after] = (self.builder.cost(after), total)
+                    found[self.builder.apply(state, options.decisions[k])] = sum_likely + float(likely[k])
+            by_likelihood = sorted(
+                (state for state in found if state.phase is not None), key=lambda state: -found[state]
+            )
+            self._prepare(pool, by_likelihood[: -(-width // 2)])
+            cost = {state: self.builder.cost(state) for state in found}
             done += [state for state in found if state.phase is None]
-            open_states = [(state, *found[state]) for state in found if state.phase is not None]
-            by_likelihood = sorted(open_states, key=lambda item: -item[2])
-            by_cost = sorted(open_states, key=lambda item: item[1])
-            kept: dict[State, float] = {}
+            by_cost = sorted((state for state in found if state.phase is not None), key=cost.__getitem__)
+            states = {}
             for pair in zip(by_likelihood, by_cost, strict=True):
-                for state, _, total in pair:
-                    if len(kept) < width:
-                        kept.setdefault(state, total)
-            states = list(kept.items())
+                for state in pair:
+                    if len(states) < width:
+                        states.setdefault(state, found[state])
         return min(done, key=self.builder.cost)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from hwmodel.compiled import compiled
 from hwmodel.costs import matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, Choice
+from scheduling.footprint import ring_footprint
 from scheduling.geometry import geometry
 from scheduling.operations import batch_part_max
-from scheduling.planning import check_axes, least_l1_bytes, plan_geometry, plan_instance
+from scheduling.planning import check_axes, least_l1_bytes, plan_geometry, plan_instance, tile_layers
 from scheduling.tables import CONVOLVES, EMBEDS, NetworkTable
 from scheduling.tiling import LEGAL, SHORT_L1
 
@@ -30,7 +33,7 @@ class Estimate(NamedTuple):
     dram: int
     fill: int
     launch: int
-    l1_bytes: int  # footprint of one core
+    l1_bytes: int  # footprint of one core; where that does not fit, some part of it that does not
     weight_bytes: int  # once
     border_bytes: int  # entries and tensors that leave, whole batch
 
@@ -45,13 +48,20 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     geo = geometry(net, choice, 0, 0)
-    least = least_l1_bytes(net, choice, geo, m.element_bytes)
-    if least > m.l1_bytes:
-        return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)
-    status, _, _, plan, tiles = plan_geometry(net, m, choice, geo, True)
+    peak, tiles = 0, np.zeros((choice.stop - choice.first, 4), np.int64)
+    if choice.halo == CACHE or m.l1_inner_bytes > 0:
+        least = least_l1_bytes(net, choice, geo, m.element_bytes)
+        if least > m.l1_bytes:
+            return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)
+        status, _, _, plan, tiles = plan_geometry(net, m, choice, geo, True)
+        peak = plan.peak_bytes
+    else:
+        peak = ring_footprint(net, choice, geo, m.element_bytes, m.l1_bytes)
+        if peak > m.l1_bytes:
+            return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, peak, 0, 0)
+        status, _, _ = tile_layers(net, m, choice, geo, True, tiles)
     if status != LEGAL:
-        return Estimate(status, 0, 0, 0, 0, 0, 0, 0, plan.peak_bytes, 0, 0)
-    peak = plan.peak_bytes
+        return Estimate(status, 0, 0, 0, 0, 0, 0, 0, peak, 0, 0)
     for part in range(1, choice.split_rows * choice.split_columns):
         row_part, column_part = part // choice.split_columns, part % choice.split_columns
         status, _, _, _, other, _ = plan_instance(net, m, choice, row_part, column_part)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import CACHE, Choice
+from scheduling.choice import CACHE, RULE_SCALE, Choice
 from scheduling.geometry import Geometry, needed_start
 from scheduling.tables import Ints, NetworkTable
 
@@ -21,6 +21,11 @@ LOAD, COMPUTE, EXCHANGE, STORE, RESTORE, KEEP = range(6)
 READERS = 3
 """Beside the layers, that read a tensor: its gather, its store, its keeping."""
 
+LAYER_KEY = RULE_SCALE
+"""What the key of the order grows by from layer to layer, in the first piece."""
+
+LOAD_KEY, EXCHANGE_KEY, STORE_KEY = 1, 5, 10
+"""How far behind the key of a layer its exchange and its store are; a load is behind the layer before its reader's."""
 
 MOST_BASE = 1 << 16
 MOST_PIECES = 1 << 12
@@ -54,13 +59,13 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
     edge0 = net.edge_start[first]
     base = np.zeros((n, 3), np.int64)
     for j in range(count - 1, -1, -1):
-        base[entries + j, 0] = (j + 1) * 20
-        base[entries + j, 1] = (j + 1) * 20 + 5
-        base[entries + j, 2] = (j + 1) * 20 + 10
+        base[entries + j, 0] = (j + 1) * LAYER_KEY
+        base[entries + j, 1] = (j + 1) * LAYER_KEY + EXCHANGE_KEY
+        base[entries + j, 2] = (j + 1) * LAYER_KEY + STORE_KEY
         for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
             t = geo.edge_local[e - edge0]
             if t < entries:
-                base[t, 0] = j * 20 + 1
+                base[t, 0] = j * LAYER_KEY + LOAD_KEY
     start, ends, low, high = geo.start, geo.ends, geo.own_start, geo.own_stop
     last = ends[:, :, pieces - 1].copy()
     key = np.zeros((n, 3, pieces), np.int64)
@@ -93,25 +98,25 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
                     if p > 0:
                         value = max(value, key[t, slot, p - 1])
                     key[t, slot, p] = value
-                if not made or _empty(
+                if not made or is_empty(
                     start, ends, low if slot == 2 else start, high if slot == 2 else last, t, p
                 ):
                     continue
-                composite[total] = _order_key(key[t, slot, p], base[t, slot], p)
+                composite[total] = order_key(key[t, slot, p], base[t, slot], p)
                 kinds[total] = (0 if t < entries else 1) if slot == 0 else slot + 1
                 tensors[total] = t
                 piece_of[total] = p
                 total += 1
-            if choice.halo != CACHE or _empty(start, ends, start, last, t, p):
+            if choice.halo != CACHE or is_empty(start, ends, start, last, t, p):
                 continue
             if geo.new_start[t] > geo.held_start[t]:
-                composite[total] = _order_key(key[t, 0, p], base[t, 0] - 1, p)
+                composite[total] = order_key(key[t, 0, p], base[t, 0] - 1, p)
                 kinds[total], tensors[total], piece_of[total] = RESTORE, t, p
                 total += 1
             if geo.held_stop[t] > geo.keep_start[t]:
                 gathered = gathers and geo.full[t] and t >= entries
                 value = max(key[t, 0, p], key[t, 1, p]) if gathered else key[t, 0, p]
-                composite[total] = _order_key(value, base[t, 1 if gathered else 0] + 2, p)
+                composite[total] = order_key(value, base[t, 1 if gathered else 0] + 2, p)
                 kinds[total], tensors[total], piece_of[total] = KEEP, t, p
                 total += 1
     chosen = np.argsort(composite[:total], kind="mergesort")
@@ -119,13 +124,13 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
 
 
 @compiled_leaf
-def _order_key(value: int, base: int, piece: int) -> int:
+def order_key(value: int, base: int, piece: int) -> int:
     """One number that sorts by value, then base, then piece."""
     return (value * MOST_BASE + base) * MOST_PIECES + piece
 
 
 @compiled_leaf
-def _empty(start: Ints, ends: Ints, low: Ints, high: Ints, t: int, p: int) -> bool:
+def is_empty(start: Ints, ends: Ints, low: Ints, high: Ints, t: int, p: int) -> bool:
     """Whether no core has a row of piece p of a tensor within its rows [low, high).
 
     Takes arrays and no named tuple of them: counting the references of those costs more than the work."""
@@ -137,7 +142,7 @@ def _empty(start: Ints, ends: Ints, low: Ints, high: Ints, t: int, p: int) -> bo
 
 
 @compiled_leaf
-def _rows_read(
+def rows_read(
     start: Ints,
     ends: Ints,
     reader: int,
@@ -192,7 +197,7 @@ def place(
             chain[e] = head[geo.edge_local[e]]
             head[geo.edge_local[e]] = e
             for way in range(row_ways):
-                needs[e, way] = _rows_read(
+                needs[e, way] = rows_read(
                     start,
                     ends,
                     entries + j,
@@ -206,11 +211,11 @@ def place(
     for t in range(n):
         for way in range(row_ways):
             if gathers and geo.full[t] and t >= entries:
-                needs[edges + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
+                needs[edges + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
             if geo.leaves[t]:
-                needs[edges + n + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
+                needs[edges + n + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
             if geo.held_stop[t] > geo.keep_start[t]:
-                needs[edges + 2 * n + t, way] = _rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
+                needs[edges + 2 * n + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
     for position in range(kinds.shape[0]):
         t, p = tensors[position], pieces[position]
         kind = kinds[position]
@@ -232,7 +237,7 @@ def place(
                 net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0
             ):
                 for way in range(row_ways):
-                    needs[e, way] = _rows_read(
+                    needs[e, way] = rows_read(
                         start,
                         ends,
                         t,
@@ -247,7 +252,7 @@ def place(
         elif kind in (EXCHANGE, STORE, KEEP):
             reader = edges + (0 if kind == EXCHANGE else n if kind == STORE else 2 * n) + t
             for way in range(row_ways):
-                needs[reader, way] = _rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
+                needs[reader, way] = rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
             dies[t] = max(dies[t], position)
 
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)

@@ -94,7 +94,7 @@ def check_streams_columns(net: NetworkTable, choice: Choice) -> tuple[int, int, 
     return LEGAL, choice.first, 0
 
 
-@compiled
+@compiled_leaf
 def kept_bytes(net: NetworkTable, choice: Choice, element_bytes: int) -> int:
     """Bytes of one core's share of all weights and parameters of a sub-graph."""
     total = 0
@@ -168,28 +168,36 @@ def plan_geometry(
     plan = place(net, choice, geo, kinds, tensors, pieces, m.element_bytes, m.l1_bytes)
     if m.l1_inner_bytes > 0:
         plan = settle(m, geo, plan)
-    count = choice.stop - choice.first
-    tiles = np.zeros((count, 4), np.int64)
-    status, where, short = LEGAL, choice.first, 0
-    if plan.peak_bytes > m.l1_bytes:
+    tiles = np.zeros((choice.stop - choice.first, 4), np.int64)
+    status, where, short = tile_layers(net, m, choice, geo, leads, tiles)
+    if status == LEGAL and plan.peak_bytes > m.l1_bytes:
         status, short = SHORT_L1, plan.peak_bytes - m.l1_bytes
         largest = 0
         for t in range(geo.tensor.shape[0]):
             if plan.size_bytes[t] > largest:
                 largest = plan.size_bytes[t]
                 where = choice.first + max(0, t - geo.entries)
+    return status, where, short, plan, tiles
+
+
+@compiled_leaf
+def tile_layers(
+    net: NetworkTable, m: MachineTable, choice: Choice, geo: Geometry, leads: bool, tiles: Ints
+) -> tuple[int, int, int]:
+    """Fill in the tilings (layers, 4) of an instance of this geometry: (status, layer, short bytes) of what does not
+    fit the weight buffer or the accumulator. `leads` as in `plan_geometry`."""
     if choice.keep_weights:
         total = kept_bytes(net, choice, m.element_bytes)
         if total > m.weights_bytes:
-            return WEIGHTS_NOT_KEPT, choice.first, total - m.weights_bytes, plan, tiles
+            return WEIGHTS_NOT_KEPT, choice.first, total - m.weights_bytes
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
-    for j in range(count):
+    for j in range(choice.stop - choice.first):
         layer = choice.first + j
         t = geo.entries + j
         share = -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
         parameter_bytes = net.parameters[layer] * share * m.element_bytes
         if parameter_bytes > m.weights_bytes:
-            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes, plan, tiles
+            return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes
         if not (net.is_matrix[layer] or choice.keep_weights):
             continue
         rows = 0
@@ -200,7 +208,7 @@ def plan_geometry(
         if choice.keep_weights:
             nothing = rows == 0 or geo.held_stop[t] <= geo.new_start[t]
             if leads and nothing:  # the others would not find its weights
-                return WEIGHTS_NOT_KEPT, layer, 0, plan, tiles
+                return WEIGHTS_NOT_KEPT, layer, 0
             if not net.is_matrix[layer]:
                 continue
             rows = max(1, rows)
@@ -221,9 +229,9 @@ def plan_geometry(
             choice.keep_weights == 1,
         )
         if tiling.status != LEGAL:
-            return tiling.status, layer, tiling.short_bytes, plan, tiles
+            return tiling.status, layer, tiling.short_bytes
         tiles[j, 0] = tiling.channels
         tiles[j, 1] = tiling.reduction
         tiles[j, 2] = tiling.images
         tiles[j, 3] = tiling.rows
-    return status, where, short, plan, tiles
+    return LEGAL, choice.first, 0
