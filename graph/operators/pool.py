@@ -1,43 +1,67 @@
-"""MaxPool and AveragePool over two-dimensional windows."""
+"""MaxPool and AveragePool over one- and two-dimensional windows; dilated ones phase by phase of the stride."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from graph.network import AxisMap, RegionMap
 from graph.operation import Anchored, Operation
-from graph.operators.windows import window_axes
+from graph.operators.pieces import concatenated, part
+from graph.operators.windows import WindowAxis, window_axes
 from graph.primitives import Window
-from graph.values import stored_value
+from graph.values import Value, stored_value
 
 
-def max_pool(operation: Operation) -> Anchored:
+def max_pool(operation: Operation) -> Anchored | Value:
     """Largest element of every window; padding never wins."""
     return _pool(operation, "max", False)
 
 
-def average_pool(operation: Operation) -> Anchored:
+def average_pool(operation: Operation) -> Anchored | Value:
     """Mean of every window, over the elements inside the map or (count_include_pad) over the padding too."""
     return _pool(operation, "average", bool(operation.integer("count_include_pad", 0)))
 
 
-def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored:
+def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored | Value:
     value = operation.map_input()
-    count = value.rank - 2
-    dilations = operation.integers("dilations", count, 1)
-    if max(dilations) != 1:
-        raise operation.error(f"attribute dilations is {list(dilations)}; expected {[1] * count}")
-    rows, columns = window_axes(operation, value, operation.integers("kernel_shape", count, 0))
-    for axis in (rows, columns):
-        if max(axis.pad_start, axis.pad_end) >= axis.kernel:
-            pads = [axis.pad_start, axis.pad_end]
+    rows, columns = window_axes(operation, value, operation.integers("kernel_shape", value.rank - 2, 0))
+    same = operation.word("auto_pad", "NOTSET").startswith("SAME")
+    for axis, size in ((rows, value.rows), (columns, value.columns)):
+        if same and (axis.dilation > 1 or (axis.size - 1) * axis.stride + axis.kernel < size):
+            # onnxruntime leaves the dilation out of the padding, and would pad by less than nothing.
+            raise operation.error(
+                f"attribute auto_pad is {operation.word('auto_pad', '')} with kernel {axis.kernel}, stride "
+                f"{axis.stride} and dilation {axis.dilation}; expected explicit padding for windows with gaps"
+            )
+        pads = [axis.pad_start, axis.pad_end - axis.extended]
+        if max(pads) >= axis.kernel:
             raise operation.error(f"padding {pads} leaves windows empty; expected less than {axis.kernel}")
     if count_include_pad and (rows.extended or columns.extended):
         raise operation.error(
             "ceil_mode adds a partial window to an average that counts padding; expected ceil_mode 0, or "
             "count_include_pad 0"
         )
+    kind = Window(mode, 1, 1, count_include_pad=count_include_pad)
+    if rows.dilation > 1 and columns.dilation > 1:
+        # A mean over rows and columns is the mean over columns of those over rows, also where padding is left out.
+        value = _dilated(operation, value, kind, rows, _none(value.columns), 2)
+        value = operation.arranged(value, rows=[2], columns=[3], channels=[1])
+        return _dilated(operation, value, kind, _none(value.rows), columns, 3)
+    if rows.dilation > 1 or columns.dilation > 1:
+        return _dilated(operation, value, kind, rows, columns, 2 if rows.dilation > 1 else 3)
+    return _window(value, kind, rows, columns)
+
+
+def _none(size: int) -> WindowAxis:
+    """Windows of 1 that leave an axis of that size as it is."""
+    return WindowAxis(1, 1, 1, 0, 0, size, 0)
+
+
+def _window(value: Value, kind: Window, rows: WindowAxis, columns: WindowAxis) -> Anchored:
     return Anchored(
-        anchor=Window(
-            mode=mode,
+        anchor=replace(
+            kind,
             kernel_h=rows.kernel,
             kernel_w=columns.kernel,
             stride_h=rows.stride,
@@ -46,14 +70,65 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored:
             pad_left=columns.pad_start,
             pad_bottom=rows.pad_end,
             pad_right=columns.pad_end,
-            count_include_pad=count_include_pad,
         ),
         inputs=(value,),
         maps=(RegionMap(rows.axis_map, columns.axis_map, AxisMap()),),
         output=stored_value(
-            [*value.dims[:2], *[rows.size, columns.size][:count]],
+            [*value.dims[:2], *[rows.size, columns.size][: value.rank - 2]],
             rows=[2],
             columns=range(3, value.rank),
             channels=[1],
         ),
     )
+
+
+def _dilated(
+    operation: Operation, value: Value, kind: Window, rows: WindowAxis, columns: WindowAxis, along: int
+) -> Value:
+    """Windows that are dilated along dimension `along` only.
+
+    Every `phases`-th window begins at the same place modulo the dilation, so these are plain windows on every
+    `dilation`-th row or column; phases are interleaved afterwards.
+    """
+    axis = rows if along == 2 else columns
+    phases = min(axis.size, axis.dilation // math.gcd(axis.dilation, axis.stride))
+    found = []
+    for phase in range(phases):
+        taken, window = _phase(operation, value, axis, along, phase, phases)
+        pair = (window, columns) if along == 2 else (rows, window)
+        found.append(operation.emit(_window(taken, kind, *pair)))
+    if phases == 1:
+        return found[0]
+    # Where the windows are no multiple of the phases, the first phases have one more.
+    whole, rest = divmod(axis.size, phases)
+    shape = list(found[-1].shape)
+    parts = [
+        operation.reshaped(
+            part(operation, item, along, 0, 1, whole), [*shape[: along + 1], 1, *shape[along + 1 :]]
+        )
+        for item in found
+    ]
+    mixed = concatenated(operation, parts, along + 1)
+    shape[along] = whole * phases
+    last = [part(operation, item, along, whole, 1, 1) for item in found[:rest]]
+    return concatenated(operation, [operation.reshaped(mixed, shape), *last], along)
+
+
+def _phase(
+    operation: Operation, value: Value, axis: WindowAxis, along: int, phase: int, phases: int
+) -> tuple[Value, WindowAxis]:
+    """Every `dilation`-th row or column, those that the windows phase, phase + phases, ... read; and these windows."""
+    count = -(-(axis.size - phase) // phases)
+    stride = phases * axis.stride // axis.dilation if count > 1 else 1
+    first, begin = divmod(phase * axis.stride - axis.pad_start, axis.dilation)
+    pad_start, begin = max(0, -first), begin + max(0, first) * axis.dilation
+    reach = (count - 1) * stride + axis.kernel - pad_start
+    present = -(-(value.shape[along] - begin) // axis.dilation)
+    size = min(reach, present)
+    window = WindowAxis(axis.kernel, stride, 1, pad_start, reach - size, count, 0)
+    if size < 1 or max(pad_start, window.pad_end) >= axis.kernel:
+        raise operation.error(
+            f"a window of {axis.kernel} taps {axis.dilation} apart has them all on padding; expected one on the map"
+        )
+    taken = part(operation, value, along, begin, axis.dilation, size)
+    return operation.arranged(taken, rows=[2], columns=range(3, value.rank), channels=[1]), window

@@ -170,19 +170,19 @@ def where(d: Drawing, name: str) -> str:
 # Convolutions, pools and products.
 
 
-def window(d: Drawing, sizes: Sequence[int], pool: bool = False) -> dict[str, object]:
-    """Attributes of a window on a map; that of a pool is not dilated, and padding leaves none of them empty."""
+def window(d: Drawing, sizes: Sequence[int], pool: bool = False, dilated: bool = True) -> dict[str, object]:
+    """Attributes of a window on a map; of a pool, padding leaves no window empty."""
     kernel = [d.size(1, min(3, size)) for size in sizes]
-    dilations = [
-        d.pick(1, 2) if not pool and size > 2 * (k - 1) else 1 for size, k in zip(sizes, kernel, strict=True)
-    ]
+    most = [min(3, (size - 1) // (k - 1)) if k > 1 else 2 for size, k in zip(sizes, kernel, strict=True)]
+    dilations = [d.size(1, largest) if dilated else 1 for largest in most]
     reach = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
     found: dict[str, object] = {"kernel_shape": kernel, "strides": d.sizes(len(sizes), 1, 3)}
-    if not pool:
+    if dilated:
         found["dilations"] = dilations
     padding = d.pick("none", "explicit", "explicit", "SAME_UPPER", "SAME_LOWER", "VALID")
     if padding == "explicit":
-        most = [r - 1 if pool else r for r in reach]
+        # onnxruntime refuses padding of a pool that is not less than the kernel, whatever the dilation.
+        most = [k - 1 for k in kernel] if pool else reach
         found["pads"] = [d.size(0, most[axis % len(sizes)]) for axis in range(2 * len(sizes))]
     elif padding != "none" and max(dilations) == 1:
         found["auto_pad"] = padding
@@ -231,10 +231,11 @@ def conv_transpose(d: Drawing, name: str) -> str:
     return d.b.node(name, d.x(channels, *sizes), weight, *bias, **attributes)
 
 
-@draws("MaxPool", "AveragePool")
+@draws("MaxPool")
+@draws("AveragePool", opsets=[17, 19])
 def pool(d: Drawing, name: str) -> str:
     sizes = d.sizes(d.pick(1, 2, 2), 1, 8)
-    attributes = window(d, sizes, pool=True)
+    attributes = window(d, sizes, pool=True, dilated=name == "MaxPool" or d.opset >= 19)
     if name == "AveragePool":
         attributes |= d.optional(count_include_pad=1)
     if "auto_pad" not in attributes and "count_include_pad" not in attributes:

@@ -194,9 +194,13 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], pads=[0, 0, 2, 0]),
         "padding \\[0, 2\\] leaves windows empty; expected less than 2",
     ),
-    "dilated pool": (
-        lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2]),
-        "attribute dilations is \\[2, 2\\]",
+    "dilated pool with automatic padding": (
+        lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 1], auto_pad="SAME_UPPER"),
+        "auto_pad is SAME_UPPER with kernel 2, stride 1 and dilation 2; expected explicit padding",
+    ),
+    "dilated pool of padding only": (
+        lambda b, x: b.node("MaxPool", x, kernel_shape=[2, 2], dilations=[9, 1], pads=[1, 0, 1, 0]),
+        "a window of 2 taps 9 apart has them all on padding; expected one on the map",
     ),
 }
 
