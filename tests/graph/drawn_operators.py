@@ -275,19 +275,26 @@ def matmul(d: Drawing, name: str) -> str:
 
 @draws("Einsum")
 def einsum(d: Drawing, name: str) -> str:
-    sizes = dict(zip("hijdk", d.sizes(5), strict=True))
-    heads = d.pick("", "h")
-    first, second, result = (
-        "b" + "".join(d.draw(_permutation(heads + letters))) for letters in ("id", "jd", "ij")
-    )
-    names = [d.x(*(sizes[letter] for letter in term[1:])) for term in (first, second)]
-    if d.pick(True, False):
-        second = second[1:]
-        names[1] = d.b.random(*(sizes[letter] for letter in second))
-    return d.b.node(name, *names, equation=f"{first},{second}->{result}")
+    """One to three operands, each with some of the letters, perhaps one twice; those of the result in any order."""
+    sizes = dict(zip("cijk", d.sizes(4, 1, 4), strict=True))
+    names, terms = [], []
+    for place in range(d.pick(1, 2, 2, 2, 3)):
+        letters = [letter for letter in d.draw(_permutation("cijk")) if d.pick(True, False)]
+        if letters and d.pick(True, False, False, False):
+            letters.append(d.pick(*letters))
+        shape = [sizes[letter] for letter in letters]
+        if place and letters and d.pick(True, False):
+            names.append(d.b.random(*shape))
+            terms.append("".join(letters))
+        else:
+            names.append(d.x(*shape))
+            terms.append("".join(["b", *letters]))
+    known = sorted(set("".join(terms)) - {"b"})
+    result = d.draw(_permutation(["b", *(letter for letter in known if d.pick(True, False))]))
+    return d.b.node(name, *names, equation=f"{','.join(terms)}->{''.join(result)}")
 
 
-def _permutation(letters: str):  # type: ignore[no-untyped-def]
+def _permutation(letters: Sequence[str]):  # type: ignore[no-untyped-def]
     from hypothesis import strategies as st
 
     return st.permutations(letters)

@@ -21,6 +21,7 @@ MORE_EXAMPLES = {
     "AveragePool": 30,
     "Conv": 50,
     "ConvTranspose": 40,
+    "Einsum": 40,
     "MaxPool": 40,
     "Pad": 30,
     "Resize": 50,

@@ -44,18 +44,69 @@ def test_products(equation: str, constant: int | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "equation", ["bii,bij->bij", "bij,bij->bij", "bij,bjk->bk", "bij,bik->b", "...ij,...jk->...ik"]
+    "equation",
+    [
+        "bii,bij->bij",
+        "bij,bij->bij",
+        "bij,bjk->bk",
+        "bij,bik->b",
+        "bij,jk",
+        "bij->bji",
+        "bij->b",
+        "bjii->bji",
+        "bij,bjk,bkd->bid",
+        "bi,bj,bk->bkij",
+        "bhij,bhkj->bhik",
+        "...ij,...jk->...ik",
+        "...ij,jk",
+        "bi...->b...i",
+    ],
 )
-def test_others_are_refused(equation: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 2])
+def test_sums_diagonals_and_ellipses(equation: str, batch: int, tmp_path: Path) -> None:
+    """Every operand is an activation with the batch in front."""
     builder = GraphBuilder()
-    shapes = [
-        [_SIZES.get(letter, 1) for letter in term.replace("...", "b")]
-        for term in equation[:-1].split("->")[0].split(",")
-    ]
-    if "ii" in equation:
-        shapes[0][1:] = [3, 3]
-    y = builder.node(
-        "Einsum", builder.input("x", *shapes[0]), builder.input("z", *shapes[1]), equation=equation
-    )
-    with pytest.raises(ModelError, match=r"Einsum node .*: equation .*; expected a product"):
-        load_model(builder.save(tmp_path, y))
+    names = []
+    for index, term in enumerate(equation.split("->")[0].split(",")):
+        letters = term.replace("...", "bh" if term.startswith("...") else "h")
+        shape = [_SIZES[letter] for letter in letters]
+        if letters.startswith("b"):
+            shape[0] = batch
+            names.append(builder.input(f"x{index}", *shape))
+        else:
+            names.append(builder.random(*shape))
+    y = builder.node("Einsum", *names, equation=equation)
+    check_model(load_model(builder.save(tmp_path, y), 2 * batch))
+
+
+def test_dimensions_of_one_are_repeated(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    names = [builder.input("x", 1, 3, 1, 4), builder.input("z", 1, 1, 5, 4), builder.random(1, 5, 2)]
+    y = builder.node("Einsum", *names, equation="bhid,bhjd,hjk->bhik")
+    check_model(load_model(builder.save(tmp_path, y)))
+
+
+@pytest.mark.parametrize(
+    ("equation", "message"),
+    [
+        ("bij,bkj->ik", "reduces the batch of 2|mixes the images"),
+        ("bij,cij->bc", "mixes the images of a batch"),
+        ("bij,b-j->bi", "expected letters for the dimensions of each"),
+        ("bij->bij", "with 2 inputs; expected letters"),
+        ("bi,bij->bj", "an input has 3 dimensions; expected 'bi'"),
+        ("bij,bij->bii", "expected each letter of the result once"),
+        ("bij,bij->bx", "expected each letter of the result once, and in an operand"),
+        ("bij,bji->bi", "dimensions 'j' are 4 and 3; expected one size, or 1"),
+        ("b...,b...->b", "expected an ellipsis in the result"),
+        ("bii,bij->bj", "dimensions 'i' are 3 and 4; expected one"),
+    ],
+)
+def test_refused(equation: str, message: str, tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Einsum", builder.input("x", 2, 3, 4), builder.input("z", 2, 3, 4), equation=equation)
+    model = builder.model(y)
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 2
+    path = tmp_path / "refused.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=rf"Einsum node .*: .*({message})"):
+        load_model(str(path))
