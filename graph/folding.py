@@ -5,7 +5,7 @@ constant.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,9 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 
 from graph.constants import SMALL, Array, evaluate, initializer_value, new_bytes
+from graph.control_flow import CONTROL_FLOW, ControlFlow, all_names
 from graph.errors import MOST_COMPUTED_BYTES, MOST_FILLED_ELEMENTS, ModelError
-from graph.source import Source
+from graph.source import DEFAULT_DOMAINS, Source
 
 SYMBOLIC_BATCH = 2
 """A file whose batch is symbolic is read for two images: of one, the batch could not be told from other dimensions of
@@ -82,12 +83,25 @@ def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BAT
     declared = [item for item in graph.input if item.name not in constants]
     shapes, stated_batch = _input_shapes(source, declared)
     file_batch = stated_batch or open_batch
-    shape_of = _ShapeOf(source, file_batch, [item.name for item in declared])
+    pending = list(reversed(graph.node))
+    done: list[onnx.NodeProto] = []
+    shape_of = _ShapeOf(source, file_batch, declared, done)
+    control = ControlFlow(source.opset, all_names(graph) if any(map(_has_graph, graph.node)) else set())
     live: list[onnx.NodeProto] = []
     identities: dict[str, int] = {}
     numbers: dict[tuple[object, ...], int] = {}
     computed = 0
-    for node in graph.node:
+    while pending:
+        node = pending.pop()
+        if node.op_type in CONTROL_FLOW and node.domain in DEFAULT_DOMAINS:
+            try:
+                replaced = control.replaced(node, constants, lambda name: shape_of.known(name, constants))
+            except ModelError as error:
+                raise ModelError(f"{source.origin}: {error}") from error
+            if replaced is not None:
+                pending.extend(reversed(replaced))
+                continue
+        done.append(node)
         names = [name for name in node.input if name]
         if node.op_type in ("Shape", "Size") and node.input[0] not in constants:
             constants[node.output[0]] = shape_of(node, constants)
@@ -143,60 +157,78 @@ def _check_fills(source: Source, constants: Mapping[str, Array]) -> None:
 
 
 class _ShapeOf:
-    """Value of a Shape or Size node; shapes of inner tensors are inferred when one is asked for that is not
-    known yet, with the constants that are known by then.
+    """Value of a Shape or Size node; shapes of inner tensors are inferred when one is asked for that is not known yet,
+    those of the nodes that came since the last time: by then the constants that these read are known.
+
+    `done` grows as nodes are folded.
     """
 
-    def __init__(self, source: Source, file_batch: int, inputs: list[str]) -> None:
-        self._source = source
-        self._file_batch = file_batch
-        self._inputs = inputs
-        self._shapes: dict[str, list[int | None]] = {}
+    def __init__(
+        self,
+        source: Source,
+        file_batch: int,
+        declared: Sequence[onnx.ValueInfoProto],
+        done: Sequence[onnx.NodeProto],
+    ) -> None:
+        self._opsets = list(source.proto.opset_import)
+        self._origin = source.origin
+        self._done = done
+        self._inferred = 0
+        self._known: dict[str, onnx.ValueInfoProto] = {}
+        for item in declared:
+            self._known[item.name] = onnx.ValueInfoProto()
+            self._known[item.name].CopyFrom(item)
+            self._known[item.name].type.tensor_type.shape.dim[0].dim_value = file_batch
 
     def __call__(self, node: onnx.NodeProto, constants: Mapping[str, Array]) -> Array:
-        shape = self._shapes.get(node.input[0])
-        if shape is None or any(size is None for size in shape):
-            self._shapes = self._infer(constants)
-            shape = self._shapes.get(node.input[0])
-        if shape is None or any(size is None for size in shape):
+        shape = self.known(node.input[0], constants)
+        if shape is None:
             raise ModelError(
-                f"{self._source.origin}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
-                f"(found {shape}); export the model with static shapes"
+                f"{self._origin}: node {node_name(node)!r}: shape of {node.input[0]!r} is not static "
+                f"(found {self._sizes(node.input[0])}); export the model with static shapes"
             )
         if node.op_type == "Size":
-            return np.array(math.prod(size or 0 for size in shape), dtype=np.int64)
+            return np.array(math.prod(shape), dtype=np.int64)
         attributes = {item.name: item.i for item in node.attribute}
         start, end = attributes.get("start", 0), attributes.get("end", len(shape))
         return np.array(shape[start:end], dtype=np.int64)
 
-    def _infer(self, constants: Mapping[str, Array]) -> dict[str, list[int | None]]:
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self._source.proto)
-        graph = proto.graph
-        for item in graph.input:
-            if item.name in self._inputs:
-                item.type.tensor_type.shape.dim[0].dim_value = self._file_batch
-        del graph.value_info[:]
-        kept = [node for node in graph.node if not all(name in constants for name in node.output)]
-        present = {item.name for item in graph.initializer}
-        computed = {name for node in graph.node for name in node.output if name in constants}
-        del graph.node[:]
-        graph.node.extend(kept)
-        for name in sorted(computed - present):
-            array = constants[name]
-            if array.size <= SMALL:
+    def known(self, name: str, constants: Mapping[str, Array]) -> list[int] | None:
+        """The shape of a tensor, None where it is not static."""
+        if name in constants:
+            return list(constants[name].shape)
+        if name not in self._known:
+            self._infer(constants)
+        sizes = self._sizes(name)
+        found = [size for size in sizes or () if size is not None]
+        return found if sizes is not None and len(found) == len(sizes) else None
+
+    def _sizes(self, name: str) -> list[int | None] | None:
+        if name not in self._known or not self._known[name].type.tensor_type.HasField("shape"):
+            return None
+        dims = self._known[name].type.tensor_type.shape.dim
+        return [int(dim.dim_value) if dim.HasField("dim_value") else None for dim in dims]
+
+    def _infer(self, constants: Mapping[str, Array]) -> None:
+        nodes = [
+            node
+            for node in self._done[self._inferred :]
+            if not all(name in constants for name in node.output)
+        ]
+        self._inferred = len(self._done)
+        graph = onnx.GraphProto(name="shapes", node=nodes)
+        for name in sorted({name for node in nodes for name in node.input}):
+            array = constants.get(name)
+            if array is None:
+                graph.input.extend([self._known[name]] if name in self._known else [])
+            elif array.size <= SMALL:
                 graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
             else:
                 kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-                graph.value_info.append(helper.make_tensor_value_info(name, kind, array.shape))
-        inferred = shape_inference.infer_shapes(proto, data_prop=True).graph
-        return {
-            item.name: [
-                int(dim.dim_value) if dim.HasField("dim_value") else None
-                for dim in item.type.tensor_type.shape.dim
-            ]
-            for item in [*inferred.input, *inferred.value_info, *inferred.output]
-        }
+                graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+        model = helper.make_model(graph, opset_imports=self._opsets)
+        for item in shape_inference.infer_shapes(model, data_prop=True).graph.value_info:
+            self._known[item.name] = item
 
 
 def _has_graph(node: onnx.NodeProto) -> bool:

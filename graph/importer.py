@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graph.building import build_network
+from graph.control_flow import CONTROL_FLOW
 from graph.errors import ModelError
 from graph.folding import FoldedGraph, fold_constants, node_name
 from graph.fusing import fuse
@@ -96,7 +97,8 @@ def _check_operators(folded: FoldedGraph) -> None:
             unsupported.setdefault(kind, []).append(node_name(node))
     if unsupported:
         found = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in sorted(unsupported.items()))
+        control = " and If, Loop and Scan whose conditions and turns are constants"
         raise ModelError(
             f"{folded.source.origin}: unsupported operators: {found}; "
-            f"expected only {', '.join(sorted(OPERATORS))}"
+            f"expected only {', '.join(sorted(OPERATORS))}{control if CONTROL_FLOW & set(unsupported) else ''}"
         )

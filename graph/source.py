@@ -21,7 +21,7 @@ from graph.tensors import is_external, read_external
 from graph.wire import MOST_PARTS, has_too_many_parts
 
 MINIMUM_OPSET = 7
-_DEFAULT_DOMAINS = ("", "ai.onnx")
+DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _read_side_files(proto: onnx.ModelProto, folder: Path, weights: bool) -> Non
 
 def _opset(proto: onnx.ModelProto) -> int:
     newest = onnx.defs.onnx_opset_version()
-    versions = {int(item.version) for item in proto.opset_import if item.domain in _DEFAULT_DOMAINS}
+    versions = {int(item.version) for item in proto.opset_import if item.domain in DEFAULT_DOMAINS}
     if len(versions) != 1:
         raise ModelError(f"imports versions {sorted(versions)} of the default ONNX opset; expected one")
     (version,) = versions

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from onnx import helper, numpy_helper
 
 from graph.models import build
 from graph.zoo import zoo_file
@@ -37,7 +39,54 @@ def originals() -> list[bytes]:
     return [
         *(build(name).SerializeToString(deterministic=True) for name in NAMES),
         *(zoo_file(name).read_bytes() for name in FILES),
+        _control_flow(),
     ]
+
+
+def _control_flow() -> bytes:
+    """An If, a Loop and a Scan whose conditions and turns are constants."""
+    state, part = (helper.make_tensor_value_info(name, 1, [1, 8]) for name in ("state", "part"))
+    going = helper.make_tensor_value_info("goes", onnx.TensorProto.BOOL, [])
+    turn = helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, [])
+    given = [helper.make_tensor_value_info(name, 1, [1, 8]) for name in ("next", "given")]
+    step = [helper.make_node("Tanh", ["state"], ["next"]), helper.make_node("Neg", ["next"], ["given"])]
+    scan = [
+        helper.make_node("Add", ["state", "part"], ["next"]),
+        helper.make_node("Neg", ["next"], ["given"]),
+    ]
+    still = helper.make_node("Identity", ["goes"], ["going"])
+    out = helper.make_tensor_value_info("going", onnx.TensorProto.BOOL, [])
+    loop = helper.make_graph([*step, still], "loop", [turn, going, state], [out, *given])
+    over = helper.make_graph(scan, "scan", [state, part], given)
+    branches = [
+        helper.make_graph(
+            [helper.make_node(kind, ["x"], [kind])],
+            kind,
+            [],
+            [helper.make_tensor_value_info(kind, 1, [1, 5, 8])],
+        )
+        for kind in ("Relu", "Abs")
+    ]
+    nodes = [
+        helper.make_node("If", ["go"], ["z"], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node("ReduceMean", ["z"], ["first"], axes=[1], keepdims=0),
+        helper.make_node("Loop", ["turns", "go", "first"], ["last", "all"], body=loop),
+        helper.make_node(
+            "Scan",
+            ["last", "z"],
+            ["end", "y"],
+            body=over,
+            num_scan_inputs=1,
+            scan_input_axes=[1],
+            scan_output_axes=[1],
+        ),
+    ]
+    constants = [numpy_helper.from_array(np.array(3), "turns"), numpy_helper.from_array(np.array(True), "go")]
+    tensors = [helper.make_tensor_value_info(name, 1, [1, 5, 8]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "control", tensors[:1], tensors[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def mutated(data: bytes, generator: random.Random) -> bytes:
