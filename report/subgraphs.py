@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodel.bursts import rounded_bytes
 from hwmodel.isa import Op
 from report.decisions import binding_text, first_node, last_node, pieces_text, shortened, split_text
 from report.table import Column, number, render
@@ -132,7 +133,8 @@ def _subgraph(
         for layer in range(choice.first, choice.stop)
     }
     weighted = [layer for layer, size in sizes.items() if size]
-    copied = sum(sizes.get(layer, 0) for layer in plan.copy_layer.tolist())
+    burst = evaluator.machine_table.dram_burst
+    copied = sum(rounded_bytes(sizes.get(layer, 0), burst) for layer in plan.copy_layer.tolist())
     engine, busy = _limiting(templates, launches * evaluator.machine.launch_cycles)
     return Subgraph(
         choice=choice,

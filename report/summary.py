@@ -11,6 +11,7 @@ from hwmodel.machine import Machine
 from report.breakdown import Breakdown, breakdown_summary
 from report.output import TOOL
 from report.results import Result
+from report.utilisation import Utilisation, utilisation_summary
 from report.verify_result import Verification
 from scheduling.bound import Bound
 from scheduling.objective import Objective
@@ -28,6 +29,7 @@ def summary(
     reason: str,
     verification: Verification | None,
     breakdown: Breakdown,
+    busy: Utilisation,
 ) -> dict[str, object]:
     """The content of summary.json; `docs/command-line.md` says what each key means."""
     return {
@@ -57,6 +59,7 @@ def summary(
             for check in verification.checks
         },
         "breakdown": breakdown_summary(breakdown),
+        "utilisation": utilisation_summary(busy),
         "strategies": {result.strategy: _row(result, machine) for result in results},
     }
 

@@ -23,6 +23,7 @@ from report.subgraphs import subgraph_table, subgraphs
 from report.summary import summary, write_summary
 from report.table import number
 from report.trace import write_trace
+from report.utilisation import utilisation, utilisation_table
 from report.verify_result import Verification
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
@@ -175,14 +176,16 @@ def _show(outcome: Outcome, show: Say) -> None:
 
 
 def _show_breakdown(outcome: Outcome, show: Say) -> None:
-    """What every cycle of the chosen schedule goes into."""
+    """What every cycle of the chosen schedule goes into, and how busy the machine is."""
     machine = outcome.task.machine
     evaluator = Evaluator(schedule_network(outcome.task.network, outcome.schedule), machine)
     program = schedule_to_program(evaluator, outcome.schedule)
     decisions = schedule_decisions(evaluator, outcome.schedule)
-    found = schedule_breakdown(evaluator, *decisions, program, time_program(program, machine))
+    timing = time_program(program, machine)
     show(f"Cycles of {outcome.chosen.strategy} along the critical path, by what they go into\n")
-    show(breakdown_table(found))
+    show(breakdown_table(schedule_breakdown(evaluator, *decisions, program, timing)))
+    show("How busy engines and links are while each sub-graph runs\n")
+    show(utilisation_table(utilisation(evaluator, *decisions, program, timing)))
 
 
 def _bound_text(task: Task) -> str:
@@ -258,6 +261,7 @@ def _write(
         outcome.reason,
         verification,
         schedule_breakdown(evaluator, choices, plan, exported.program, exported.timing),
+        utilisation(evaluator, choices, plan, exported.program, exported.timing),
     )
     write_summary(folder / SUMMARY, content)
 
