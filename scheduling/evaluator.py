@@ -122,6 +122,11 @@ class TemplateStore:
         self._locals += len(local)
         return Template(lowered, index, row_part, column_part)
 
+    def retime(self, index: int, rows: Ints) -> None:
+        """Time template `index` from now on by these rows: its own, in any order."""
+        first, count, *_ = self.places[index]
+        timing_rows(rows, self.arena[first : first + count])
+
 
 def _grown(array: Ints, need: int) -> Ints:
     if need <= len(array):
