@@ -7,9 +7,10 @@ permutation of the numbers of these instructions. It is legal where it keeps all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from hwmodel.isa import Op
 from hwmodel.machine_table import MachineTable
@@ -26,13 +27,18 @@ Order = tuple[int, ...]
 """Numbers of instructions, as lowering orders them, in the order in which they run."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionOrder:
-    """The order of the instructions of some instances of a sub-graph, which are lowered alike."""
+_Number = Annotated[int, Field(ge=0, le=1 << 40)]
 
-    subgraph: int
-    instances: tuple[int, ...]
-    order: Order
+
+class InstructionOrder(BaseModel):
+    """The order of the instructions of some instances of a sub-graph, which are lowered alike; as schedule files have
+    it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    subgraph: _Number
+    instances: tuple[_Number, ...]
+    order: tuple[_Number, ...]
 
 
 class OrderedEvaluator(Evaluator):
@@ -99,6 +105,11 @@ def template_hazards(evaluator: Evaluator, choice: Choice, template: Template) -
         lowered.rows,
         evaluator.machine.element_bytes,
     )
+
+
+def ordered(evaluator: Evaluator, orders: Sequence[InstructionOrder]) -> Evaluator:
+    """The evaluator itself, or one with these orders of instructions where there are any."""
+    return OrderedEvaluator(evaluator, orders) if orders else evaluator
 
 
 def link_slots(machine: MachineTable) -> Ints:

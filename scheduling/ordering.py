@@ -22,7 +22,6 @@ from scheduling.evaluator import Evaluator, Template
 from scheduling.hazards import Hazards
 from scheduling.instruction_orders import (
     InstructionOrder,
-    OrderedEvaluator,
     alike_instances,
     link_slots,
     template_hazards,
@@ -127,15 +126,12 @@ def order_instructions(
             search.by_windows(kernel, improve)
     search.by_shifts(np.random.default_rng(seed))
     return tuple(
-        InstructionOrder(kernel.subgraph, kernel.instances, tuple(kernel.order.tolist()))
+        InstructionOrder(
+            subgraph=kernel.subgraph, instances=kernel.instances, order=tuple(kernel.order.tolist())
+        )
         for kernel in trials.kernels
         if kernel.order is not None
     )
-
-
-def ordered(evaluator: Evaluator, orders: Sequence[InstructionOrder]) -> Evaluator:
-    """The evaluator itself, or one with these orders of instructions where there are any."""
-    return OrderedEvaluator(evaluator, orders) if orders else evaluator
 
 
 def _cpsat() -> Windows:

@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.network import Network
 from hwmodel.isa import Program
+from hwmodel.machine import Machine
 from scheduling.arrangement import Arrangement
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.instruction_orders import InstructionOrder, OrderedEvaluator, ordered
 from scheduling.layer_order import in_order
 from scheduling.legality import check_arrangement
 from scheduling.packing import (
@@ -127,7 +129,8 @@ class LaunchedStep(_Record):
 class Schedule(_Record):
     """A whole schedule; nothing else is needed to rebuild the kernels byte for byte.
 
-    `layer_order` names all layers in the order in which sub-graphs are runs of them; empty for the file's.
+    `layer_order` names all layers in the order in which sub-graphs are runs of them; empty for the file's. Instances
+    that `instruction_orders` does not name run their instructions in the order of their sub-graph's `order_a`.
     """
 
     version: int
@@ -144,6 +147,7 @@ class Schedule(_Record):
     tensors: dict[str, TensorPlace]
     weights: dict[str, WeightPlace]
     layer_order: tuple[str, ...] = ()
+    instruction_orders: tuple[InstructionOrder, ...] = ()
 
 
 def make_schedule(
@@ -309,12 +313,26 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
 
 def schedule_to_program(evaluator: Evaluator, schedule: Schedule) -> Program:
     """The program of a schedule, byte for byte as when it was made. Raises ScheduleError."""
-    return build_program(evaluator, *schedule_decisions(evaluator, schedule))
+    return build_program(in_its_order(evaluator, schedule), *schedule_decisions(evaluator, schedule))
 
 
 def replay(evaluator: Evaluator, schedule: Schedule) -> Evaluation:
     """The simulated cost of a schedule, by its stored order and places, not by rules. Raises ScheduleError."""
-    return evaluator.simulate(*schedule_decisions(evaluator, schedule))[1]
+    decisions = schedule_decisions(evaluator, schedule)
+    return in_its_order(evaluator, schedule).simulate(*decisions)[1]
+
+
+def schedule_evaluator(network: Network, machine: Machine, schedule: Schedule) -> Evaluator:
+    """An evaluator for a schedule of a file's network, with the schedule's orders of layers and instructions. Raises
+    ScheduleError where it has other layers."""
+    return in_its_order(Evaluator(schedule_network(network, schedule), machine), schedule)
+
+
+def in_its_order(evaluator: Evaluator, schedule: Schedule) -> Evaluator:
+    """The evaluator with the schedule's orders of instructions, where it has any and they are not there yet."""
+    if isinstance(evaluator, OrderedEvaluator):
+        return evaluator
+    return ordered(evaluator, schedule.instruction_orders)
 
 
 def save_schedule(path: str | Path, schedule: Schedule) -> None:

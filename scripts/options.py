@@ -15,6 +15,10 @@ ALL = "all"
 BASELINE = "layerwise"
 BASELINE_BATCH = 2
 OBJECTIVES = ("latency", "off_core", "energy", "edp")
+TIMED = ("latency", "edp")
+"""Objectives that cycles are part of."""
+SEARCH, CPSAT = "search", "cpsat"
+"""How orders of instructions are searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Options:
     replay: Path | None
     prove: bool = False
     breakdown: bool = False
+    order_instructions: str | None = None
 
 
 def parse(arguments: Sequence[str] | None) -> Options | None:
@@ -47,6 +52,8 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         parser.error("MODEL is missing: a name from --list or the path of an ONNX file")
     if found.replay is not None and found.strategies is not None:
         parser.error("--replay runs the schedule of a file, so --strategies has no meaning beside it")
+    if found.order_instructions is not None and found.objective not in TIMED:
+        parser.error(f"--order-instructions changes cycles only, so it has no meaning for {found.objective}")
     if found.force and found.out is None:
         parser.error("--force has no meaning without --out")
     if (
@@ -70,6 +77,7 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         replay=found.replay,
         prove=found.prove,
         breakdown=found.breakdown,
+        order_instructions=found.order_instructions,
     )
 
 
@@ -130,6 +138,13 @@ def _parser() -> _Parser:
     )
     parser.add_argument(
         "--breakdown", action="store_true", help="say what every cycle of the chosen schedule goes into"
+    )
+    parser.add_argument(
+        "--order-instructions",
+        choices=(SEARCH, CPSAT),
+        metavar="HOW",
+        help=f"search better orders of instructions for the kernels of the chosen schedule: {SEARCH} (list scheduling "
+        f"and shifts) or {CPSAT} (also CP-SAT on windows; needs oncore[exact])",
     )
     parser.add_argument("--list", action="store_true", help="list models, machines and strategies, and exit")
     return parser

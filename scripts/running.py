@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graph.importer import load_model
@@ -35,18 +35,19 @@ from scheduling.schedule import (
     make_schedule,
     save_schedule,
     schedule_decisions,
-    schedule_network,
+    schedule_evaluator,
     schedule_to_program,
 )
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
-from scripts.options import BASELINE, BASELINE_BATCH, DEFAULT_MACHINE, LEARNED, Options
+from scripts.options import BASELINE, BASELINE_BATCH, CPSAT, DEFAULT_MACHINE, LEARNED, Options
 from scripts.proving import proof
 from scripts.solving import (
     Task,
     check_names,
     load_compiled_code,
     make_task,
+    order_schedule,
     replayed,
     run_baseline,
     run_strategies,
@@ -99,6 +100,8 @@ def run(options: Options, show: Say, progress: Say) -> None:
     task = make_task(network, machine, objective, options.budget, options.seed)
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
+    if options.order_instructions is not None:
+        outcome = _order(options, outcome, progress)
     _show(outcome, show)
     if options.breakdown:
         _show_breakdown(outcome, show)
@@ -143,6 +146,25 @@ def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
     )
 
 
+def _order(options: Options, outcome: Outcome, progress: Say) -> Outcome:
+    """The same schedule with better orders of instructions as one more row, which is chosen if it costs less."""
+    progress("searching orders of instructions ...")
+    found = order_schedule(
+        outcome.task, outcome.schedule, outcome.chosen, options.order_instructions == CPSAT
+    )
+    if found is None:
+        progress("no better orders of instructions were found")
+        return outcome
+    schedule, row = found
+    return replace(
+        outcome,
+        rows=[*outcome.rows, row],
+        chosen=row,
+        reason=f"{outcome.chosen.strategy} ({outcome.reason}) with its instructions in better orders",
+        schedule=schedule,
+    )
+
+
 def _published(options: Options, task: Task) -> Result:
     """The published baseline: layer by layer, two images at a time."""
     network = load_model(options.model, BASELINE_BATCH, weights=False).network
@@ -166,7 +188,7 @@ def _show(outcome: Outcome, show: Say) -> None:
         f"\n* chosen: {chosen.strategy}, {outcome.reason}; "
         f"{chosen.times_faster(published):.2f} times the images per second of {published.strategy}.\n"
     )
-    evaluator = Evaluator(schedule_network(network, outcome.schedule), machine)
+    evaluator = schedule_evaluator(network, machine, outcome.schedule)
     show(f"Sub-graphs of {chosen.strategy}: {outcome.rules}\n")
     show(subgraph_table(subgraphs(evaluator, *schedule_decisions(evaluator, outcome.schedule))))
     compared = [row for row in outcome.rows[1:] if row.strategy != LEARNED]
@@ -178,7 +200,7 @@ def _show(outcome: Outcome, show: Say) -> None:
 def _show_breakdown(outcome: Outcome, show: Say) -> None:
     """What every cycle of the chosen schedule goes into, and how busy the machine is."""
     machine = outcome.task.machine
-    evaluator = Evaluator(schedule_network(outcome.task.network, outcome.schedule), machine)
+    evaluator = schedule_evaluator(outcome.task.network, machine, outcome.schedule)
     program = schedule_to_program(evaluator, outcome.schedule)
     decisions = schedule_decisions(evaluator, outcome.schedule)
     timing = time_program(program, machine)
@@ -203,7 +225,7 @@ def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> No
     task, chosen = outcome.task, outcome.chosen
     progress("writing kernels")
     model = load_model(options.model, task.network.batch)
-    evaluator = Evaluator(schedule_network(model.network, outcome.schedule), task.machine)
+    evaluator = schedule_evaluator(model.network, task.machine, outcome.schedule)
     with _folder(options) as folder:
         exported = export_kernels(folder, model, evaluator, outcome.schedule, chosen.evaluation)
         verification = None

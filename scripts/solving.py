@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from report.results import Result
 from scheduling.bound import Bound, bound
 from scheduling.candidates import CandidateSpace
 from scheduling.evaluator import Evaluator, Rules
+from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
+from scheduling.ordering import order_instructions
 from scheduling.problem import Problem, Solution
-from scheduling.schedule import Schedule, schedule_decisions, schedule_network
+from scheduling.schedule import Schedule, schedule_decisions, schedule_evaluator
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 from scripts.errors import InputError
 from scripts.options import ALL, BASELINE, LEARNED
@@ -120,7 +122,7 @@ def load_compiled_code(task: Task, progress: Progress) -> None:
 def replayed(task: Task, schedule: Schedule) -> Result:
     """The schedule of a file, by its stored order and places. Raises ScheduleError where it does not fit."""
     begin = time.perf_counter()
-    evaluator = Evaluator(schedule_network(task.network, schedule), task.machine)
+    evaluator = schedule_evaluator(task.network, task.machine, schedule)
     choices, plan = schedule_decisions(evaluator, schedule)
     evaluation = evaluator.simulate(choices, plan)[1]
     seconds = time.perf_counter() - begin
@@ -130,6 +132,41 @@ def replayed(task: Task, schedule: Schedule) -> Result:
     return task.result(
         schedule.strategy, Solution(schedule.strategy, choices, Rules(), evaluation, 1, seconds, order)
     )
+
+
+def order_schedule(
+    task: Task, schedule: Schedule, chosen: Result, windows: bool
+) -> tuple[Schedule, Result] | None:
+    """The chosen schedule with better orders of instructions and its row, None where none were found.
+
+    `windows` asks for CP-SAT; raises InputError where OR-tools is not installed.
+    """
+    begin = time.perf_counter()
+    plain = schedule.model_copy(update={"instruction_orders": ()})
+    evaluator = schedule_evaluator(task.network, task.machine, plain)
+    choices, plan = schedule_decisions(evaluator, plain)
+    try:
+        orders = order_instructions(
+            evaluator, choices, plan, budget=task.budget, seed=task.seed, windows=windows
+        )
+    except ImportError as error:
+        raise InputError(
+            f"--order-instructions cpsat needs OR-tools ({error}): pip install oncore[exact]"
+        ) from None
+    evaluation = ordered(evaluator, orders).simulate(choices, plan)[1]
+    cost = task.objective.cost(evaluation)
+    if cost >= chosen.cost:
+        return None
+    name = f"{chosen.strategy}_ordered"
+    row = replace(
+        chosen,
+        strategy=name,
+        evaluation=evaluation,
+        cost=cost,
+        seconds=time.perf_counter() - begin,
+        evaluations=evaluator.evaluations,
+    )
+    return plain.model_copy(update={"strategy": name, "instruction_orders": orders}), row
 
 
 def _policy_ships() -> bool:

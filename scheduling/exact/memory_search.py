@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled
+from scheduling.exact.hash_table import grown, slot_of
 from scheduling.tables import Ints
 
 Words = NDArray[np.uint64]
@@ -36,37 +37,6 @@ def has(row: Words, index: int) -> bool:
 def put(row: Words, index: int) -> None:
     """Set bit `index` of a row of words."""
     row[index >> 6] |= BIT << np.uint64(index & 63)
-
-
-@compiled
-def slot_of(table: Ints, sets: Words, row: Words) -> int:
-    """Where `row` is in a hash table of indices into `sets`, or the free entry (-1) where it belongs."""
-    mixed = np.uint64(0x9E3779B97F4A7C15)
-    for word in row:
-        mixed = (mixed ^ word) * np.uint64(0xFF51AFD7ED558CCD)
-        mixed ^= mixed >> np.uint64(32)
-    slot = np.int64(mixed & np.uint64(table.shape[0] - 1))
-    while table[slot] >= 0:
-        same = True
-        for w in range(row.shape[0]):
-            if sets[table[slot], w] != row[w]:
-                same = False
-                break
-        if same:
-            break
-        slot = (slot + 1) & (table.shape[0] - 1)
-    return int(slot)
-
-
-@compiled
-def grown(table: Ints, sets: Words, count: int) -> Ints:
-    """The table, or one of twice its size where it is half full."""
-    if 2 * count < table.shape[0]:
-        return table
-    larger = np.full(2 * table.shape[0], -1, np.int64)
-    for state in range(count):
-        larger[slot_of(larger, sets, sets[state])] = state
-    return larger
 
 
 @compiled
@@ -134,7 +104,7 @@ def search_orders(
     table = np.full(1 << 10, -1, np.int64)
     live[0], parent[0], ran[0] = live_at_start, -1, -1
     count = 1
-    table[slot_of(table, sets, sets[0])] = 0
+    table[slot_of(table, sets, sets[0], words)] = 0
     heap: list[tuple[int, int, int, int]] = [(level, 0, live_at_start, 0)]
     row = np.empty(words, np.uint64)
     chain = np.empty(operators, np.int64)
@@ -201,7 +171,7 @@ def search_orders(
                     row, readers, read_start, read, freeable, operator
                 )
                 put(row, operator)
-                slot = slot_of(table, sets, row)
+                slot = slot_of(table, sets, row, words)
                 if table[slot] < 0:
                     sets[count] = row
                     live[count], parent[count], ran[count] = bytes_then, at, operator
@@ -210,7 +180,7 @@ def search_orders(
                     count += 1
                     if i == max(length, 1) - 1:
                         heapq.heappush(heap, (level, -(depth + i + 1), bytes_then, at))
-                    table = grown(table, sets, count)
+                    table = grown(table, sets, count, words)
                 else:
                     at = table[slot]
         if next_need < FAR:

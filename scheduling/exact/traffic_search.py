@@ -21,31 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled
+from scheduling.exact.hash_table import slot_of
 from scheduling.tables import Ints
 
 Rows = NDArray[np.uint8]
 OUTSIDE, CLEAN, DIRTY = 0, 1, 2
 TRIES = 20  # children looked at per state that may be held
-
-
-@compiled
-def done_slot(table: Ints, rows: Rows, row: Rows, operators: int) -> int:
-    """Where the states with the same operators done are in a hash table, or the free entry (-1) for them."""
-    mixed = np.uint64(0xCBF29CE484222325)
-    for i in range(operators):
-        mixed = (mixed ^ np.uint64(row[i])) * np.uint64(0x100000001B3)
-    mixed ^= mixed >> np.uint64(32)
-    slot = np.int64(mixed & np.uint64(table.shape[0] - 1))
-    while table[slot] >= 0:
-        same = True
-        for i in range(operators):
-            if rows[table[slot], i] != row[i]:
-                same = False
-                break
-        if same:
-            break
-        slot = (slot + 1) & (table.shape[0] - 1)
-    return int(slot)
 
 
 @compiled
@@ -143,7 +124,7 @@ def search_traffic(
     table = np.full(table_size, -1, np.int64)
     cost[0], parent[0], ran[0], following[0] = 0, -1, -1, -1
     count, tries = 1, 0
-    table[done_slot(table, rows, rows[0], operators)] = 0
+    table[slot_of(table, rows, rows[0], operators)] = 0
     start = bound_bytes(
         rows[0], operators, size, write, producer, cross_start, cross, surely, working_set, capacity
     )
@@ -225,7 +206,7 @@ def search_traffic(
                     row[:] = base
                     for i in range(depth_picked):
                         row[operators + evictable[picked[i]]] = OUTSIDE
-                    slot = done_slot(table, rows, row, operators)
+                    slot = slot_of(table, rows, row, operators)
                     dominated = price >= known
                     other = table[slot]
                     while other >= 0 and not dominated:

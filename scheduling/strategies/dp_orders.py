@@ -16,14 +16,19 @@ from scheduling.problem import Problem
 from scheduling.strategies.dp import dp
 from scheduling.strategies.order_estimate import order_table
 
+LEAST_EACH = 2
+"""Schedules of the budget that an order takes: one of `dp`, and its best once more to compare the orders."""
+
 
 def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """The best of `dp` on each order; the budget is shared evenly."""
-    orders = orders_of(problem)
-    share = max(1, problem.budget // len(orders))
+    """The best of `dp` on each order; the budget is shared evenly, and as many orders are looked at as it allows."""
+    orders = orders_of(problem)[: max(1, problem.budget // LEAST_EACH)]
+    if len(orders) == 1:
+        return (), *dp(problem)
+    share = problem.budget // len(orders)
     found = []
     for order in orders:
-        part = replace(problem.reordered(order), budget=share)
+        part = replace(problem.reordered(order), budget=share - 1)
         choices, rules = dp(part)
         found.append((part.cost(choices, rules), order, choices, rules))
     _, order, choices, rules = min(found, key=lambda item: item[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,67 +66,68 @@ def random_model(folder: Path, rng: np.random.Generator) -> Path:
 
 def random_choices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
     """Runs of random length with random split, binding, pieces and order; None where luck finds nothing legal."""
-    batch, cores = evaluator.network.batch, evaluator.machine.cores
-    layers = len(evaluator.network.layers)
-    choices: list[Choice] = []
-    first = 0
-    while first < layers:
-        for _ in range(60):
-            stop = min(layers, first + int(rng.integers(1, 6)))
-            ways = [int(rng.choice([w for w in (1, 2, 4, 8) if w <= cores])) for _ in range(3)]
-            if np.prod(ways) > cores:
-                continue
-            choice = Choice(
-                first,
-                stop,
-                int(rng.integers(1, batch + 1)),
-                int(rng.choice([1, 1, 2])),
-                *ways,
-                int(rng.choice([1, 2, 3, 5])),
-                int(rng.choice([ROWS, CHANNELS])),
-                int(rng.choice([1, 10, 20, 40, 100])),
-                int(rng.integers(2)),
-            )
-            if estimate(evaluator.table, evaluator.machine_table, choice).status == LEGAL:
-                choices.append(choice)
-                first = stop
-                break
-        else:
-            return None
-    return tuple(choices)
+
+    def draw(first: int, stop: int, ways: list[int]) -> Choice:
+        return Choice(
+            first,
+            stop,
+            int(rng.integers(1, evaluator.network.batch + 1)),
+            int(rng.choice([1, 1, 2])),
+            *ways,
+            int(rng.choice([1, 2, 3, 5])),
+            int(rng.choice([ROWS, CHANNELS])),
+            int(rng.choice([1, 10, 20, 40, 100])),
+            int(rng.integers(2)),
+        )
+
+    def fits(choice: Choice) -> bool:
+        return estimate(evaluator.table, evaluator.machine_table, choice).status == LEGAL
+
+    return _random_runs(evaluator, rng, draw, fits)
 
 
 def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
     """As `random_choices`, cut over rows and columns, streamed along either, with overlaps made again or cached."""
-    batch, cores = evaluator.network.batch, evaluator.machine.cores
-    layers = len(evaluator.network.layers)
+
+    def draw(first: int, stop: int, ways: list[int]) -> Choice:
+        axis = int(rng.choice([ROWS, COLUMNS, COLUMNS, CHANNELS]))
+        if axis == COLUMNS:
+            ways[1] = 1
+        split_rows, split_columns = (int(rng.choice([1, 1, 2, 3, 5])) for _ in range(2))
+        return Choice(
+            first,
+            stop,
+            int(rng.integers(1, evaluator.network.batch + 1)),
+            split_rows,
+            *ways,
+            int(rng.choice([1, 2, 3, 5])),
+            axis,
+            int(rng.choice([1, 10, 20, 40, 100])),
+            int(rng.integers(2)),
+            split_columns,
+            int(rng.choice([RECOMPUTE, CACHE, CACHE])),
+            int(rng.integers(2)),
+        )
+
+    return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))
+
+
+def _random_runs(
+    evaluator: Evaluator,
+    rng: np.random.Generator,
+    draw: Callable[[int, int, list[int]], Choice],
+    fits: Callable[[Choice], bool],
+) -> tuple[Choice, ...] | None:
+    """Runs of random length over all layers, each as drawn with random ways; None where none fits in 100 draws."""
+    cores, layers = evaluator.machine.cores, len(evaluator.network.layers)
     choices: list[Choice] = []
     first = 0
     while first < layers:
         for _ in range(100):
             stop = min(layers, first + int(rng.integers(1, 6)))
             ways = [int(rng.choice([w for w in (1, 2, 4, 8) if w <= cores])) for _ in range(3)]
-            axis = int(rng.choice([ROWS, COLUMNS, COLUMNS, CHANNELS]))
-            if axis == COLUMNS:
-                ways[1] = 1
-            if np.prod(ways) > cores:
-                continue
-            split_rows, split_columns = (int(rng.choice([1, 1, 2, 3, 5])) for _ in range(2))
-            choice = Choice(
-                first,
-                stop,
-                int(rng.integers(1, batch + 1)),
-                split_rows,
-                *ways,
-                int(rng.choice([1, 2, 3, 5])),
-                axis,
-                int(rng.choice([1, 10, 20, 40, 100])),
-                int(rng.integers(2)),
-                split_columns,
-                int(rng.choice([RECOMPUTE, CACHE, CACHE])),
-                int(rng.integers(2)),
-            )
-            if tileable(evaluator, choice):
+            choice = draw(first, stop, ways)
+            if choice.cores <= cores and fits(choice):
                 choices.append(choice)
                 first = stop
                 break

@@ -130,6 +130,7 @@ def test_the_strategy_is_legal_and_keeps_its_budget(tmp_path: Path) -> None:
             problem = problem_of(network, load_machine("tiny"), budget=budget)
             solution = solve("annealing_orders", problem)
             assert solution.evaluations <= budget
+            assert solution.evaluation.cycles <= solve("graphturbo", problem).evaluation.cycles
             check(problem.reordered(solution.layer_order), solution)
             again = solve("annealing_orders", problem_of(network, load_machine("tiny"), budget=budget))
             assert (again.layer_order, again.choices) == (solution.layer_order, solution.choices)

@@ -77,6 +77,13 @@ def test_rammer_beats_one_layer_at_a_time_and_barriers(tmp_path: Path, seed: int
     assert cycles["rammer"] < cycles["rammer_base"]
 
 
+@pytest.mark.parametrize("budget", [1, 2, 3])
+def test_small_budgets_are_kept(tmp_path: Path, budget: int) -> None:
+    network = randomly_connected(tmp_path, np.random.default_rng(0))
+    problem = replace(problem_of(network, launch_cycles=200), budget=budget)
+    assert solve("rammer", problem).evaluations <= budget
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_wave_that_joins_a_program_makes_nothing_worse(tmp_path: Path, seed: int) -> None:
     """A program takes no longer than its waves apart, each a program of its own."""
