@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, cast
 
@@ -27,7 +28,7 @@ from scheduling.arrangement import (
     order_instances,
 )
 from scheduling.capacity import check_dram
-from scheduling.choice import COLUMNS, Choice
+from scheduling.choice import CHOICE_FIELDS, COLUMNS, Choice
 from scheduling.concurrency import simulate_packed
 from scheduling.errors import IllegalSchedule
 from scheduling.frames import Frame, turned_choice, turned_network
@@ -41,7 +42,7 @@ from scheduling.reasons import explain
 from scheduling.reuse import overwritten
 from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
 from scheduling.shapes import alike_columns, alike_rows
-from scheduling.simulation import ARENA_COLUMNS, Times, simulate_steps, timing_rows
+from scheduling.simulation import ARENA_COLUMNS, StepPlan, Times, simulate_steps, timing_rows
 from scheduling.tables import Ints, NetworkTable, network_table
 from scheduling.tiling import LEGAL
 
@@ -170,6 +171,8 @@ class Evaluator:
         self.machine_table = machine.table()
         self._count: list[int] = [0] if beside is None else beside._count
         self._templates: dict[tuple[object, ...], Template] = {}
+        self._only: dict[tuple[object, ...], Template | None] = {}
+        self._checked: set[Choice] = set()
         self.level_table = machine.level_table
         self._store = self.new_store()
         self._borders: dict[tuple[int, int], Border] = {}
@@ -195,6 +198,8 @@ class Evaluator:
         """Forget all templates and costs if the templates have more than this many instructions, to save memory."""
         if self._store.rows > most_rows:
             self._templates.clear()
+            self._only.clear()
+            self._checked.clear()
             self._simulated.clear()
             self._alike.clear()
             self._store = self.new_store()
@@ -209,7 +214,7 @@ class Evaluator:
         Raises IllegalSchedule where a packing does not name every instance once, producers first, on the machine's
         cores.
         """
-        array = np.array(choices, np.int64)
+        array = _rows(choices)
         subgraph, instance, start = order_instances(self.table, array, rules.order)
         spilled = np.zeros(len(self.table.producer), np.int64)
         spilled[list(rules.spilled)] = 1
@@ -286,27 +291,20 @@ class Evaluator:
         templates = self.templates(choices, plan)
         store = self._store
         index = np.array([t.index for t in templates], np.int64)
-        row, rows, local, entries = np.ascontiguousarray(store.places[index].T)
-        array = np.array(choices, np.int64)
+        places = store.places[index]
+        array = _rows(choices)
         if len(plan.packed.step):
             cores = core_counts(choices, plan)
             reuse = overwritten(
                 self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes
             )
-            times = self._simulate_packed(array, plan, (row, rows, local, entries), reuse)
+            times = self._simulate_packed(array, plan, places, reuse)
         else:
+            steps = StepPlan(*(getattr(plan, name) for name in StepPlan._fields))
             times = simulate_steps(
-                self.table,
-                self.machine_table,
-                array,
-                plan,
-                store.arena,
-                row,
-                rows,
-                local,
-                store.local,
-                entries,
-            )
+                self.table.producer, self.table.batch, self.weight_bytes, self.machine_table, array, steps,
+                store.arena, store.local, places,
+            )  # fmt: skip
         sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
@@ -325,13 +323,13 @@ class Evaluator:
         self,
         choices: Ints,
         plan: Arrangement,
-        places: tuple[Ints, Ints, Ints, Ints],
+        places: Ints,
         reuse: Sequence[tuple[int, ...]],
     ) -> Times:
         """Times of packed steps, with the templates at `places` in the store. Raises IllegalSchedule where an instance
         waits for what never comes."""
         store = self._store
-        row, rows, local, entries = places
+        row, rows, local, entries = np.ascontiguousarray(places.T)
         starts = np.concatenate(([0], np.cumsum([len(users) for users in reuse]))).astype(np.int64)
         users = np.array([user for users in reuse for user in users], np.int64)
         cores = choices[plan.subgraph, 4:7].prod(axis=1)
@@ -354,6 +352,9 @@ class Evaluator:
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every instance, in order."""
         lists = _lists(plan)
+        alone = [self._only_template(choice, plan, lists) for choice in choices]
+        if None not in alone:
+            return [cast(Template, alone[s]) for s in plan.subgraph.tolist()]
         found: dict[tuple[int, int, int], Template] = {}
         result = []
         uniform = [self._uniform(choice, lists) for choice in choices]
@@ -366,6 +367,21 @@ class Evaluator:
                 template = found[place] = self._template(choice, place[1], part, plan, lists)
             result.append(template)
         return result
+
+    def _only_template(self, choice: Choice, plan: Arrangement, lists: PlanLists) -> Template | None:
+        """The template that all instances of a sub-graph share; None where they may be of several kinds."""
+        border = self._border(choice.first, choice.stop)
+        seen = (
+            choice,
+            border.pick_all(lists.in_llb),
+            border.pick_entries(lists.source_batch),
+            border.pick_all(lists.source_rows),
+            lists.staged[choice.first : choice.stop],
+        )
+        if seen not in self._only:
+            alike = choice.slices == 1 and self._uniform(choice, lists)
+            self._only[seen] = self._template(choice, 0, 0, plan, lists) if alike else None
+        return self._only[seen]
 
     def template(self, choice: Choice, batch_part: int, part: int, plan: Arrangement) -> Template:
         """Lower an instance, or find it; `part` counts the instances of a slice of the batch. Raises IllegalSchedule
@@ -419,10 +435,13 @@ class Evaluator:
 
     def check(self, choice: Choice) -> None:
         """Raise IllegalSchedule where a choice's axes and ways cannot be, whatever fits."""
+        if choice in self._checked:
+            return
         frame = self.frame(choice)
         if frame.turned:
             self._explain(choice, check_streams_columns(self.table, choice))
         self._explain(choice, check_axes(frame.table, frame.choice))
+        self._checked.add(choice)
 
     def lower(
         self, choice: Choice, batch_part: int, row_part: int, column_part: int, kept: bool, plan: Arrangement
@@ -495,6 +514,12 @@ class Evaluator:
             if batch % parts or (mine % other and other % mine):
                 return False
         return True
+
+
+def _rows(choices: Sequence[Choice]) -> Ints:
+    """(S, CHOICE_FIELDS)"""
+    fields = np.fromiter(chain.from_iterable(choices), np.int64, len(choices) * CHOICE_FIELDS)
+    return fields.reshape(-1, CHOICE_FIELDS)
 
 
 def core_counts(choices: Sequence[Choice], plan: Arrangement) -> list[int]:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
-from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
+from scheduling.arrangement import SPLIT_BATCH, slices, touching
 from scheduling.bursts import in_bursts
 from scheduling.rows import (
     C_ENGINE,
@@ -38,7 +38,7 @@ from scheduling.rows import (
     SYSTEM,
     VECTOR,
 )
-from scheduling.tables import Ints, NetworkTable
+from scheduling.tables import Ints
 
 COPY_CHUNK_BYTES = 128 * 1024
 """System copies are cut so that one never keeps a kernel from the DRAM link for long."""
@@ -85,6 +85,17 @@ def timing_rows(rows: Ints, kept: Ints) -> None:
             kept[i, A_STORES] = LAUNCHES
 
 
+class StepPlan(NamedTuple):
+    """What timing reads of an Arrangement, under the names that it has there."""
+
+    subgraph: Ints
+    instance: Ints
+    slice_start: Ints
+    staged_by: Ints
+    copy_when: Ints
+    copy_layer: Ints
+
+
 class Times(NamedTuple):
     """Of a simulation of N instances. Cycles."""
 
@@ -98,59 +109,96 @@ class Times(NamedTuple):
 
 @compiled
 def simulate_steps(
-    net: NetworkTable,
+    producer: Ints,
+    batch: int,
+    weight_bytes: Ints,
     m: MachineTable,
     choices: Ints,
-    plan: Arrangement,
+    steps: StepPlan,
     arena: Ints,
-    offset: Ints,
-    length: Ints,
-    local_start: Ints,
     local_tensor: Ints,
-    entry_count: Ints,
+    places: Ints,
 ) -> Times:
-    """Run the steps of an arrangement of one instance each. Step k runs rows offset[k] .. offset[k] + length[k] of
-    the arena; its local tensors are local_tensor[local_start[k]:], the first entry_count[k] of them its entries."""
-    steps = offset.shape[0]
-    layers = net.is_matrix.shape[0]
-    free = np.zeros(8, np.int64)
-    link_slot = np.array([4, 5, 6, 7])
+    """Run the steps of an arrangement of one instance each. `places` (N, 4) has the first row and the number of rows of
+    each in the arena, its first local tensor in `local_tensor`, and how many of those are its entries.
+
+    `producer` (T,) and `batch` are the network's, `weight_bytes` (L,) the sizes of its layers' weights."""
+    layers, tensors = weight_bytes.shape[0], producer.shape[0]
+    copies = 0
+    for layer in steps.copy_layer:
+        copies += ceil_div(weight_bytes[layer], COPY_CHUNK_BYTES)
+    most = 1
+    for k in range(places.shape[0]):
+        most = max(most, places[k, 1])
+    step_finish = np.empty(places.shape[0], np.int64)
+    copied = np.empty((3, copies), np.int64)
+    makespan, placed = _run_steps(
+        producer, batch, weight_bytes, m, choices, steps.subgraph, steps.instance, steps.slice_start, steps.staged_by,
+        steps.copy_when, steps.copy_layer, arena, local_tensor, places,
+        np.zeros(8, np.int64), np.array([4, 5, 6, 7]), np.zeros(steps.slice_start[tensors], np.int64),
+        np.zeros(layers, np.int64), np.zeros(layers, np.int64), np.empty(most, np.int64),
+        np.empty((2, copies + 1), np.int64), np.zeros(SLOT_ENTRIES + tensors + layers, np.int64), step_finish, copied,
+    )  # fmt: skip
+    return Times(
+        makespan,
+        step_finish,
+        copied[0][:placed],
+        copied[1][:placed],
+        copied[2][:placed],
+        np.empty(0, np.int64),
+    )
+
+
+@compiled_leaf
+def _run_steps(
+    producer: Ints,
+    batch: int,
+    weight_bytes: Ints,
+    m: MachineTable,
+    choices: Ints,
+    subgraph: Ints,
+    instance: Ints,
+    slice_start: Ints,
+    staged_by: Ints,
+    copy_when: Ints,
+    copy_layer: Ints,
+    arena: Ints,
+    local_tensor: Ints,
+    places: Ints,
+    free: Ints,
+    link_slot: Ints,
+    ready: Ints,
+    staged_ready: Ints,
+    pending: Ints,
+    finish: Ints,
+    queue: Ints,
+    external: Ints,
+    step_finish: Ints,
+    copied: Ints,
+) -> tuple[int, int]:
+    """(makespan, copies placed); fills in `step_finish`, and `copied` (step, position, layer of each copy). The other
+    arrays from `free` on are scratch: when resources, slices of tensors, weights and rows are free or ready, whether a
+    layer's weights are still to be copied in this step, (bytes, layer) of the copies that wait, what rows wait for
+    outside of their instance."""
     if m.dram_shared:
         link_slot[1] = 4
     if m.llb_shared:
         link_slot[3] = 6
-    link_rate = np.array([m.dram_read, m.dram_write, m.llb_read, m.llb_write])
-    ready = np.zeros(plan.slice_address.shape[0], np.int64)
-    staged_ready = np.zeros(layers, np.int64)
-    pending = np.zeros(layers, np.int64)  # weights that this very step still has to copy
-    step_finish = np.empty(steps, np.int64)
-    most = 1
-    for k in range(steps):
-        most = max(most, length[k])
-    finish = np.empty(most, np.int64)
-    copies = 0
-    for layer in plan.copy_layer:
-        copies += -(-weight_bytes(net, layer, m.element_bytes) // COPY_CHUNK_BYTES)
-    copy_step = np.empty(copies, np.int64)
-    copy_position = np.empty(copies, np.int64)
-    copy_layer = np.empty(copies, np.int64)
-    queue = np.empty(copies + 1, np.int64)  # bytes of the copies of this step
-    queue_layer = np.empty(copies + 1, np.int64)
-    copied = 0
+    layers = weight_bytes.shape[0]
+    placed = 0
     before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
-    external = np.zeros(2 + net.tensor_rows.shape[0] + layers, np.int64)
     cursor = 0
-    for k in range(steps):
-        s = plan.subgraph[k]
+    for k in range(places.shape[0]):
+        offset, length, locals_from, entries = places[k, 0], places[k, 1], places[k, 2], places[k, 3]
+        s = subgraph[k]
         first, stop = choices[s, 0], choices[s, 1]
-        ib = plan.instance[k] // slices(choices, s)
-        entries = entry_count[k]
+        ib = instance[k] // slices(choices, s)
         external[0] = before_compute
         external[1] = before_dma
         for e in range(entries):
-            t = local_tensor[local_start[k] + e]
+            t = local_tensor[locals_from + e]
             external[SLOT_ENTRIES + e] = 0
-            made_by = net.producer[t]
+            made_by = producer[t]
             if made_by < 0:
                 continue
             q = -1
@@ -158,33 +206,34 @@ def simulate_steps(
                 if choices[candidate, 0] <= made_by < choices[candidate, 1]:
                     q = candidate
                     break
-            a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
+            a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], batch)
             for i in range(a * slices(choices, q), b * slices(choices, q)):
-                external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[plan.slice_start[t] + i])
+                external[SLOT_ENTRIES + e] = max(external[SLOT_ENTRIES + e], ready[slice_start[t] + i])
         waiting = 0
-        pending[:] = 0
-        while cursor < plan.copy_when.shape[0] and plan.copy_when[cursor] == k:
-            layer = plan.copy_layer[cursor]
+        for layer in range(layers):
+            pending[layer] = 0
+        while cursor < copy_when.shape[0] and copy_when[cursor] == k:
+            layer = copy_layer[cursor]
             pending[layer] = 1
-            left = weight_bytes(net, layer, m.element_bytes)
+            left = weight_bytes[layer]
             while left > 0:
-                queue[waiting] = min(left, COPY_CHUNK_BYTES)
-                queue_layer[waiting] = layer
-                left -= queue[waiting]
+                queue[0, waiting] = min(left, COPY_CHUNK_BYTES)
+                queue[1, waiting] = layer
+                left -= queue[0, waiting]
                 waiting += 1
             cursor += 1
         # Weights that are copied in this very step are waited for below, once they have been placed.
         for j in range(stop - first):
-            by = plan.staged_by[first + j]
+            by = staged_by[first + j]
             external[SLOT_ENTRIES + entries + j] = staged_ready[by] if by >= 0 else 0
         next_copy = 0
         last_compute, last_dma, last_all = before_compute, before_dma, before_all
         i = 0
-        while i < length[k] or next_copy < waiting:
-            row = offset[k] + i
+        while i < length or next_copy < waiting:
+            row = offset + i
             body_start = 1 << 60
             engine, link = 0, -1
-            if i < length[k]:
+            if i < length:
                 engine = arena[row, A_ENGINE]
                 link = arena[row, A_LINK]
                 body_start = free[engine]
@@ -199,35 +248,35 @@ def simulate_steps(
                 if slot >= 0:
                     layer = first + slot - SLOT_ENTRIES - entries
                     # Where this very step still has to copy the weights, the copy comes first.
-                    copying = pending[plan.staged_by[layer]] == 1
+                    copying = pending[staged_by[layer]] == 1
                     body_start = 1 << 60 if copying else max(body_start, external[slot])
                 if arena[row, A_STORES] == LAUNCHES:  # a launch holds the vector engine too
                     body_start = max(body_start, free[VECTOR])
             if next_copy < waiting:
-                size = queue[next_copy]
+                size = queue[0, next_copy]
                 begin = max(
                     max(free[SYSTEM], before_all),
                     max(free[link_slot[LINK_DRAM_READ]], free[link_slot[LINK_LLB_WRITE]]),
                 )
                 if begin < body_start:
-                    read = ceil_div(in_bursts(size, m.dram_burst), link_rate[LINK_DRAM_READ])
-                    write = -(-size // link_rate[LINK_LLB_WRITE])
+                    read = ceil_div(in_bursts(size, m.dram_burst), m.dram_read)
+                    write = -(-size // m.llb_write)
                     hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
                     free[SYSTEM] = begin + hold
                     free[link_slot[LINK_DRAM_READ]] = begin + read
                     free[link_slot[LINK_LLB_WRITE]] = begin + write
-                    layer = queue_layer[next_copy]
+                    layer = queue[1, next_copy]
                     staged_ready[layer] = begin + hold
                     for j in range(stop - first):
-                        if plan.staged_by[first + j] == layer:
+                        if staged_by[first + j] == layer:
                             external[SLOT_ENTRIES + entries + j] = begin + hold
-                    next_layer = queue_layer[next_copy + 1] if next_copy + 1 < waiting else -1
+                    next_layer = queue[1, next_copy + 1] if next_copy + 1 < waiting else -1
                     if next_layer != layer:
                         pending[layer] = 0
-                    copy_step[copied] = k
-                    copy_position[copied] = i
-                    copy_layer[copied] = layer
-                    copied += 1
+                    copied[0, placed] = k
+                    copied[1, placed] = i
+                    copied[2, placed] = layer
+                    placed += 1
                     last_all = max(last_all, begin + hold)
                     next_copy += 1
                     continue
@@ -245,10 +294,10 @@ def simulate_steps(
                 last_compute = max(last_compute, end)
             stored = arena[row, A_STORES]
             if stored >= 0:
-                ready[plan.slice_start[local_tensor[local_start[k] + stored]] + plan.instance[k]] = end
+                ready[slice_start[local_tensor[locals_from + stored]] + instance[k]] = end
             i += 1
         before_compute, before_dma = last_compute, last_dma
         before_all = max(last_compute, last_dma)
         step_finish[k] = before_all
         makespan = max(makespan, max(last_all, before_all))
-    return Times(makespan, step_finish, copy_step, copy_position, copy_layer, np.empty(0, np.int64))
+    return makespan, placed
