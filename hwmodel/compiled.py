@@ -56,6 +56,17 @@ def compiled_leaf(function: F) -> F:
     return _cached(function, njit(nogil=True, _nrt=False)(function))
 
 
+def compiled_inner(function: F) -> F:
+    """Compile a function that makes no arrays into the compiled functions that call it, and only for them.
+
+    It may take large named tuples of arrays: they are not handed over one by one, and no code is made that unpacks them
+    from Python, from where it must not be called.
+    """
+    njit: Any = numba.njit
+    options = {"_nrt": False, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _cached(function, njit(nogil=True, **options)(function))
+
+
 def _cached(function: F, dispatcher: Any) -> F:
     if isinstance(dispatcher, Dispatcher):  # with NUMBA_DISABLE_JIT=1 it is the function itself
         try:

@@ -30,6 +30,12 @@ def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int
 
 
 @compiled_leaf
+def even_share(size: int, ways: int, way: int) -> tuple[int, int]:
+    """The part [low, high) of `size` that falls to a way."""
+    return size * way // ways, size * (way + 1) // ways
+
+
+@compiled_leaf
 def piece_rows(start: Ints, ends: Ints, way: int, tensor: int, piece: int) -> tuple[int, int]:
     """New rows of a tensor in a piece, on the cores of row way `way`; `start` and `ends` are a Geometry's.
 
@@ -40,7 +46,18 @@ def piece_rows(start: Ints, ends: Ints, way: int, tensor: int, piece: int) -> tu
 
 
 @compiled_leaf
+def all_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
+    """Rows of a piece, all row ways together."""
+    total = 0
+    for way in range(start.shape[0]):
+        a, b = piece_rows(start, ends, way, tensor, piece)
+        total += b - a
+    return total
+
+
+@compiled_leaf
 def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
+    """Rows of a piece, of the row way that has most."""
     most = 0
     for way in range(start.shape[0]):
         a, b = piece_rows(start, ends, way, tensor, piece)
@@ -49,14 +66,32 @@ def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
 
 
 @compiled_leaf
-def active(size: int, ways: int, low: int, high: int) -> int:
-    """Ways whose even share of `size` reaches into [low, high)."""
-    active = 0
+def spread(size: int, ways: int, low: int, high: int) -> tuple[int, int, int]:
+    """Of [low, high), counted from the start of every way's even share of `size`: what all ways have of it, the most
+    that one has, and how many have any."""
+    total, most, active = 0, 0, 0
     for way in range(ways):
-        have = size * (way + 1) // ways - size * way // ways
-        if min(have, high) > min(have, low):
-            active += 1
-    return active
+        a, b = even_share(size, ways, way)
+        width = max(0, min(b - a, high) - min(b - a, low))
+        total += width
+        most = max(most, width)
+        active += 1 if width > 0 else 0
+    return total, most, active
+
+
+@compiled_leaf
+def spread_rows(
+    start: Ints, ends: Ints, tensor: int, piece: int, low: int, high: int
+) -> tuple[int, int, int]:
+    """The same of rows [low, high), counted from the start of a piece on every row way."""
+    total, most, active = 0, 0, 0
+    for way in range(start.shape[0]):
+        a, b = piece_rows(start, ends, way, tensor, piece)
+        width = max(0, min(b - a, high) - min(b - a, low))
+        total += width
+        most = max(most, width)
+        active += 1 if width > 0 else 0
+    return total, most, active
 
 
 @compiled_leaf

@@ -14,39 +14,6 @@ def later(latest: Ints, engine: int, index: int) -> None:
     latest[engine] = max(latest[engine], index)
 
 
-@compiled_leaf
-def log_write(
-    written: Ints, last_access: Ints, tensor: int, piece: int, pieces: int, engine: int, row: int
-) -> None:
-    last_access[tensor, engine] = row
-    for q in range(piece, pieces):
-        written[tensor, q, engine] = row
-
-
-@compiled_leaf
-def log_read(
-    logs: Ints,
-    heads: Ints,
-    count: int,
-    last_access: Ints,
-    tensor: int,
-    reader: int,
-    edge: int,
-    piece: int,
-    engine: int,
-    row: int,
-) -> int:
-    logs[count, 0] = heads[tensor]
-    logs[count, 1] = reader
-    logs[count, 2] = edge
-    logs[count, 3] = piece
-    logs[count, 4] = engine
-    logs[count, 5] = row
-    heads[tensor] = count
-    last_access[tensor, engine] = max(last_access[tensor, engine], row)
-    return count + 1
-
-
 @compiled
 def arrange_rows(rows: Ints, raw: Ints, anchor_of: Ints, total: int, overlap_allowed: int) -> Ints:
     """Final program order, with waits reduced to those that no engine queue and no other wait implies.

@@ -1,0 +1,102 @@
+"""Who touched what: which rows must have finished before bytes are read, written or written over."""
+
+from __future__ import annotations
+
+from hwmodel.compiled import compiled_inner
+from scheduling.choice import CACHE
+from scheduling.geometry import Geometry, needed_start, needed_stop
+from scheduling.lowering.draft import LOGGED, Draft, Site
+from scheduling.shares import piece_rows
+from scheduling.tables import Ints, NetworkTable
+from scheduling.waits import later
+
+
+@compiled_inner
+def wait_for_writers(written: Ints, waits: Ints, tensor: int, piece: int) -> None:
+    """Wait for the rows that wrote pieces up to `piece` of a local tensor. `written` is a Draft's."""
+    for engine in range(3):
+        later(waits, engine, written[tensor, piece, engine])
+
+
+@compiled_inner
+def wait_for_place(site: Site, draft: Draft, position: int) -> None:
+    """Wait until the piece that the operation at `position` writes has its place: for readers of the rows that its
+    ring overwrites and, of the first piece, for every access to tensors that had these addresses before."""
+    plan, latest, births, last_access = site.plan, draft.latest, draft.births, draft.last_access
+    size, address, dies = plan.size_bytes, plan.address, plan.dies
+    t = plan.tensor[position]
+    _wait_for_readers(
+        site.net, site.geo, draft.reads, draft.read_head, latest, plan.ring_rows[t], t, plan.piece[position]
+    )
+    caches = site.choice.halo == CACHE
+    if plan.born[t] == position and size[t] > 0:
+        for other in range(size.shape[0]):
+            if (
+                size[other] > 0
+                and 0 <= dies[other] < position
+                and address[other] < address[t] + size[t]
+                and address[t] < address[other] + size[other]
+            ):
+                for engine in range(3):
+                    later(latest, engine, last_access[other, engine])
+        if caches:
+            for engine in range(4):
+                births[t, engine] = latest[engine]
+    elif caches:  # another engine may have written it first
+        for engine in range(3):
+            later(latest, engine, births[t, engine])
+
+
+@compiled_inner
+def _wait_for_readers(
+    net: NetworkTable,
+    geo: Geometry,
+    reads: Ints,
+    read_head: Ints,
+    waits: Ints,
+    ring_rows: int,
+    t: int,
+    p: int,
+) -> None:
+    start, ends, size = geo.start, geo.ends, net.tensor_rows[geo.tensor[t]]
+    entry = read_head[t]
+    while entry >= 0:
+        for way in range(start.shape[0]):
+            low, high = piece_rows(start, ends, way, t, p)
+            first, stop = piece_rows(start, ends, way, reads[entry, 1], reads[entry, 3])
+            if first >= stop or low >= high:
+                continue
+            e = reads[entry, 2]
+            if e >= 0:  # from rows of the reading layer's output to rows of this tensor
+                stride, offset, divisor = net.edge_stride[e], net.edge_offset[e], net.edge_divisor[e]
+                stop = needed_stop(stop, stride, offset, net.edge_extent[e], divisor, net.edge_whole[e], size)
+                first = needed_start(first, stride, offset, divisor, net.edge_whole[e])
+            if first < high - ring_rows and stop > low - ring_rows:
+                later(waits, reads[entry, 4], reads[entry, 5])
+        entry = reads[entry, 0]
+
+
+@compiled_inner
+def log_write(draft: Draft, tensor: int, piece: int, engine: int, row: int) -> None:
+    """Note that `row` is the last one that writes a piece of a local tensor."""
+    draft.last_access[tensor, engine] = row
+    written = draft.written
+    for later_piece in range(piece, written.shape[1]):
+        written[tensor, later_piece, engine] = row
+
+
+@compiled_inner
+def log_read(draft: Draft, tensor: int, reader: int, edge: int, piece: int, engine: int, row: int) -> None:
+    """Note that `row` is the last one that reads a local tensor for a piece of `reader`, a layer's output that reads
+    it by `edge`; or with edge -1 for a piece of the tensor itself."""
+    reads, head, state, last_access = draft.reads, draft.read_head, draft.state, draft.last_access
+    count = state[LOGGED]
+    reads[count, 0] = head[tensor]
+    reads[count, 1] = reader
+    reads[count, 2] = edge
+    reads[count, 3] = piece
+    reads[count, 4] = engine
+    reads[count, 5] = row
+    head[tensor] = count
+    state[LOGGED] = count + 1
+    last_access[tensor, engine] = max(last_access[tensor, engine], row)
