@@ -12,6 +12,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from graph.importer import load_model
@@ -37,6 +38,7 @@ SLICES = (
     ("densenet121", 120, 150),
     ("inception_v1", 3, 24),
 )
+SOLVERS = ("search", "cpsat")
 TABLES = ("orders", "traffic", "addresses")
 ELEMENT_BYTES = 2
 
@@ -46,6 +48,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="exact", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", choices=TABLES, action="append", help="a table; default: all")
     parser.add_argument("--minimalloc", type=Path, metavar="FOLDER", help="folder of CSV files")
+    parser.add_argument(
+        "--solver",
+        choices=SOLVERS,
+        default=SOLVERS[0],
+        help="of --minimalloc: the project's search, or CP-SAT with two workers (needs oncore[exact])",
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="for each instance of --minimalloc")
     options = parser.parse_args()
     least_traffic(random_dag(6, 0.4, 0), max(random_dag(6, 0.4, 0).working_set_bytes))
@@ -56,7 +64,7 @@ def main() -> None:
     if "traffic" in wanted:
         traffic()
     if "addresses" in wanted and options.minimalloc:
-        addresses(options.minimalloc, options.seconds)
+        addresses(options.minimalloc, options.seconds, options.solver)
 
 
 def random_dag(operators: int, density: float, seed: int) -> OperatorGraph:
@@ -138,8 +146,14 @@ def traffic() -> None:
                   f"{'yes' if found.proven else 'no':>6} {seconds:7.2f}", flush=True)  # fmt: skip
 
 
-def addresses(folder: Path, seconds: float) -> None:
+def addresses(folder: Path, seconds: float, solver: str) -> None:
     """Instances of the minimalloc benchmark; every solution is checked."""
+    if solver == SOLVERS[0]:
+        solve = partial(address_assignment, nodes=2**40, seconds=seconds)
+    else:
+        from scheduling.exact.address_model import address_assignment_by_cpsat
+
+        solve = partial(address_assignment_by_cpsat, seconds=seconds, workers=2)
     print(f"\n{'address assignment':20} {'buffers':>7} {'capacity':>9} {'answer':>10} {'checked':>7} {'nodes':>9} "
           f"{'s':>7}")  # fmt: skip
     for path in sorted(folder.glob("*.csv")):
@@ -148,7 +162,7 @@ def addresses(folder: Path, seconds: float) -> None:
             rows = list(csv.DictReader(file))
         buffers = [Buffer(int(row["lower"]), int(row["upper"]), int(row["size"])) for row in rows]
         started = time.perf_counter()
-        found = address_assignment(buffers, int(capacity), nodes=2**40, seconds=seconds)
+        found = solve(buffers, int(capacity))
         spent = time.perf_counter() - started
         valid = {True: "yes", False: "WRONG"}[holds(buffers, found, int(capacity))]
         print(f"{name:20} {len(buffers):7} {capacity:>9} {found.answer.value:>10} "

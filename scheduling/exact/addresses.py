@@ -65,9 +65,7 @@ def address_assignment(
     after that time, at the end of a try, and the answer may then depend on the machine's speed; else it is
     deterministic. Raises ValueError for a buffer that ends before it begins or has a negative size.
     """
-    for index, buffer in enumerate(buffers):
-        if buffer.end < buffer.begin or buffer.size_bytes < 0:
-            raise ValueError(f"buffer {index} is {buffer}; expected begin <= end and size_bytes >= 0")
+    check_buffers(buffers)
     started = time.perf_counter()
     wanted = [i for i, buffer in enumerate(buffers) if buffer.end > buffer.begin and buffer.size_bytes]
     problem = _Problem([buffers[i] for i in wanted])
@@ -98,6 +96,13 @@ def address_assignment(
         for member, offset in zip(order.tolist(), found, strict=True):
             offsets[wanted[member]] = offset
     return Addresses(Answer.FOUND, tuple(offsets), nodes - left)
+
+
+def check_buffers(buffers: Sequence[Buffer]) -> None:
+    """Raise ValueError for a buffer that ends before it begins or has a negative size."""
+    for index, buffer in enumerate(buffers):
+        if buffer.end < buffer.begin or buffer.size_bytes < 0:
+            raise ValueError(f"buffer {index} is {buffer}; expected begin <= end and size_bytes >= 0")
 
 
 class _Problem:

@@ -11,6 +11,7 @@ from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
+from scheduling.strategies.configured import configured
 from scheduling.strategies.depth_first import depth_first
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import dp_orders
@@ -45,6 +46,7 @@ STRATEGIES: dict[str, Decide] = {
     "graphturbo": graphturbo,
     "greedy": greedy,
     "dp": dp,
+    "configured": configured,
     "lookahead": lookahead,
     "beam": beam,
     "random": random_search,
@@ -74,6 +76,7 @@ CONCURRENT: dict[str, Decide] = {
 
 LONG = (
     "depth_first",
+    "configured",
     "beam",
     "random",
     "genetic",

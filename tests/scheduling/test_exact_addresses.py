@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from scheduling.exact.address_model import address_assignment_by_cpsat
 from scheduling.exact.addresses import Addresses, Answer, Buffer, address_assignment
 
 TOO_TIGHT = [
@@ -27,7 +28,11 @@ def overlap(a: Buffer, at: int, b: Buffer, other: int) -> bool:
 
 
 def checked(buffers: list[Buffer], capacity: int, nodes: int = 100_000) -> Addresses:
-    found = address_assignment(buffers, capacity, nodes=nodes)
+    return holding(address_assignment(buffers, capacity, nodes=nodes), buffers, capacity)
+
+
+def holding(found: Addresses, buffers: list[Buffer], capacity: int) -> Addresses:
+    """The same, if its offsets are inside the capacity and nothing overlaps."""
     if found.answer is Answer.FOUND:
         assert len(found.offsets) == len(buffers)
         for buffer, at in zip(buffers, found.offsets, strict=True):
@@ -115,6 +120,22 @@ def test_the_least_sum_of_sizes_is_not_always_enough(
     assert checked(given, capacity).answer is Answer.IMPOSSIBLE
     assert not brute_force(sorted(given), capacity)
     assert checked(given, capacity + 1).answer is Answer.FOUND
+
+
+def test_both_solvers_say_the_same() -> None:
+    """CP-SAT and the project's own search, where there is room and where there is none, empty buffers included."""
+    rng = random.Random(9)
+    cases = [(capacity, [Buffer(*buffer) for buffer in buffers]) for capacity, buffers in TOO_TIGHT]
+    cases += [(60 - room, cut_rectangle(12, 40, 60, rng)) for room in (0, 1) for _ in range(5)]
+    cases += [(8, crowded_buffers(8, 8, rng)) for _ in range(10)]
+    cases += [(4, [Buffer(0, 0, 9), Buffer(0, 3, 0), Buffer(1, 2, 4)]), (4, [Buffer(1, 2, 5)]), (4, [])]
+    for capacity, buffers in cases:
+        found = holding(address_assignment_by_cpsat(buffers, capacity), buffers, capacity)
+        assert found.answer is checked(buffers, capacity).answer
+    with pytest.raises(ValueError, match="buffer 0"):
+        address_assignment_by_cpsat([Buffer(2, 1, 1)], 4)
+    again = [address_assignment_by_cpsat(cut_rectangle(40, 60, 90, random.Random(1)), 90) for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def test_packings_without_a_gap_are_found() -> None:
