@@ -20,6 +20,7 @@ from hwmodel.isa import Program
 from hwmodel.machine import Machine
 from scheduling.arrangement import Arrangement
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, Choice
+from scheduling.configurations import PIECES as OFFERED_PIECES
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.instruction_orders import InstructionOrder, OrderedEvaluator, ordered
@@ -477,7 +478,26 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
             f"sub-graph {subgraph.first_layer!r}: halo is {subgraph.halo!r} with pieces along {subgraph.piece_axis}, "
             f"expected {_halo(choice)!r} or 'cache'"
         )
+    _check_pieces(evaluator.network, choice, subgraph)
     return choice
+
+
+def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:
+    """Refuse pieces of which one has nothing to do in any layer, but for the small numbers that are offered for every
+    sub-graph whatever its extents.
+    """
+    touched = {
+        tensor
+        for layer in network.layers[choice.first : choice.stop]
+        for tensor in (*layer.inputs, layer.output)
+    }
+    most = max(getattr(network.tensors[tensor], subgraph.piece_axis) for tensor in touched)
+    most = max(most, *OFFERED_PIECES)
+    if choice.pieces > most:
+        raise IllegalSchedule(
+            f"sub-graph {subgraph.first_layer!r}: {choice.pieces} pieces along {subgraph.piece_axis}, more than any of "
+            f"its tensors has; expected at most {most}"
+        )
 
 
 def _check_header(evaluator: Evaluator, schedule: Schedule) -> None:

@@ -66,6 +66,10 @@ REFUSED: list[tuple[Edit, str]] = [
         lambda d: d["subgraphs"][0].update(pieces=0),
         "subgraphs.0.pieces: Input should be greater than or equal to 1",
     ),
+    (
+        lambda d: d["subgraphs"][0].update(pieces=500),
+        "500 pieces along rows, more than any of its tensors has; expected at most",
+    ),
     (lambda d: d["subgraphs"][0].update(last_layer="nowhere"), "has no such layer"),
     (lambda d: d["subgraphs"][0]["binding"].update(batch=16), "cores, stcp920 has 8"),
     (lambda d: d["subgraphs"].pop(), "the sub-graphs hold 2 layers"),
