@@ -48,6 +48,9 @@ from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
 
+_MANY_ALIKE = 16
+"""From so many instances for each sub-graph on, templates are found for kinds of instances, not for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -158,7 +161,8 @@ class PlanLists(NamedTuple):
 class Evaluator:
     """Costs of schedules of `network` on `machine`; counts how many it simulated in `evaluations`.
 
-    An evaluator of the same layers in another order that is made `beside` another one goes on with its count. Raises
+    An evaluator of the same layers in another order that is made `beside` another one goes on with its count. With
+    `periodic`, steps that repeat are jumped over (scheduling.periods), which changes no result. Raises
     IllegalSchedule where the network does not fit the machine's DRAM.
     """
 
@@ -179,6 +183,8 @@ class Evaluator:
         self._simulated: dict[tuple[object, ...], Evaluation] = {}
         self._turned: tuple[Network, NetworkTable] | None = None
         self._alike: dict[Choice, tuple[list[int], list[int]]] = {}
+        self._alike_instances: dict[tuple[Choice, bool], Ints] = {}
+        self.periodic = True
 
     def frame(self, choice: Choice) -> Frame:
         """A choice as it is lowered: of the turned network where it streams along columns."""
@@ -202,6 +208,7 @@ class Evaluator:
             self._checked.clear()
             self._simulated.clear()
             self._alike.clear()
+            self._alike_instances.clear()
             self._store = self.new_store()
 
     def new_store(self) -> TemplateStore:
@@ -288,9 +295,8 @@ class Evaluator:
 
     def simulate(self, choices: Sequence[Choice], plan: Arrangement) -> tuple[Times, Evaluation]:
         """Time the steps of an arrangement."""
-        templates = self.templates(choices, plan)
+        index = self._template_indices(choices, plan)
         store = self._store
-        index = np.array([t.index for t in templates], np.int64)
         places = store.places[index]
         array = _rows(choices)
         if len(plan.packed.step):
@@ -303,14 +309,14 @@ class Evaluator:
             steps = StepPlan(*(getattr(plan, name) for name in StepPlan._fields))
             times = simulate_steps(
                 self.table.producer, self.table.batch, self.weight_bytes, self.machine_table, array, steps,
-                store.arena, store.local, places,
+                store.arena, store.local, places, self.periodic,
             )  # fmt: skip
         sums = store.counts[index].sum(axis=0)
         sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
         counts = Counts(*sums.tolist())
         inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
         energy = energy_pj(counts, self.machine, inner)
-        return times, Evaluation(int(times.makespan), energy, counts, len(templates), inner)
+        return times, Evaluation(int(times.makespan), energy, counts, len(index), inner)
 
     def inner_counts(self, sums: Sequence[int]) -> InnerCounts:
         """What `Lowered.inner` of several instances, added up, says."""
@@ -348,6 +354,45 @@ class Evaluator:
         if times.makespan < 0:
             raise IllegalSchedule("the instances of a packed step wait for each other")
         return times
+
+    def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
+        """(N,) the template of every instance, by its place in the store."""
+        count = len(plan.subgraph)
+        if count < _MANY_ALIKE * len(choices):
+            return np.array([template.index for template in self.templates(choices, plan)], np.int64)
+        lists, found = _lists(plan), np.empty(count, np.int64)
+        for s, choice in enumerate(choices):
+            mine = np.flatnonzero(plan.subgraph == s)
+            batch_part, part = np.divmod(plan.instance[mine], choice.slices)
+            if self._uniform(choice, lists):
+                batch_part[:] = 0
+            place = batch_part * choice.slices + self._alike_parts(choice, lists)[part]
+            kinds, kind = np.unique(place, return_inverse=True)
+            known = [
+                self._template(choice, k // choice.slices, k % choice.slices, plan, lists).index
+                for k in kinds.tolist()
+            ]
+            found[mine] = np.array(known, np.int64)[kind]
+        return found
+
+    def _alike_parts(self, choice: Choice, lists: PlanLists) -> Ints:
+        """(slices,) for each instance of a slice of the batch the first one that shares its template."""
+        by_rows = max(self._border(choice.first, choice.stop).pick_all(lists.source_rows)) > 1
+        known = self._alike_instances.get((choice, by_rows))
+        if known is None:
+            rows, columns = self.alike(choice)
+            parts = [self.frame_parts(choice, part) for part in range(choice.slices)]
+            shapes = [
+                (row if by_rows else rows[row], columns[column], choice.keep_weights == 1 and part > 0)
+                for part, (row, column) in enumerate(parts)
+            ]
+            first: dict[tuple[int, int, bool], int] = {}
+            for part, shape in enumerate(shapes):
+                first.setdefault(shape, part)
+            known = self._alike_instances[choice, by_rows] = np.array(
+                [first[shape] for shape in shapes], np.int64
+            )
+        return known
 
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every instance, in order."""

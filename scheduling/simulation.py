@@ -18,6 +18,7 @@ from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import SPLIT_BATCH, slices, touching
 from scheduling.bursts import in_bursts
+from scheduling.periods import STATES, jump, jump_stores, repeated
 from scheduling.rows import (
     C_ENGINE,
     C_EXTERNAL0,
@@ -118,11 +119,13 @@ def simulate_steps(
     arena: Ints,
     local_tensor: Ints,
     places: Ints,
+    periodic: bool,
 ) -> Times:
     """Run the steps of an arrangement of one instance each. `places` (N, 4) has the first row and the number of rows of
     each in the arena, its first local tensor in `local_tensor`, and how many of those are its entries.
 
-    `producer` (T,) and `batch` are the network's, `weight_bytes` (L,) the sizes of its layers' weights."""
+    `producer` (T,) and `batch` are the network's, `weight_bytes` (L,) the sizes of its layers' weights. With
+    `periodic`, steps that repeat are jumped over (scheduling.periods), which changes no result."""
     layers, tensors = weight_bytes.shape[0], producer.shape[0]
     copies = 0
     for layer in steps.copy_layer:
@@ -134,7 +137,7 @@ def simulate_steps(
     copied = np.empty((3, copies), np.int64)
     makespan, placed = _run_steps(
         producer, batch, weight_bytes, m, choices, steps.subgraph, steps.instance, steps.slice_start, steps.staged_by,
-        steps.copy_when, steps.copy_layer, arena, local_tensor, places,
+        steps.copy_when, steps.copy_layer, arena, local_tensor, places, periodic, np.zeros(STATES, np.int64),
         np.zeros(8, np.int64), np.array([4, 5, 6, 7]), np.zeros(steps.slice_start[tensors], np.int64),
         np.zeros(layers, np.int64), np.zeros(layers, np.int64), np.empty(most, np.int64),
         np.empty((2, copies + 1), np.int64), np.zeros(SLOT_ENTRIES + tensors + layers, np.int64), step_finish, copied,
@@ -165,6 +168,8 @@ def _run_steps(
     arena: Ints,
     local_tensor: Ints,
     places: Ints,
+    periodic: bool,
+    states: Ints,
     free: Ints,
     link_slot: Ints,
     ready: Ints,
@@ -176,10 +181,10 @@ def _run_steps(
     step_finish: Ints,
     copied: Ints,
 ) -> tuple[int, int]:
-    """(makespan, copies placed); fills in `step_finish`, and `copied` (step, position, layer of each copy). The other
-    arrays from `free` on are scratch: when resources, slices of tensors, weights and rows are free or ready, whether a
-    layer's weights are still to be copied in this step, (bytes, layer) of the copies that wait, what rows wait for
-    outside of their instance."""
+    """(makespan, copies placed); fills in `step_finish`, and `copied` (step, position, layer of each copy). `states` is
+    what scheduling.periods keeps. The other arrays from `free` on are scratch: when resources, slices of tensors,
+    weights and rows are free or ready, whether a layer's weights are still to be copied in this step, (bytes, layer) of
+    the copies that wait, what rows wait for outside of their instance."""
     if m.dram_shared:
         link_slot[1] = 4
     if m.llb_shared:
@@ -188,7 +193,10 @@ def _run_steps(
     placed = 0
     before_compute, before_dma, before_all, makespan = 0, 0, 0, 0
     cursor = 0
+    after_jump = 0
     for k in range(places.shape[0]):
+        if k < after_jump:
+            continue
         offset, length, locals_from, entries = places[k, 0], places[k, 1], places[k, 2], places[k, 3]
         s = subgraph[k]
         first, stop = choices[s, 0], choices[s, 1]
@@ -226,6 +234,24 @@ def _run_steps(
         for j in range(stop - first):
             by = staged_by[first + j]
             external[SLOT_ENTRIES + entries + j] = staged_ready[by] if by >= 0 else 0
+        if periodic and waiting == 0:
+            quiet_until = copy_when[cursor] if cursor < copy_when.shape[0] else places.shape[0]
+            over, period, cycles = repeated(
+                k, quiet_until, places, subgraph, instance, slices(choices, s), free, before_compute, before_dma,
+                external, SLOT_ENTRIES + entries + stop - first, states,
+            )  # fmt: skip
+            if over > 0:
+                for row in range(offset, offset + length):
+                    if arena[row, A_STORES] >= 0:
+                        stored = local_tensor[locals_from + arena[row, A_STORES]]
+                        jump_stores(k, over, period, cycles, instance, slice_start[stored], ready)
+                moved = jump(k, over, period, cycles, free, step_finish)
+                before_compute += moved
+                before_dma += moved
+                before_all += moved
+                after_jump = k + over
+                makespan = max(makespan, step_finish[after_jump - 1])
+                continue
         next_copy = 0
         last_compute, last_dma, last_all = before_compute, before_dma, before_all
         i = 0
