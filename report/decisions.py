@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graph.network import Network
 from report.results import Result
 from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
-from scheduling.choice import CACHE, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
+from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
 from scheduling.evaluator import Rules
 from scheduling.packing import BARRIERS, Packing
 
@@ -49,7 +49,7 @@ def binding_text(choice: Choice) -> str:
 
 def pieces_text(choice: Choice) -> str:
     """How the layers of an instance are cut, such as `rows 4`."""
-    name = {ROWS: "rows", COLUMNS: "columns", CHANNELS: "channels"}[choice.axis]
+    name = {ROWS: "rows", COLUMNS: "columns", CHANNELS: "channels", CHANNEL_RING: "channel ring"}[choice.axis]
     return _axes(((name, choice.pieces),))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CACHE, CHANNELS, COLUMNS
+from scheduling.choice import CACHE, COLUMNS, choice_of, row_pieces
 from scheduling.packing import PackedOrder
 from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
 
@@ -27,7 +27,7 @@ SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
 WEIGHTS_RELOADED, WEIGHTS_RESIDENT = 0, 1
 
 # Columns of the choices array are the fields of scheduling.choice.Choice.
-FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, PIECES, AXIS, SPLIT_COLUMNS, HALO = 0, 1, 2, 3, 7, 8, 11, 12
+FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, AXIS, SPLIT_COLUMNS, HALO = 0, 1, 2, 3, 8, 11, 12
 
 
 class Arrangement(NamedTuple):
@@ -397,7 +397,7 @@ def _place_weights(
         total = 0
         for layer in range(choices[s, FIRST], choices[s, STOP]):
             total += weight_bytes(net, layer, m.element_bytes)
-        again = choices[s, PIECES] > 1 and choices[s, AXIS] != CHANNELS and total > m.weights_bytes
+        again = row_pieces(choice_of(choices[s])) > 1 and total > m.weights_bytes
         if again != urgent:
             continue
         steps = np.sort(step_of[instance_start[s] : instance_start[s + 1]])

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 
 ROWS = 0
 CHANNELS = 1
 COLUMNS = 2
+CHANNEL_RING = 3
 
 RECOMPUTE = 0
 CACHE = 1
@@ -25,7 +26,9 @@ class Choice(NamedTuple):
 
     `split_*`: slices of the output per axis; one instance each. `ways_*`: how an instance is spread over cores.
     `pieces` parts along `axis` (ROWS or COLUMNS: of every layer, streamed through rings; CHANNELS: output channels of
-    every contraction). The other one of rows and columns is the *cross* axis: an instance has its part of it whole.
+    every contraction; CHANNEL_RING: that too, and an output that only later sub-graphs read is stored part by part,
+    scheduling.channel_rings). The other one of rows and columns is the *cross* axis: an instance has its part of it
+    whole.
     `rule`: a x RULE_SCALE in the operation order key layer + a x piece. `overlap`: 1 lets weights be loaded as soon
     as their place is free, also under the previous kernel; 0 is one layer after the other.
     `halo`: what happens to what neighbouring slices of the cross axis both need. RECOMPUTE: each makes it; CACHE: the
@@ -80,3 +83,9 @@ def choice_of(row: NDArray[np.int64]) -> Choice:
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
         row[12], row[13],
     )  # fmt: skip
+
+
+@compiled_leaf
+def row_pieces(choice: Choice) -> int:
+    """Parts of the rows of an instance's tensors."""
+    return 1 if choice.axis in (CHANNELS, CHANNEL_RING) else choice.pieces

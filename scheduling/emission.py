@@ -136,6 +136,9 @@ class Emitter:
             from_row = int(geo.own_start[0, local])
             rows_held = int(geo.own_stop[-1, local]) - from_row
         channel, stop = self.places.share(local, core)
+        if row[C_K1]:  # a part of them
+            begin, end = channel + row[C_K0], min(stop, channel + row[C_K1])
+            channel, stop = (begin, end) if end > begin else (channel, channel)
         rows = max(0, high - low)
         low = low if rows else int(geo.start[way, local])
         column = int(geo.own_columns_start[local])

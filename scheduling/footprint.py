@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import Choice
+from scheduling.channel_rings import most_held_channels, stored_by_itself
+from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.geometry import Geometry
 from scheduling.operations import (
     EXCHANGE_KEY,
@@ -40,19 +41,22 @@ def ring_footprint(net: NetworkTable, choice: Choice, geo: Geometry, element_byt
         choice.first, choice.rule, geo.entries, geo.edge_local, net.edge_start,
         base, head, readers[0], readers[1], readers[2],
     )  # fmt: skip
+    stored = geo.leaves
+    if choice.axis == CHANNEL_RING:
+        stored = geo.leaves.copy()
+        for t in range(n):
+            stored[t] = stored_by_itself(net, choice, geo, t)
     size, born, dies, order = work[4], work[5], work[6], work[7]
     _size_rings(
         net.edge_start[choice.first], choice.rule, choice.ways_channels > 1, geo.entries,
-        geo.start, geo.ends, geo.own_start, geo.own_stop, geo.leaves, geo.full,
+        geo.start, geo.ends, geo.own_start, geo.own_stop, stored, geo.full,
         net.edge_stride, net.edge_offset, net.edge_divisor, net.edge_whole,
         base, head, readers[0], readers[1], readers[2], first_piece, last_piece, size, born, dies,
     )  # fmt: skip
     images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
     for t in range(n):
         tensor = geo.tensor[t]
-        channels = net.tensor_channels[tensor]
-        if not geo.full[t]:
-            channels = -(-channels // choice.ways_channels)
+        channels = most_held_channels(net, choice, geo, t)
         held = 1 if net.tensor_constant[tensor] else images
         size[t] *= (geo.held_stop[t] - geo.held_start[t]) * held * channels * element_bytes
     # What is needed no more takes the place of what was needed before.

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import CACHE, CHANNELS, Choice
+from scheduling.choice import CACHE, Choice, row_pieces
 from scheduling.tables import Ints, NetworkTable
 
 
@@ -211,7 +211,7 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
     """Geometry of the instances of a sub-graph with this row slice and this column slice."""
     own = local_tensors(net, choice)
     n = own.tensor.shape[0]
-    pieces = 1 if choice.axis == CHANNELS else choice.pieces
+    pieces = row_pieces(choice)
     row_ways = choice.ways_rows
     start = np.zeros((row_ways, n), np.int64)
     ends = np.zeros((row_ways, n, pieces), np.int64)

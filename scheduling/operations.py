@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
+from scheduling.channel_rings import most_held_channels, stored_by_itself
 from scheduling.choice import CACHE, RULE_SCALE, Choice
 from scheduling.geometry import Geometry, needed_start
 from scheduling.tables import Ints, NetworkTable
@@ -91,7 +92,7 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
             for slot in range(3):
                 if slot == 1 and not (gathers and geo.full[t] and t >= entries):
                     continue
-                if slot == 2 and not geo.leaves[t]:
+                if slot == 2 and not stored_by_itself(net, choice, geo, t):
                     continue
                 if slot > 0:
                     value = max(key[t, 0, p], base[t, slot] + choice.rule * p)
@@ -212,7 +213,7 @@ def place(
         for way in range(row_ways):
             if gathers and geo.full[t] and t >= entries:
                 needs[edges + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
-            if geo.leaves[t]:
+            if stored_by_itself(net, choice, geo, t):
                 needs[edges + n + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
             if geo.held_stop[t] > geo.keep_start[t]:
                 needs[edges + 2 * n + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
@@ -259,9 +260,7 @@ def place(
     size = np.zeros(n, np.int64)
     pixel_bytes = np.zeros(n, np.int64)
     for t in range(n):
-        channels = net.tensor_channels[geo.tensor[t]]
-        if not geo.full[t]:
-            channels = -(-channels // choice.ways_channels)
+        channels = most_held_channels(net, choice, geo, t)
         held = 1 if net.tensor_constant[geo.tensor[t]] else images
         pixel_bytes[t] = held * channels * element_bytes
         size[t] = ring[t] * (geo.held_stop[t] - geo.held_start[t]) * pixel_bytes[t]

@@ -11,7 +11,7 @@ from graph.network import AxisMap, Layer, Network
 from hwmodel.isa import Symbol
 from scheduling.choice import Choice
 from scheduling.lowering import Lowered
-from scheduling.rows import C_H0, C_H1, C_I0, C_I1, C_PIECE, C_TENSOR
+from scheduling.rows import C_H0, C_H1, C_I0, C_I1, C_K1, C_OP, C_PIECE, C_TENSOR, OP_STORE
 from scheduling.shares import piece_rows
 
 Fields = dict[str, int]
@@ -47,6 +47,13 @@ class Places:
     staged: list[int]
     turned: bool = False
     symbols: dict[str, tuple[int, Symbol]] = field(default_factory=dict)
+    in_channel_ring: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the local tensors that are stored by parts of their channels (scheduling.channel_rings)."""
+        rows = self.lowered.rows
+        by_parts = (rows[:, C_OP] == OP_STORE) & (rows[:, C_K1] > 0)
+        self.in_channel_ring = frozenset(rows[by_parts, C_TENSOR].tolist())
 
     def ways(self, core: int) -> tuple[int, int, int]:
         rest, channel = divmod(core, self.choice.ways_channels)
@@ -99,12 +106,15 @@ class Places:
         row_stride = int(geo.held_stop[local] - geo.held_start[local]) * col_stride
         start = int(geo.start[self.ways(core)[1], local])
         image_stride = 0 if geo.tensor[local] in self.network.constants else ring * row_stride
+        place = channel - from_channel
+        if local in self.in_channel_ring:
+            place %= held
         column = max(0, first_column - int(geo.held_start[local]))
         values = (
             int(plan.address[local])
             + image * image_stride
             + column * col_stride
-            + (channel - from_channel) * self.element_bytes,
+            + place * self.element_bytes,
             image_stride,
             row_stride,
             col_stride,
@@ -129,6 +139,9 @@ class Places:
         """Channels of a tensor that a core has room for, and the first of them."""
         geo = self.lowered.geometry
         channels = self.network.tensors[geo.tensor[local]].channels
+        if local in self.in_channel_ring:
+            share = -(-channels // self.choice.ways_channels)
+            return min(share, 2 * int(self.lowered.tiles[local - geo.entries, 0])), self.share(local, core)[0]
         if geo.full[local]:
             return channels, 0
         return -(-channels // self.choice.ways_channels), self.share(local, core)[0]

@@ -6,7 +6,8 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import CACHE, CHANNELS, COLUMNS, Choice
+from scheduling.channel_rings import in_channel_ring, most_held_channels
+from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, Choice
 from scheduling.geometry import Geometry, geometry
 from scheduling.inner_places import place_inner
 from scheduling.operations import MOST_PIECES, Plan, batch_part_max, order_operations, place
@@ -148,9 +149,7 @@ def least_l1_bytes(net: NetworkTable, choice: Choice, geo: Geometry, element_byt
             if begins > last:
                 continue
             tensor = geo.tensor[t]
-            channels = net.tensor_channels[tensor]
-            if not geo.full[t]:
-                channels = -(-channels // choice.ways_channels)
+            channels = most_held_channels(net, choice, geo, t)
             held = 1 if net.tensor_constant[tensor] else images
             total += held * rows * (geo.held_stop[t] - geo.held_start[t]) * channels * element_bytes
         least = max(least, total)
@@ -215,17 +214,24 @@ def tile_layers(
         if rows == 0:
             continue
         groups = max(1, net.groups[layer] // choice.ways_channels)
+        group_share = -(-share // groups)
+        most = group_share
+        if in_channel_ring(net, choice, geo, t):
+            most = -(-group_share // choice.pieces)
+        elif choice.axis in (CHANNELS, CHANNEL_RING):
+            part = -(-group_share // choice.pieces)
+            most = min(group_share, -(-part // m.f_out_channels) * m.f_out_channels)
         tiling = tile_contraction(
             m,
             net.kind[layer] == MULTIPLIES,
             images,
             rows,
             max(1, geo.held_stop[t] - geo.new_start[t]),
-            -(-share // groups),
+            group_share,
             net.reduction[layer],
             net.taps[layer],
             parameter_bytes,
-            choice.pieces if choice.axis == CHANNELS else 1,
+            most,
             choice.keep_weights == 1,
         )
         if tiling.status != LEGAL:

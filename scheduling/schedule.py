@@ -19,7 +19,7 @@ from graph.network import Network
 from hwmodel.isa import Program
 from hwmodel.machine import Machine
 from scheduling.arrangement import Arrangement
-from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import CACHE, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
 from scheduling.configurations import PIECES as OFFERED_PIECES
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
@@ -43,7 +43,7 @@ from scheduling.program import build_program
 VERSION = 2
 L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"
-_AXES = ("rows", "channels", "columns")
+_AXES = ("rows", "channels", "columns", "channel_ring")
 _HALOS = ("recompute", "cache_columns", "cache")
 _SYNC = {"waits": WAITS, "barriers": BARRIERS}
 _MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
@@ -491,7 +491,8 @@ def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:
         for layer in network.layers[choice.first : choice.stop]
         for tensor in (*layer.inputs, layer.output)
     }
-    most = max(getattr(network.tensors[tensor], subgraph.piece_axis) for tensor in touched)
+    axis = "channels" if choice.axis == CHANNEL_RING else subgraph.piece_axis
+    most = max(getattr(network.tensors[tensor], axis) for tensor in touched)
     most = max(most, *OFFERED_PIECES)
     if choice.pieces > most:
         raise IllegalSchedule(

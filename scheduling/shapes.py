@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
-from scheduling.choice import CACHE, CHANNELS, Choice
+from scheduling.choice import CACHE, Choice, row_pieces
 from scheduling.geometry import Locals, cached_columns, column_ranges, local_tensors, row_ranges
 from scheduling.tables import EMBEDS, JOINS_ROWS, REARRANGES, Ints, NetworkTable
 
@@ -19,7 +19,7 @@ def alike_rows(net: NetworkTable, choice: Choice) -> Ints:
     """(split_rows,) for every row slice the first one that looks like it."""
     own = local_tensors(net, choice)
     n, ways = own.tensor.shape[0], choice.ways_rows
-    pieces = 1 if choice.axis == CHANNELS else choice.pieces
+    pieces = row_pieces(choice)
     edges = own.edge_local.shape[0]
     start = np.zeros((ways, n), np.int64)
     ends = np.zeros((ways, n, pieces), np.int64)

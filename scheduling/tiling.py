@@ -42,12 +42,13 @@ def tile_contraction(
     reduction: int,
     taps: int,
     parameter_bytes: int,
-    channel_pieces: int,
+    most_channels: int,
     kept: bool,
 ) -> Tiling:
     """Tiling of `images` x `rows` x `columns` outputs of `channels` (of one group) from `reduction` inputs.
 
-    The engine's native number of output channels is kept where possible; then input channels are added in parts.
+    A chunk is of `most_channels` of them at most. The engine's native number of output channels is kept where possible;
+    then input channels are added in parts.
     Half of the weight buffer, less the layer's parameters, bounds a chunk, so that the next one can be loaded.
     `from_l1`: the second operand is an activation of each image; then a tile is of one image, and the weight buffer
     does not bound it. `kept`: all weights stay in the buffer, so chunks must not depend on the size of the instance:
@@ -59,10 +60,7 @@ def tile_contraction(
         buffer = 1 << 40
         images = 1
     native = m.f_out_channels
-    most = channels
-    if channel_pieces > 1:
-        part = -(-channels // channel_pieces)
-        most = min(channels, -(-part // native) * native)
+    most = most_channels
     if kept:
         buffer = 1 << 40
         most = min(most, native)

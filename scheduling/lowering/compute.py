@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
 from hwmodel.costs import ceil_div
+from scheduling.channel_rings import in_channel_ring
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.contraction import lower_contraction
 from scheduling.lowering.draft import ACC_HALF, LAST_VECTOR, ROW, Draft, Site
 from scheduling.lowering.ending import lower_ending
 from scheduling.lowering.tile import Tile
+from scheduling.lowering.transfers import lower_store
 from scheduling.lowering.weight_loads import load_parameters
-from scheduling.rows import MATRIX, VECTOR
+from scheduling.rows import DMA, MATRIX, VECTOR
 from scheduling.shares import most_rows, spread, spread_rows
+from scheduling.waits import later
 
 
 @compiled_inner
@@ -36,10 +39,13 @@ def lower_compute(site: Site, draft: Draft, t: int, p: int) -> None:
     group_share = share // groups
     weights = chunk + 1
     matrix_row = -1
+    by_parts = in_channel_ring(net, choice, geo, t)
+    stored, stored_before = -1, -1  # rows that stored the part before this one, and the one before that
     for group in range(groups):
         for part in range(ceil_div(group_share, tile_k)):
             k0 = group * group_share + part * tile_k
             k1 = group * group_share + min(group_share, (part + 1) * tile_k)
+            later(draft.latest, DMA, stored_before)  # which had the same place in the ring
             sum_k, max_k, cores_k = spread(channels, choice.ways_channels, k0, k1)
             for i0 in range(0, images_most, tile_i):
                 i1 = min(images_most, i0 + tile_i)
@@ -59,6 +65,12 @@ def lower_compute(site: Site, draft: Draft, t: int, p: int) -> None:
                     if matrix:
                         state[ACC_HALF] = 1 - state[ACC_HALF]
             weights += reductions
+            if by_parts:
+                log_write(draft, t, p, VECTOR, state[LAST_VECTOR])
+                lower_store(site, draft, t, p, k0, k1)
+                stored_before, stored = stored, state[ROW] - 1
+    if by_parts:
+        log_read(draft, t, t, -1, p, DMA, stored)
     _log(site, draft, t, p, matrix_row)
 
 
@@ -80,7 +92,7 @@ def _log(site: Site, draft: Draft, t: int, p: int, matrix_row: int) -> None:
     """Log what a layer read and wrote."""
     net, geo, choice = site.net, site.geo, site.choice
     layer = choice.first + t - geo.entries
-    vector_row, row = draft.state[LAST_VECTOR], draft.state[ROW] - 1
+    vector_row = draft.state[LAST_VECTOR]
     for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
         source = geo.edge_local[e - net.edge_start[choice.first]]
         if net.is_matrix[layer] and e - net.edge_start[layer] < net.anchor_inputs[layer]:
@@ -88,4 +100,4 @@ def _log(site: Site, draft: Draft, t: int, p: int, matrix_row: int) -> None:
         else:
             engine, reader = VECTOR, vector_row
         log_read(draft, source, t, e, p, engine, reader)
-    log_write(draft, t, p, VECTOR, row)
+    log_write(draft, t, p, VECTOR, vector_row)

@@ -9,7 +9,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_inner
 from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
-from scheduling.choice import Choice
+from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.geometry import Geometry
 from scheduling.lowering.weight_ring import Chunks, weight_chunks
 from scheduling.operations import COMPUTE, LOAD, Plan
@@ -98,6 +98,8 @@ def most_rows_drafted(
                 spots = ceil_div(images_most, tiles[j, 2])
                 spots *= ceil_div(most_rows(geo.start, geo.ends, t, plan.piece[position]), tiles[j, 3])
                 bound += chunks * spots * (2 * parts + 2)
+                if choice.axis == CHANNEL_RING:
+                    bound += chunks
             else:
                 bound += 2 + net.edge_start[layer + 1] - net.edge_start[layer]
     return bound

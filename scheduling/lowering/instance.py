@@ -11,7 +11,7 @@ from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import Choice
 from scheduling.geometry import Geometry
-from scheduling.lowering.accesses import wait_for_place
+from scheduling.lowering.accesses import log_read, wait_for_place
 from scheduling.lowering.cached import lower_cached
 from scheduling.lowering.compute import lower_compute
 from scheduling.lowering.draft import ROW, Draft, Site, make_draft, most_rows_drafted
@@ -27,6 +27,7 @@ from scheduling.rows import (
     C_LINK,
     C_OP,
     COLUMNS,
+    DMA,
     LINK_NONE,
     MATRIX,
     OP_LAUNCH,
@@ -157,7 +158,8 @@ def _write_rows(
         elif kind == EXCHANGE:
             lower_exchange(site, draft, t, p)
         elif kind == STORE:
-            lower_store(site, draft, t, p)
+            lower_store(site, draft, t, p, 0, 0)
+            log_read(draft, t, t, -1, p, DMA, draft.state[ROW] - 1)
         else:
             lower_cached(site, draft, kind, t, p)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner, compiled_leaf
 from hwmodel.costs import dma_hold
-from scheduling.bursts import tensor_in_bursts, vectors_in_bursts
+from scheduling.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
 from scheduling.rows import (
@@ -14,6 +14,8 @@ from scheduling.rows import (
     C_EXTERNAL0,
     C_EXTERNAL1,
     C_HOLD,
+    C_K0,
+    C_K1,
     C_LATENCY,
     C_LINK,
     C_LINK_HOLD,
@@ -219,13 +221,19 @@ def lower_exchange(site: Site, draft: Draft, t: int, p: int) -> None:
 
 
 @compiled_inner
-def lower_store(site: Site, draft: Draft, t: int, p: int) -> None:
-    """Store what the cores own of a piece."""
+def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> None:
+    """Store what the cores own of a piece: all channels, or (`k1` > 0) only [k0, k1) of each core's share. Who calls
+    this logs the read."""
     net, m, geo, choice = site.net, site.m, site.geo, site.choice
     counts, latest, i = draft.counts, draft.latest, draft.state[ROW]
     tensor = geo.tensor[t]
     channels, columns = net.tensor_channels[tensor], geo.own_columns_stop[t] - geo.own_columns_start[t]
-    share = -(-channels // choice.ways_channels)
+    row = draft.rows[i]
+    sum_k, max_k = channels, -(-channels // choice.ways_channels)
+    if k1 > 0:
+        sum_k, max_k, _ = spread(channels, choice.ways_channels, k0, k1)
+        row[C_K0] = k0
+        row[C_K1] = k1
     own_start, own_stop, way_rows = geo.own_start, geo.own_stop, draft.way_rows
     sum_rows, most = 0, 0
     for way in range(own_start.shape[0]):
@@ -234,18 +242,22 @@ def lower_store(site: Site, draft: Draft, t: int, p: int) -> None:
         way_rows[way] = max(0, b - a)
         sum_rows += way_rows[way]
         most = max(most, b - a)
-    moved = site.images * sum_rows * columns * channels * m.element_bytes
-    core_bytes = site.images_most * most * columns * share * m.element_bytes
+    pixels = site.images * sum_rows * columns
+    moved = pixels * sum_k * m.element_bytes
+    core_bytes = site.images_most * most * columns * max_k * m.element_bytes
     in_llb = site.in_llb[tensor]
     link_bytes = moved
-    if m.dram_burst > 1 and not in_llb:
+    if m.dram_burst > 1 and not in_llb and k1 > 0 and max_k < channels:
+        link_bytes = pixels * weights_in_bursts(
+            k0, k1, channels, choice.ways_channels, m.element_bytes, True, m.dram_burst
+        )
+    elif m.dram_burst > 1 and not in_llb:
         link_bytes = tensor_in_bursts(
             net, tensor, site.images, choice.ways_batch, way_rows, columns, choice.ways_channels,
             m.element_bytes, m.dram_burst,
         )  # fmt: skip
     rate = m.llb_write if in_llb else m.dram_write
     later(latest, VECTOR, draft.written[t, p, VECTOR])
-    row = draft.rows[i]
     row[C_OP] = OP_STORE
     row[C_EXTERNAL0] = -1
     _cross_link(row, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes, rate)
@@ -254,7 +266,6 @@ def lower_store(site: Site, draft: Draft, t: int, p: int) -> None:
     counts[N_LLB_WRITE if in_llb else N_DRAM_WRITE] += link_bytes
     counts[N_L1_READ] += moved
     draft.touched[t, DMA_READS] += moved
-    log_read(draft, t, t, -1, p, DMA, i)
 
 
 @compiled_leaf

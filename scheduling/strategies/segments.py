@@ -18,7 +18,7 @@ from hwmodel.energy import energy_pj
 from hwmodel.machine import Machine
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
-from scheduling.choice import CHANNELS, choice_of
+from scheduling.choice import choice_of, row_pieces
 from scheduling.isolated import resident_weights, supposed_scopes
 from scheduling.lowering import lower
 from scheduling.rows import (
@@ -116,7 +116,7 @@ def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
             result[a, 4 + k] = lowered.counts[k] * instances
         if resident:
             result[a, STAGED] = weights
-            if choice.pieces > 1 and choice.axis != CHANNELS and weights > m.weights_bytes:
+            if row_pieces(choice) > 1 and weights > m.weights_bytes:
                 result[a, KEPT] = weights
     return result
 
