@@ -249,8 +249,12 @@ class FunctionalSimulator:
                 if rest:
                     raise KernelError(f"size_bytes: {copy.size_bytes} cuts an element in two")
                 size = (elements,)
-                target = llb.dense("llb_address", copy.llb_address, size)
-                target[...] = dram.dense("dram_address", copy.dram_address, size)
+                on_chip = llb.dense("llb_address", copy.llb_address, size)
+                outside = dram.dense("dram_address", copy.dram_address, size)
+                if copy.to_dram:
+                    outside[...] = on_chip
+                else:
+                    on_chip[...] = outside
         except KernelError as error:
             raise KernelError(f"step {at.step}, copy {number}: {error}") from error
 

@@ -106,7 +106,7 @@ def _outer_cost(
 
 
 def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
-    """The cost of a copy DRAM -> LLB by the system DMA; raises KernelError if the machine has none."""
+    """The cost of a copy by the system DMA, one queue for both ways; raises KernelError if the machine has none."""
     table = machine.table()
     size = copy.size_bytes
     if table.sdma_bytes == 0:
@@ -114,12 +114,21 @@ def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
     if size < 0:
         raise KernelError(f"size_bytes: {size} is negative")
     crossing = rounded_bytes(size, table.dram_burst)
-    read, write = ceil_div(crossing, table.dram_read), ceil_div(size, table.llb_write)
-    latency = table.sdma_startup + max(ceil_div(size, table.sdma_bytes), read, write)
+    dram, llb = (table.dram_write, table.llb_read) if copy.to_dram else (table.dram_read, table.llb_write)
+    on_dram, on_llb = ceil_div(crossing, dram), ceil_div(size, llb)
+    latency = table.sdma_startup + max(ceil_div(size, table.sdma_bytes), on_dram, on_llb)
+    queue = (resources.link(table.cores, resources.SYSTEM_DMA), latency)
+    if copy.to_dram:
+        holds = (
+            queue,
+            (resources.link(table.cores, resources.LLB_READ), on_llb),
+            (resources.dram_write(table), on_dram),
+        )
+        return Cost(latency, holds, Counts(llb_read_bytes=size, dram_write_bytes=crossing))
     holds = (
-        (resources.link(table.cores, resources.SDMA_IN), latency),
-        (resources.link(table.cores, resources.DRAM_READ), read),
-        (resources.llb_write(table), write),
+        queue,
+        (resources.link(table.cores, resources.DRAM_READ), on_dram),
+        (resources.llb_write(table), on_llb),
     )
     return Cost(latency, holds, Counts(dram_read_bytes=crossing, llb_write_bytes=size))
 

@@ -204,19 +204,21 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class SystemCopy:
-    """A copy DRAM -> LLB by the system DMA, placed after `position` instructions of its step's kernel."""
+    """A copy DRAM -> LLB, or LLB -> DRAM where it goes `to_dram`, by the system DMA, placed after `position`
+    instructions of its step's kernel."""
 
     position: int
     dram_address: int
     llb_address: int
     size_bytes: int
     waits: tuple[Ref, ...] = ()
+    to_dram: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One step: a kernel, the address of each of its symbols, what its events wait for, and the system copies
-    (prefetches) merged into its program order.
+    merged into its program order.
 
     Where kernels run concurrently, the kernel's core 0 is the machine's `first_core`. Its LAUNCH starts the cores
     `launch_cores` and holds them for the launch; None are those of the kernel, and with () it takes no time, since an

@@ -1,8 +1,8 @@
 """Numbers of the resources that instructions hold: engines of cores, link directions and exchange ports.
 
 Core c has its matrix engine at 3c, vector engine at 3c + 1 and DMA queue at 3c + 2. From base = 3 x cores
-on: reads and writes of the DRAM link, reads and writes of the LLB link, the system DMA into and out of the
-LLB, then for every core its exchange port outwards and inwards. A link whose directions are one has only the
+on: reads and writes of the DRAM link, reads and writes of the LLB link, the system DMA (one queue for copies both
+ways), then for every core its exchange port outwards and inwards. A link whose directions are one has only the
 number of its reads in use.
 """
 
@@ -13,11 +13,11 @@ from hwmodel.machine_table import MachineTable
 MATRIX, VECTOR, DMA = 0, 1, 2
 """Engines of a core: core c has engine e at 3c + e."""
 
-DRAM_READ, DRAM_WRITE, LLB_READ, LLB_WRITE, SDMA_IN, SDMA_OUT, EXCHANGE = range(7)
+DRAM_READ, DRAM_WRITE, LLB_READ, LLB_WRITE, SYSTEM_DMA, EXCHANGE = range(6)
 """Positions from base on; EXCHANGE + 2c is core c's port outwards, the next one its port inwards."""
 
 _ENGINES = ("matrix", "vector", "dma")
-_LINKS = ("dram read", "dram write", "llb read", "llb write", "system dma in", "system dma out")
+_LINKS = ("dram read", "dram write", "llb read", "llb write", "system dma")
 
 
 def resource_count(cores: int) -> int:
@@ -31,7 +31,7 @@ def engine(core: int, kind: int) -> int:
 
 
 def link(cores: int, kind: int) -> int:
-    """The number of a link direction or of a system DMA (DRAM_READ to SDMA_OUT)."""
+    """The number of a link direction or of the system DMA (DRAM_READ to SYSTEM_DMA)."""
     return 3 * cores + kind
 
 

@@ -29,13 +29,8 @@ if TYPE_CHECKING:
     from scheduling.objective import Objective
     from scheduling.problem import Problem, Solution
     from scheduling.program import program_weights
-    from scheduling.schedule import (
-        Schedule,
-        load_schedule,
-        make_schedule,
-        save_schedule,
-        schedule_to_program,
-    )
+    from scheduling.schedule import make_schedule, schedule_to_program
+    from scheduling.schedule_file import Schedule, load_schedule, save_schedule
     from scheduling.strategies import STRATEGIES, solve, strategy_names
 
 __all__ = [
@@ -80,18 +75,18 @@ _HOMES = {
     "Objective": "scheduling.objective",
     "Problem": "scheduling.problem",
     "Rules": "scheduling.evaluator",
-    "Schedule": "scheduling.schedule",
+    "Schedule": "scheduling.schedule_file",
     "Solution": "scheduling.problem",
     "latency_bound": "scheduling.bound",
     "load_kernels": "hwmodel.kernels",
     "load_machine": "hwmodel.machine",
     "load_model": "graph.importer",
-    "load_schedule": "scheduling.schedule",
+    "load_schedule": "scheduling.schedule_file",
     "machine_names": "hwmodel.machine",
     "make_schedule": "scheduling.schedule",
     "program_weights": "scheduling.program",
     "save_kernels": "hwmodel.kernels",
-    "save_schedule": "scheduling.schedule",
+    "save_schedule": "scheduling.schedule_file",
     "schedule_to_program": "scheduling.schedule",
     "solve": "scheduling.strategies",
     "strategy_names": "scheduling.strategies",

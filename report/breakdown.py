@@ -12,6 +12,7 @@ from hwmodel.breakdown import IDEAL, PARTS, breakdown
 from hwmodel.flatten import Ints, Timing
 from hwmodel.instruction_cost import instruction_cost
 from hwmodel.isa import Op, Program
+from report.copies import copy_layers
 from report.decisions import first_node, last_node, shortened
 from report.table import Column, number, render
 from scheduling.arrangement import Arrangement
@@ -45,8 +46,8 @@ _SHOWN_LAYERS = 10
 @dataclass(frozen=True, slots=True, eq=False)
 class Breakdown:
     """Cycles of the makespan by layer and SHOWN_PARTS, (L, 12); a kernel's launch is in its sub-graph's first layer,
-    a load in the first layer of the sub-graph that reads it, a copy of weights in their layer. All of them sum to the
-    makespan. `homes` (L,) is the sub-graph of each layer."""
+    a load in the first layer of the sub-graph that reads it, a copy of weights in their layer, one of a tensor in the
+    layer that made it. All of them sum to the makespan. `homes` (L,) is the sub-graph of each layer."""
 
     layers: tuple[str, ...]
     choices: tuple[Choice, ...]
@@ -140,6 +141,8 @@ def _layers(
     """The layer that each instruction, and then each system copy, of every step is for."""
     templates = evaluator.templates(choices, plan)
     times, _ = evaluator.simulate(choices, plan)
+    copies = evaluator.system_copies(choices, plan)
+    layer_of_copy = copy_layers(evaluator, plan, copies)
     known: dict[int, list[int]] = {}
     found = []
     for step, template in enumerate(templates):
@@ -147,7 +150,7 @@ def _layers(
         if of_template is None:
             choice = choices[plan.subgraph[step]]
             of_template = known[template.index] = _instruction_layers(evaluator, choice, template)
-        copied = times.copy_layer[times.copy_of == step].tolist()
+        copied = [layer_of_copy[job] for job in copies.job[times.copy_of == step].tolist()]
         launch = program.steps[step]
         if len(of_template) != len(program.kernels[launch.kernel].instructions):
             raise ValueError(f"step {step} of the program is not that of the schedule")

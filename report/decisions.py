@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from graph.network import Network
 from report.results import Result
-from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
 from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
+from scheduling.consumer_scopes import COPIED_BACK
 from scheduling.evaluator import Rules
 from scheduling.packing import BARRIERS, Packing
 
@@ -59,11 +60,18 @@ def rules_text(rules: Rules, llb: bool = True) -> str:
         return _packing_text(rules.packing)
     order = "breadth first" if rules.order == BREADTH_FIRST else "depth first"
     dram = rules.scopes == SCOPE_DRAM or not llb
-    scopes = "everything through DRAM" if dram else "tensors in the LLB where they fit"
+    shortened = rules.scopes == SCOPE_SHORTENED
+    in_llb = (
+        "tensors in the LLB for as long as they fit" if shortened else "tensors in the LLB where they fit"
+    )
+    scopes = "everything through DRAM" if dram else in_llb
     if not llb:
         return f"{order}, {scopes}"
     if rules.spilled:
         scopes += f", {len(rules.spilled)} kept out of it"
+    back = sum(read.how == COPIED_BACK for read in rules.reads)
+    if back:
+        scopes += f", {back} copied back"
     if rules.weights == WEIGHTS_RELOADED:
         return f"{order}, {scopes}, weights reloaded"
     ahead = {0: "not prefetched", 1: "prefetched one kernel ahead"}

@@ -9,6 +9,7 @@ import numpy as np
 
 from hwmodel.bursts import rounded_bytes
 from hwmodel.isa import Op
+from report.copies import copy_layers
 from report.decisions import binding_text, first_node, last_node, pieces_text, shortened, split_text
 from report.table import Column, number, render
 from scheduling.arrangement import Arrangement, weight_bytes
@@ -76,6 +77,11 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
     times, _ = evaluator.simulate(choices, plan)
     templates = evaluator.templates(choices, plan)
     advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
+    advance[-1] += times.makespan - advance.sum()  # of copies that end after all kernels
+    copied = np.zeros(len(evaluator.network.layers), np.int64)
+    copies, burst = evaluator.system_copies(choices, plan), evaluator.machine_table.dram_burst
+    layers = np.array(copy_layers(evaluator, plan, copies), np.int64)
+    np.add.at(copied, layers[copies.job], [rounded_bytes(size, burst) for size in copies.size_bytes.tolist()])
     steps_of = plan.packed.step if len(plan.packed.step) else np.arange(len(templates))
     launches = np.diff(steps_of, prepend=-1) > 0  # the first of a step pays for all
     return [
@@ -86,6 +92,7 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
             [templates[k] for k in steps.tolist()],
             int(advance[steps].sum()),
             int(launches[steps].sum()),
+            int(copied[choice.first : choice.stop].sum()),
         )
         for index, choice in enumerate(choices)
         for steps in [np.flatnonzero(plan.subgraph == index)]
@@ -125,6 +132,7 @@ def _subgraph(
     templates: Sequence[Template],
     cycles: int,
     launches: int,
+    copied_bytes: int,
 ) -> Subgraph:
     network = evaluator.network
     entries, exits = evaluator.borders(choice.first, choice.stop)
@@ -133,8 +141,6 @@ def _subgraph(
         for layer in range(choice.first, choice.stop)
     }
     weighted = [layer for layer, size in sizes.items() if size]
-    burst = evaluator.machine_table.dram_burst
-    copied = sum(rounded_bytes(sizes.get(layer, 0), burst) for layer in plan.copy_layer.tolist())
     engine, busy = _limiting(templates, launches * evaluator.machine.launch_cycles)
     return Subgraph(
         choice=choice,
@@ -146,7 +152,7 @@ def _subgraph(
         cycles=cycles,
         limiting_engine=engine,
         limiting_share=min(1.0, busy / cycles) if cycles else 0.0,
-        dram_bytes=copied
+        dram_bytes=copied_bytes
         + sum(int(t.lowered.counts[N_DRAM_READ] + t.lowered.counts[N_DRAM_WRITE]) for t in templates),
         l1_peak_bytes=max(int(t.lowered.plan.peak_bytes) for t in templates),
     )

@@ -21,9 +21,13 @@ from hwmodel.machine_table import MachineTable
 from scheduling.choice import CACHE, COLUMNS, choice_of, row_pieces
 from scheduling.packing import PackedOrder
 from scheduling.tables import CONVOLVES, NEVER, Ints, NetworkTable
+from scheduling.tensor_moves import TensorMoves
 
 BREADTH_FIRST, DEPTH_FIRST = 0, 1
-SCOPE_DRAM, SCOPE_DEFAULT = 0, 1
+SCOPE_DRAM, SCOPE_DEFAULT, SCOPE_SHORTENED = 0, 1, 2
+"""Where tensors go: to DRAM; to the LLB where they fit for as long as they are used; or, where they do not, to the LLB
+until as late a reader as fits, and then to DRAM."""
+
 WEIGHTS_RELOADED, WEIGHTS_RESIDENT = 0, 1
 
 # Columns of the choices array are the fields of scheduling.choice.Choice.
@@ -39,7 +43,7 @@ class Arrangement(NamedTuple):
 
     subgraph: Ints  # (N,)
     instance: Ints  # (N,) (batch part x split_rows + row part) x split_columns + column part
-    in_llb: Ints  # (T,)
+    in_llb: Ints  # (T,) where a tensor is made, and read until it moves
     source_batch: Ints  # (T,) slices of the batch of a tensor in the LLB, else 1
     source_rows: Ints  # (T,) slices of the rows; 1 where all instances of a batch slice share one place
     slice_start: Ints  # (T + 1,) index of the first slice of each tensor in slice_address
@@ -53,6 +57,7 @@ class Arrangement(NamedTuple):
     instance_start: Ints  # (S + 1,)
     when: Ints  # (N,)
     packed: PackedOrder
+    moves: TensorMoves
 
 
 @compiled_leaf
@@ -215,16 +220,21 @@ def arrange(
     prefetch: int,
     packed: PackedOrder,
     spilled: Ints,
-) -> Arrangement:
-    """Scopes, LLB addresses and resident weights by the default rules, for instances in the given order.
+    taken: Ints,
+) -> tuple[Arrangement, Ints]:
+    """Scopes, LLB addresses and resident weights by the default rules, for instances in the given order; and all that
+    lies in the LLB then, in the form of `taken`.
 
-    `spilled` (T,): 1 where a tensor goes to DRAM though it may fit.
+    `spilled` (T,): 1 where a tensor goes to DRAM though it may fit. `taken` (n, 4): what lies in the LLB already, first
+    and last step, address and size.
     """
     count = choices.shape[0]
     tensors = net.tensor_rows.shape[0]
     layers = net.is_matrix.shape[0]
     total = subgraph.shape[0]
     eb = m.element_bytes
+    none = np.empty(0, np.int64)
+    moves = TensorMoves(none, none, none, none)
     place_of = np.empty(total, np.int64)
     step_of = np.empty(total, np.int64)  # the step or wave, by sub-graph, then instance
     first_step = np.full(count, total, np.int64)
@@ -273,11 +283,13 @@ def arrange(
                 for i in range(a * slices(choices, q), b * slices(choices, q)):
                     last_read[slice_start[t] + i] = max(last_read[slice_start[t] + i], latest)
     most_copies = layers + total * 8
-    capacity = slice_start[tensors] + most_copies + 1
+    capacity = slice_start[tensors] + most_copies + taken.shape[0] + 1
     items = np.empty((capacity, 4), np.int64)
     by_address = np.empty(capacity, np.int64)
     window = np.empty((1, 2), np.int64)
     placed = 0
+    for i in range(taken.shape[0]):
+        placed = _insert(items, by_address, placed, taken[i, 0], taken[i, 1], taken[i, 2], taken[i, 3])
     staged = np.zeros(layers, np.int64)
     staged_address = np.full(layers, -1, np.int64)
     staged_by = np.full(layers, -1, np.int64)
@@ -290,7 +302,7 @@ def arrange(
             net, m, choices, step_of, instance_start, first_step, last_user, items, by_address, placed, prefetch, True,
             staged, staged_address, staged_by, copy_step, copy_layer, copies,
         )  # fmt: skip
-    if scope_rule == SCOPE_DEFAULT:
+    if scope_rule != SCOPE_DRAM:
         # Tensors in the order in which their first slice is made.
         made = np.empty(layers, np.int64)
         for layer in range(layers):
@@ -347,11 +359,12 @@ def arrange(
             staged, staged_address, staged_by, copy_step, copy_layer, copies,
         )  # fmt: skip
     by_step = np.argsort(copy_step[:copies], kind="mergesort")
-    return Arrangement(
+    arrangement = Arrangement(
         subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
         staged, staged_address, staged_by, copy_step[:copies][by_step], copy_layer[:copies][by_step],
-        place_of, instance_start, when, packed,
+        place_of, instance_start, when, packed, moves,
     )  # fmt: skip
+    return arrangement, items[:placed]
 
 
 @compiled

@@ -11,11 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
-from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching, weight_bytes
-from scheduling.bursts import in_bursts
-from scheduling.rows import DMA, LINK_DRAM_READ, LINK_LLB_WRITE, MATRIX, SLOT_COMPUTE, SLOT_ENTRIES, VECTOR
+from scheduling.arrangement import SPLIT_BATCH, Arrangement, slices, touching
+from scheduling.rows import (
+    DMA,
+    LINK_DRAM_READ,
+    LINK_DRAM_WRITE,
+    LINK_LLB_READ,
+    LINK_LLB_WRITE,
+    MATRIX,
+    SLOT_COMPUTE,
+    SLOT_ENTRIES,
+    VECTOR,
+)
 from scheduling.simulation import (
     A_ENGINE,
     A_EXTERNAL0,
@@ -26,17 +34,18 @@ from scheduling.simulation import (
     A_LINK_HOLD,
     A_STORES,
     A_WAIT0,
-    COPY_CHUNK_BYTES,
     LAUNCHES,
+    UNKNOWN,
     Times,
 )
+from scheduling.system_copies import SystemCopies, copy_cycles
 from scheduling.tables import Ints, NetworkTable
 
 COPY = -1
-"""In an order: a system copy, the next one that the arrangement lists."""
+"""In an order: the next chunk of the system copies."""
 
-_BLOCKED = 1 << 60
-_UNKNOWN = -1
+_BLOCKED = UNKNOWN
+_LOOK_AGAIN = -1
 
 
 @compiled
@@ -55,19 +64,22 @@ def simulate_packed(
     entry_count: Ints,
     reuse_start: Ints,
     reuse_of: Ints,
+    freed_start: Ints,
+    freed_by: Ints,
+    copies: SystemCopies,
     follow: Ints,
 ) -> tuple[Times, Ints]:
     """Run the packed steps of an arrangement; also returns the order with COPY where a copy stands.
 
     Instance k runs on `cores[k]` cores, as rows offset[k] .. offset[k] + length[k] of the arena; its local tensors are
     local_tensor[local_start[k]:], the first entry_count[k] of them its entries. It waits for the last transfers of
-    the instances reuse_of[reuse_start[k] : reuse_start[k + 1]], whose bytes in the LLB it overwrites. What instances
-    make that the arrangement does not hold is there at the start. `follow`: an order that an earlier call returned,
-    to be kept; without entries instructions are merged by earliest start. The makespan is -1 where an instance waits
-    for a later one.
+    the instances reuse_of[reuse_start[k] : reuse_start[k + 1]], whose bytes in the LLB it overwrites, and for the
+    system copies freed_by[freed_start[k] : freed_start[k + 1]], which leave such bytes. What instances make that the
+    arrangement does not hold is there at the start. `follow`: an order that an earlier call returned, to be kept;
+    without entries instructions are merged by earliest start. The makespan is -1 where an instance waits for a later
+    one.
     """
     count = offset.shape[0]
-    layers = net.is_matrix.shape[0]
     packed = plan.packed
     link_slot = np.array([0, 1, 2, 3])
     if m.dram_shared:
@@ -81,7 +93,7 @@ def simulate_packed(
     dma_done = np.zeros(m.cores, np.int64)
     ready = np.zeros(plan.slice_address.shape[0], np.int64)
     placed = np.ones(plan.slice_address.shape[0], np.int64)
-    home = np.full(layers, -1, np.int64)
+    home = np.full(net.is_matrix.shape[0], -1, np.int64)
     for s in range(choices.shape[0]):
         home[choices[s, 0] : choices[s, 1]] = s
     row_start = np.zeros(count + 1, np.int64)
@@ -102,30 +114,13 @@ def simulate_packed(
     ends = np.zeros(count, np.int64)
     earliest = np.full(count, _BLOCKED, np.int64)  # start of the next row, links left out; or why not known
 
-    copies = 0
-    for layer in plan.copy_layer:
-        copies += -(-weight_bytes(net, layer, m.element_bytes) // COPY_CHUNK_BYTES)
-    copy_of = np.empty(copies, np.int64)
-    copy_position = np.empty(copies, np.int64)
-    copy_layer = np.empty(copies, np.int64)
-    copy_when = np.empty(copies, np.int64)
-    copy_size = np.empty(copies, np.int64)
-    last_chunk = np.zeros(copies, np.int64)
-    chunk = 0
-    for c in range(plan.copy_layer.shape[0]):
-        left = weight_bytes(net, plan.copy_layer[c], m.element_bytes)
-        while left > 0:
-            copy_layer[chunk] = plan.copy_layer[c]
-            copy_when[chunk] = plan.copy_when[c]
-            copy_size[chunk] = min(left, COPY_CHUNK_BYTES)
-            left -= copy_size[chunk]
-            last_chunk[chunk] = 1 if left == 0 else 0
-            chunk += 1
-    staged_ready = np.zeros(layers, np.int64)
-    staged_copies = np.zeros(layers, np.int64)  # how often all of a layer's weights have been copied
-    next_copy = 0
+    chunks = copies.job.shape[0]
+    copy_of = np.empty(chunks, np.int64)
+    copy_position = np.empty(chunks, np.int64)
+    copy_end = np.full(copies.when.shape[0], UNKNOWN, np.int64)
+    next_chunk = 0
 
-    order = np.empty(row_start[count] + copies, np.int64)
+    order = np.empty(row_start[count] + chunks, np.int64)
     ordered = 0
     prefix = np.zeros(
         count + 1, np.int64
@@ -142,6 +137,7 @@ def simulate_packed(
     latest_on = np.full(m.cores, -1, np.int64)
     makespan = 0
     low = 0
+    stepped = 0  # the instance of the row that was placed last, for copies
     while low < count:
         high = low
         while high < count and packed.step[high] == packed.step[low]:
@@ -168,8 +164,10 @@ def simulate_packed(
         left = high - low
         left_in_wave = wave_high - wave_low
         recheck = True
-        stepped = low  # the instance of the row that was placed last, for copies
-        while left > 0 or (next_copy < copies and copy_when[next_copy] <= plan.when[high - 1]):
+        stepped = low
+        while left > 0 or (
+            next_chunk < chunks and copies.when[copies.job[next_chunk]] <= plan.when[high - 1]
+        ):
             while begun < wave_high:  # of this wave, or step: those whose cores are free of earlier instances
                 if blockers[begun] == 0:
                     active[actives] = begun
@@ -185,11 +183,12 @@ def simulate_packed(
                 if wanted >= COPY and k != wanted:
                     continue
                 row = offset[k] + position[k]
-                if earliest[k] == _UNKNOWN or (earliest[k] == _BLOCKED and recheck):
+                if earliest[k] == _LOOK_AGAIN or (earliest[k] == _BLOCKED and recheck):
                     earliest[k] = _earliest(
                         net, choices, plan, home, arena, row, k, local_start, local_tensor, entry_count, position,
                         engine_free, compute_wait, dma_wait, launched, finish, row_start, ready, placed, done,
-                        last_dma, reuse_start, reuse_of, staged_ready, staged_copies, step_launched, low, wave_base,
+                        last_dma, reuse_start, reuse_of, copies, copy_end, freed_start, freed_by, step_launched, low,
+                        wave_base,
                     )  # fmt: skip
                 start = earliest[k]
                 link = arena[row, A_LINK]
@@ -198,37 +197,29 @@ def simulate_packed(
                 if start < best_start or (start == best_start and k < best):
                     best, best_start = k, start
             recheck = False
-            if next_copy < copies and copy_when[next_copy] <= plan.when[high - 1] and wanted <= COPY:
+            if (
+                next_chunk < chunks
+                and copies.when[copies.job[next_chunk]] <= plan.when[high - 1]
+                and wanted <= COPY
+            ):
                 first = low
-                while first < high and plan.when[first] < copy_when[next_copy]:
+                while first < high and plan.when[first] < copies.when[copies.job[next_chunk]]:
                     first += 1
                 if prefix_count >= first:
-                    begin = max(
-                        max(system_free, prefix[first]),
-                        max(link_free[link_slot[LINK_DRAM_READ]], link_free[link_slot[LINK_LLB_WRITE]]),
-                    )
+                    begin = _copy_start(copies, next_chunk, system_free, prefix[first], link_slot, link_free)
                     if begin < best_start:
-                        size = copy_size[next_copy]
-                        read = ceil_div(in_bursts(size, m.dram_burst), m.dram_read)
-                        write = ceil_div(size, m.llb_write)
-                        hold = m.sdma_startup + max(-(-size // m.sdma_bytes), max(read, write))
-                        system_free = begin + hold
-                        link_free[link_slot[LINK_DRAM_READ]] = begin + read
-                        link_free[link_slot[LINK_LLB_WRITE]] = begin + write
-                        layer = copy_layer[next_copy]
-                        staged_ready[layer] = begin + hold
-                        staged_copies[layer] += last_chunk[next_copy]
-                        copy_of[next_copy] = stepped
-                        copy_position[next_copy] = position[stepped]
-                        makespan = max(makespan, begin + hold)
+                        system_free = _copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
+                        copy_of[next_chunk] = stepped
+                        copy_position[next_chunk] = position[stepped]
+                        makespan = max(makespan, system_free)
                         order[ordered] = COPY
                         ordered += 1
-                        next_copy += 1
+                        next_chunk += 1
                         recheck = True
                         continue
             k = best
             if k < 0 or best_start >= _BLOCKED:
-                return Times(-1, ends, copy_of, copy_position, copy_layer, order), order
+                return Times(-1, ends, copy_of, copy_position, order), order
             row = offset[k] + position[k]
             engine = arena[row, A_ENGINE]
             hold, latency = arena[row, A_HOLD], arena[row, A_LATENCY]
@@ -271,7 +262,7 @@ def simulate_packed(
                 placed[place] = 1
                 recheck = True
             position[k] += 1
-            earliest[k] = _UNKNOWN
+            earliest[k] = _LOOK_AGAIN
             order[ordered] = k
             ordered += 1
             stepped = k
@@ -317,13 +308,54 @@ def simulate_packed(
                 left_in_wave = wave_high - wave_low
             recheck = True
         low = high
+    while next_chunk < chunks:  # what moves after the last wave
+        begin = _copy_start(copies, next_chunk, system_free, int(prefix[count]), link_slot, link_free)
+        system_free = _copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
+        copy_of[next_chunk] = stepped
+        copy_position[next_chunk] = position[stepped]
+        makespan = max(makespan, system_free)
+        order[ordered] = COPY
+        ordered += 1
+        next_chunk += 1
     inside = order.copy()
     c = 0
     for i in range(ordered):
         if inside[i] == COPY:
             inside[i] = copy_of[c]
             c += 1
-    return Times(makespan, ends, copy_of, copy_position, copy_layer, inside), order
+    return Times(makespan, ends, copy_of, copy_position, inside), order
+
+
+@compiled_leaf
+def _copy_start(
+    copies: SystemCopies, chunk: int, system_free: int, before: int, link_slot: Ints, link_free: Ints
+) -> int:
+    """When a chunk of a system copy can start that waits for what ends at `before`."""
+    to_dram = copies.to_dram[copies.job[chunk]] == 1
+    dram = link_slot[LINK_DRAM_WRITE if to_dram else LINK_DRAM_READ]
+    llb = link_slot[LINK_LLB_READ if to_dram else LINK_LLB_WRITE]
+    return int(max(max(system_free, before), max(link_free[dram], link_free[llb])))
+
+
+@compiled_leaf
+def _copy(
+    m: MachineTable,
+    copies: SystemCopies,
+    chunk: int,
+    begin: int,
+    link_slot: Ints,
+    link_free: Ints,
+    copy_end: Ints,
+) -> int:
+    """Place a chunk of a system copy at `begin`; returns when it ends."""
+    job = copies.job[chunk]
+    to_dram = copies.to_dram[job]
+    on_dram, on_llb, hold = copy_cycles(m, copies.size_bytes[chunk], to_dram)
+    link_free[link_slot[LINK_DRAM_WRITE if to_dram else LINK_DRAM_READ]] = begin + on_dram
+    link_free[link_slot[LINK_LLB_READ if to_dram else LINK_LLB_WRITE]] = begin + on_llb
+    if copies.last[chunk] == 1:
+        copy_end[job] = begin + hold
+    return int(begin + hold)
 
 
 @compiled_leaf
@@ -346,7 +378,7 @@ def _begin(
             engine_free[k, e] = max(engine_free[k, e], core_free[core, e])
         compute_wait[k] = max(compute_wait[k], compute_done[core])
         dma_wait[k] = max(dma_wait[k], dma_done[core])
-    earliest[k] = _UNKNOWN
+    earliest[k] = _LOOK_AGAIN
 
 
 @compiled
@@ -374,8 +406,10 @@ def _earliest(
     last_dma: Ints,
     reuse_start: Ints,
     reuse_of: Ints,
-    staged_ready: Ints,
-    staged_copies: Ints,
+    copies: SystemCopies,
+    copy_end: Ints,
+    freed_start: Ints,
+    freed_by: Ints,
     step_launched: bool,
     step_first: int,
     wave_base: int,
@@ -393,6 +427,8 @@ def _earliest(
             if done[reuse_of[i]] == 0:
                 return _BLOCKED
             start = max(start, last_dma[reuse_of[i]])
+        for i in range(freed_start[k], freed_start[k + 1]):
+            start = max(start, copy_end[freed_by[i]])
     for w in range(A_WAIT0, A_WAIT0 + 3):
         if arena[row, w] >= 0:
             start = max(start, finish[row_start[k] + arena[row, w]])
@@ -401,15 +437,22 @@ def _earliest(
     if slot >= SLOT_ENTRIES:
         t = local_tensor[local_start[k] + slot - SLOT_ENTRIES]
         made_by = net.producer[t]
+        low, high = plan.slice_start[t], plan.slice_start[t] + 1
         if made_by >= 0:
             q = home[made_by]
             ib = plan.instance[k] // slices(choices, s)
             a, b = touching(ib, choices[s, SPLIT_BATCH], choices[q, SPLIT_BATCH], net.batch)
-            for i in range(a * slices(choices, q), b * slices(choices, q)):
-                place = plan.slice_start[t] + i
+            low, high = (
+                plan.slice_start[t] + a * slices(choices, q),
+                plan.slice_start[t] + b * slices(choices, q),
+            )
+            for place in range(low, high):
                 if placed[place] == 0:
                     return _BLOCKED
                 start = max(start, ready[place])
+        for j in range(copies.when.shape[0]):
+            if low <= copies.first_slice[j] < high and copies.move[j] >= 0 and copies.when[j] <= plan.when[k]:
+                start = max(start, copy_end[j])
     elif slot == SLOT_COMPUTE:
         start = max(start, compute_wait[k])
     elif slot >= 0:
@@ -417,11 +460,7 @@ def _earliest(
     slot = arena[row, A_EXTERNAL1]
     if slot >= 0:
         layer = plan.staged_by[choices[s, 0] + slot - SLOT_ENTRIES - entry_count[k]]
-        needed = 0
-        for c in range(plan.copy_layer.shape[0]):
-            if plan.copy_layer[c] == layer and plan.copy_when[c] <= plan.when[k]:
-                needed += 1
-        if staged_copies[layer] < needed:
-            return _BLOCKED
-        start = max(start, staged_ready[layer])
-    return int(start)
+        for j in range(copies.when.shape[0]):
+            if copies.layer[j] == layer and copies.when[j] <= plan.when[k]:
+                start = max(start, copy_end[j])
+    return int(min(start, _BLOCKED))

@@ -21,6 +21,7 @@ from hwmodel.machine import Machine
 from scheduling.arrangement import (
     DEPTH_FIRST,
     SCOPE_DEFAULT,
+    SCOPE_SHORTENED,
     WEIGHTS_RESIDENT,
     Arrangement,
     arrange,
@@ -30,20 +31,35 @@ from scheduling.arrangement import (
 from scheduling.capacity import check_dram
 from scheduling.choice import CHOICE_FIELDS, COLUMNS, Choice
 from scheduling.concurrency import simulate_packed
+from scheduling.consumer_scopes import (
+    Lives,
+    Order,
+    Stays,
+    TensorRead,
+    place_stays,
+    stays_of,
+    taken_by,
+    with_stays,
+)
 from scheduling.errors import IllegalSchedule
 from scheduling.frames import Frame, turned_choice, turned_network
 from scheduling.inner_counts import count_inner
 from scheduling.isolated import supposed_scopes
 from scheduling.lowering import Lowered, lower
+from scheduling.order_legality import check_order
 from scheduling.packing import AS_BARRIERS, Packing, nothing_packed, packed_order
-from scheduling.packing_legality import check_order, check_steps
+from scheduling.packing_legality import check_steps
 from scheduling.planning import check_axes, check_streams_columns
 from scheduling.reasons import explain
-from scheduling.reuse import overwritten
-from scheduling.rows import N_DRAM_READ, N_LLB_WRITE
+from scheduling.residence import Residence
+from scheduling.reuse import Overwritten, overwritten
+from scheduling.rows import N_DRAM_READ, N_DRAM_WRITE, N_LLB_READ, N_LLB_WRITE
 from scheduling.shapes import alike_columns, alike_rows
+from scheduling.shortened import shortened_stays
 from scheduling.simulation import ARENA_COLUMNS, StepPlan, Times, simulate_steps, timing_rows
+from scheduling.system_copies import CopiedThings, CopyPlan, SystemCopies, system_copies
 from scheduling.tables import Ints, NetworkTable, network_table
+from scheduling.tensor_moves import no_moves
 from scheduling.tiling import LEGAL
 
 COUNTS = len(Counts._fields)
@@ -55,8 +71,9 @@ _MANY_ALIKE = 16
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Rules that decide what the choices of the sub-graphs leave open, and the tensors (by number) that go to DRAM
-    though the LLB may have room for them. A `packing` names all steps, and then stands in place of `order`; it needs a
-    machine that runs kernels concurrently."""
+    though the LLB may have room for them. `reads` are those of layers that find a tensor elsewhere than the reader
+    before: such tensors move, and get their places first. A `packing` names all steps, and then stands in place of
+    `order`; it needs a machine that runs kernels concurrently."""
 
     order: int = DEPTH_FIRST
     scopes: int = SCOPE_DEFAULT
@@ -64,6 +81,7 @@ class Rules:
     prefetch: int = 1
     spilled: tuple[int, ...] = ()
     packing: Packing | None = None
+    reads: tuple[TensorRead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,11 @@ class Evaluator:
         self.table = network_table(network, machine)
         self.weight_bytes = layer_weight_bytes(self.table, machine.element_bytes)
         self.machine_table = machine.table()
+        table = self.table
+        row_bytes = table.tensor_columns * table.tensor_channels * machine.element_bytes
+        self._copied_things = CopiedThings(
+            table.producer, table.batch, table.tensor_rows, row_bytes, self.weight_bytes
+        )
         self._count: list[int] = [0] if beside is None else beside._count
         self._templates: dict[tuple[object, ...], Template] = {}
         self._only: dict[tuple[object, ...], Template | None] = {}
@@ -223,24 +246,35 @@ class Evaluator:
         """
         array = _rows(choices)
         subgraph, instance, start = order_instances(self.table, array, rules.order)
-        spilled = np.zeros(len(self.table.producer), np.int64)
-        spilled[list(rules.spilled)] = 1
         packed = nothing_packed()
         if rules.packing is not None:
             named = [placed for step in rules.packing.steps for placed in step.instances]
-            if sorted((p.subgraph, p.instance) for p in named) != sorted(
-                zip(subgraph, instance, strict=True)
-            ):
-                raise IllegalSchedule(
-                    f"the packing names {len(named)} instances, expected each of {len(subgraph)} once"
-                )
+            check_order(self.table, choices, [(placed.subgraph, placed.instance) for placed in named])
             check_steps(rules.packing.steps, choices, self.machine)
-            check_order(self.table, choices, rules.packing)
             subgraph = np.array([placed.subgraph for placed in named], np.int64)
             instance = np.array([placed.instance for placed in named], np.int64)
             if rules.packing.concurrent:
                 packed = packed_order(rules.packing.steps, rules.packing.merge)
-        return arrange(
+        spilled = np.zeros(len(self.table.producer), np.int64)
+        spilled[list(rules.spilled)] = 1
+        taken = np.empty((0, 4), np.int64)
+        stays, addresses = Stays([], []), list[int]()
+        lives = None
+        if rules.reads or rules.scopes == SCOPE_SHORTENED:
+            if self.machine.system_dma is None:
+                raise IllegalSchedule(
+                    f"the rules ask for copies of tensors between DRAM and the LLB, expected none where the machine "
+                    f"({self.machine.name}) has no system DMA"
+                )
+            when = packed.when.tolist() if len(packed.when) else range(len(subgraph))
+            lives = Lives(self.table, choices, Order(subgraph.tolist(), instance.tolist(), when))
+        if lives is not None and rules.reads:
+            spilled[[read.tensor for read in rules.reads]] = 1
+            stays = stays_of(lives, rules.reads, rules.spilled)
+            sizes = [lives.slice_elements(*stay[:2]) * self.machine.element_bytes for stay in stays.stays]
+            addresses = place_stays(sizes, stays.stays, self.machine_table.llb_bytes)
+            taken = taken_by(stays, addresses, sizes)
+        plan, items = arrange(
             self.table,
             self.machine_table,
             array,
@@ -252,7 +286,20 @@ class Evaluator:
             rules.prefetch,
             packed,
             spilled,
+            taken,
         )
+        if lives is not None and rules.scopes == SCOPE_SHORTENED:
+            more, places = shortened_stays(
+                self.table,
+                lives,
+                plan,
+                items,
+                np.flatnonzero(spilled).tolist(),
+                self.machine_table.llb_bytes,
+                self.machine.element_bytes,
+            )
+            stays, addresses = Stays(stays.stays + more.stays, stays.leaves + more.leaves), addresses + places
+        return with_stays(choices, plan, self.table, stays, addresses)
 
     def supposed_plan(self) -> Arrangement:
         """Places for an instance by itself: what other kernels make or read whole in the LLB where there is one, all
@@ -276,6 +323,7 @@ class Evaluator:
             nothing,
             nothing,
             nothing_packed(),
+            no_moves(),
         )
 
     def evaluate(self, choices: Sequence[Choice], rules: Rules = Rules()) -> Evaluation:
@@ -299,24 +347,42 @@ class Evaluator:
         store = self._store
         places = store.places[index]
         array = _rows(choices)
+        copies = self.system_copies(choices, plan)
+        reuse = self.overwritten(choices, plan, copies)
         if len(plan.packed.step):
-            cores = core_counts(choices, plan)
-            reuse = overwritten(
-                self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes
-            )
-            times = self._simulate_packed(array, plan, places, reuse)
+            times = self._simulate_packed(array, plan, places, reuse, copies)
         else:
             steps = StepPlan(*(getattr(plan, name) for name in StepPlan._fields))
             times = simulate_steps(
-                self.table.producer, self.table.batch, self.weight_bytes, self.machine_table, array, steps,
-                store.arena, store.local, places, self.periodic,
+                self.table.producer, self.table.batch, self.machine_table, array, steps, store.arena, store.local,
+                places, copies, *_ragged(reuse.copies), self.periodic,
             )  # fmt: skip
         sums = store.counts[index].sum(axis=0)
-        sums[[N_DRAM_READ, N_LLB_WRITE]] += staged_bytes(self, plan)
+        sizes, out = copies.size_bytes, copies.to_dram[copies.job] == 1
+        burst = self.machine_table.dram_burst
+        crossing = -(-sizes // burst) * burst
+        sums[[N_DRAM_READ, N_LLB_WRITE]] += crossing[~out].sum(), sizes[~out].sum()
+        sums[[N_DRAM_WRITE, N_LLB_READ]] += crossing[out].sum(), sizes[out].sum()
         counts = Counts(*sums.tolist())
         inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
         energy = energy_pj(counts, self.machine, inner)
         return times, Evaluation(int(times.makespan), energy, counts, len(index), inner)
+
+    def system_copies(self, choices: Sequence[Choice], plan: Arrangement) -> SystemCopies:
+        """What the system DMA copies in an arrangement."""
+        return system_copies(
+            self._copied_things, _rows(choices), CopyPlan(*(getattr(plan, name) for name in CopyPlan._fields))
+        )
+
+    def overwritten(self, choices: Sequence[Choice], plan: Arrangement, copies: SystemCopies) -> Overwritten:
+        """What instances wait for before they write to the LLB, where no queue orders them anyway: instances on other
+        cores, and moves to DRAM."""
+        if not (len(plan.packed.step) or len(plan.moves.when)):
+            return Overwritten([], [()] * len(plan.subgraph))
+        cores = core_counts(choices, plan)
+        return overwritten(
+            self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes, copies
+        )
 
     def inner_counts(self, sums: Sequence[int]) -> InnerCounts:
         """What `Lowered.inner` of several instances, added up, says."""
@@ -330,21 +396,21 @@ class Evaluator:
         choices: Ints,
         plan: Arrangement,
         places: Ints,
-        reuse: Sequence[tuple[int, ...]],
+        reuse: Overwritten,
+        copies: SystemCopies,
     ) -> Times:
         """Times of packed steps, with the templates at `places` in the store. Raises IllegalSchedule where an instance
         waits for what never comes."""
         store = self._store
         row, rows, local, entries = np.ascontiguousarray(places.T)
-        starts = np.concatenate(([0], np.cumsum([len(users) for users in reuse]))).astype(np.int64)
-        users = np.array([user for users in reuse for user in users], np.int64)
+        users, freed = _ragged(reuse.instances), _ragged(reuse.copies)
         cores = choices[plan.subgraph, 4:7].prod(axis=1)
 
         def run(barrier: Ints, follow: Ints) -> tuple[Times, Ints]:
             changed = plan._replace(packed=plan.packed._replace(barrier=barrier))
             return simulate_packed(
                 self.table, self.machine_table, self.machine.barrier_cycles, choices, changed, cores, store.arena,
-                row, rows, local, store.local, entries, starts, users, follow,
+                row, rows, local, store.local, entries, *users, *freed, copies, follow,
             )  # fmt: skip
 
         follow = np.empty(0, np.int64)
@@ -358,7 +424,7 @@ class Evaluator:
     def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
         """(N,) the template of every instance, by its place in the store."""
         count = len(plan.subgraph)
-        if count < _MANY_ALIKE * len(choices):
+        if count < _MANY_ALIKE * len(choices) or len(plan.moves.when):
             return np.array([template.index for template in self.templates(choices, plan)], np.int64)
         lists, found = _lists(plan), np.empty(count, np.int64)
         for s, choice in enumerate(choices):
@@ -397,21 +463,42 @@ class Evaluator:
     def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every instance, in order."""
         lists = _lists(plan)
-        alone = [self._only_template(choice, plan, lists) for choice in choices]
-        if None not in alone:
-            return [cast(Template, alone[s]) for s in plan.subgraph.tolist()]
+        moved = Residence(self.table, choices, plan) if len(plan.moves.when) else None
+        if moved is None:
+            alone = [self._only_template(choice, plan, lists) for choice in choices]
+            if None not in alone:
+                return [cast(Template, alone[s]) for s in plan.subgraph.tolist()]
         found: dict[tuple[int, int, int], Template] = {}
         result = []
         uniform = [self._uniform(choice, lists) for choice in choices]
-        for s, number in zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True):
+        for k, (s, number) in enumerate(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)):
             choice = choices[s]
             ib, part = divmod(number, choice.slices)
+            seen = plan if moved is None else self.seen(choice, k, plan, moved)
+            if seen is not plan:
+                own = _lists(seen)
+                common = self._uniform(choice, own)
+                result.append(self._template(choice, 0 if common else ib, part, seen, own))
+                continue
             place = (s, 0 if uniform[s] else ib, part)
             template = found.get(place)
             if template is None:
                 template = found[place] = self._template(choice, place[1], part, plan, lists)
             result.append(template)
         return result
+
+    def seen(self, choice: Choice, instance: int, plan: Arrangement, moved: Residence) -> Arrangement:
+        """An arrangement as an instance (by its place in the order) finds it: with the tensors that it reads where
+        moves took them."""
+        entries = self.borders(choice.first, choice.stop)[0].tolist()
+        tensors = [tensor for tensor in entries if tensor in moved.moved]
+        if not tensors:
+            return plan
+        in_llb, source_batch = plan.in_llb.copy(), plan.source_batch.copy()
+        source_rows = plan.source_rows.copy()
+        for tensor in tensors:
+            in_llb[tensor], source_batch[tensor], source_rows[tensor] = moved.place(instance, tensor)
+        return plan._replace(in_llb=in_llb, source_batch=source_batch, source_rows=source_rows)
 
     def _only_template(self, choice: Choice, plan: Arrangement, lists: PlanLists) -> Template | None:
         """The template that all instances of a sub-graph share; None where they may be of several kinds."""
@@ -590,8 +677,9 @@ def _lists(plan: Arrangement) -> PlanLists:
     )
 
 
-def staged_bytes(evaluator: Evaluator, plan: Arrangement) -> tuple[int, int]:
-    """Bytes of weights that the system DMA reads from DRAM, in whole bursts, and writes to the LLB."""
-    sizes = evaluator.weight_bytes[plan.copy_layer]
-    burst = evaluator.machine_table.dram_burst
-    return int((-(-sizes // burst) * burst).sum()), int(sizes.sum())
+def _ragged(lists: Sequence[tuple[int, ...]]) -> tuple[Ints, Ints]:
+    """Lists of different lengths as one array: where each begins, and the values."""
+    if not any(lists):
+        return np.zeros(len(lists) + 1, np.int64), np.empty(0, np.int64)
+    starts = np.concatenate(([0], np.cumsum([len(values) for values in lists]))).astype(np.int64)
+    return starts, np.array([value for values in lists for value in values], np.int64)

@@ -4,7 +4,7 @@ waits in memory meanwhile. Every partition into convex sub-graphs is a list of r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from graph.network import Network
@@ -44,6 +44,30 @@ def in_order(network: Network, order: Sequence[int]) -> Network:
     tensors = (*network.tensors[:sources], *(network.tensors[sources + old] for old in order))
     outputs = tuple(place.get(tensor, tensor) for tensor in network.outputs)
     return replace(network, tensors=tensors, layers=layers, outputs=outputs)
+
+
+def order_of_blocks(network: Network, blocks: Sequence[Collection[int]]) -> Order:
+    """An order in which every block of a partition of the layers is a run: the blocks one after the other, each behind
+    those that it reads from, then as in the file. Raises IllegalSchedule where the blocks are no partition, or read
+    from each other in a circle, which is so where one of them is not convex."""
+    if sorted(layer for block in blocks for layer in block) != list(range(len(network.layers))):
+        raise IllegalSchedule(f"{len(blocks)} blocks do not hold each of {len(network.layers)} layers once")
+    block_of = {layer: number for number, block in enumerate(blocks) for layer in block}
+    reads: list[set[int]] = [set() for _ in blocks]
+    for layer, sources in enumerate(producers_of(network)):
+        reads[block_of[layer]].update(block_of[source] for source in sources)
+    left = sorted(range(len(blocks)), key=lambda number: min(blocks[number]))
+    order: list[int] = []
+    placed: set[int] = set()
+    while left:
+        ready = next((number for number in left if reads[number] <= placed | {number}), None)
+        if ready is None:
+            name = network.layers[min(blocks[left[0]])].name
+            raise IllegalSchedule(f"the block of layer {name} reads, through others, what itself makes")
+        left.remove(ready)
+        placed.add(ready)
+        order += sorted(blocks[ready])
+    return tuple(order)
 
 
 def _renumbered(number: dict[int, int], layer: int | None) -> int | None:

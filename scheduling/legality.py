@@ -15,11 +15,16 @@ from scheduling.arrangement import Arrangement, weight_bytes
 from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
+from scheduling.legality_moves import check_moves
+from scheduling.order_legality import check_order, touched
+from scheduling.residence import STAYS, Residence
 from scheduling.tables import NEVER
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
+    """A slice of a tensor, or weights, in the LLB, from the first wave to the last one that needs its bytes."""
+
     name: str
     begin: int
     end: int
@@ -28,16 +33,20 @@ class _Item:
 
 
 def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> None:
-    """Raise IllegalSchedule unless the order is a topological one of all instances, and everything in the LLB has a
-    place of its own while it is needed: from the step on, or the wave of a step of several instances, in which it is
-    made to the last one in which it is read."""
+    """Raise IllegalSchedule unless the order is a topological one of all instances, moves take what is there to where
+    it is read, and everything in the LLB has a place of its own while it is needed: from the step on, or the wave of a
+    step of several instances, in which it is made or copied there to the last one in which it is read, or to the one
+    before it moves to DRAM."""
     _check_cover(evaluator, choices)
-    place_of = _check_order(evaluator, choices, plan)
+    order = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
+    check_order(evaluator.table, choices, order)
+    place_of = {instance: k for k, instance in enumerate(order)}
     when = plan.when.tolist()
     if sorted(when) != when:
         raise IllegalSchedule("the waves of the order do not ascend")
     when_of = {instance: when[place] for instance, place in place_of.items()}
-    items = [*_tensors(evaluator, choices, plan, when_of), *_weights(evaluator, choices, plan, when_of)]
+    check_moves(evaluator, choices, plan, when_of, _readers(evaluator, choices, place_of))
+    items = llb_items(evaluator, choices, plan)
     capacity = evaluator.machine_table.llb_bytes
     for item in items:
         short = item.address + item.size_bytes - capacity
@@ -56,6 +65,18 @@ def check_arrangement(evaluator: Evaluator, choices: Sequence[Choice], plan: Arr
                 raise IllegalSchedule(f"{one.name} and {other.name} share bytes of the LLB in step {step}")
 
 
+def llb_items(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> list[Item]:
+    """All that lies in the LLB. Raises IllegalSchedule for what cannot lie there so."""
+    when = plan.when.tolist()
+    places = zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)
+    when_of = {instance: when[k] for k, instance in enumerate(places)}
+    return [
+        *_tensors(evaluator, choices, plan, when_of),
+        *_moved_tensors(evaluator, choices, plan, when_of),
+        *_weights(evaluator, choices, plan, when_of),
+    ]
+
+
 def _check_cover(evaluator: Evaluator, choices: Sequence[Choice]) -> None:
     frontier = 0
     for number, choice in enumerate(choices):
@@ -69,16 +90,6 @@ def _check_cover(evaluator: Evaluator, choices: Sequence[Choice]) -> None:
         raise IllegalSchedule(f"the sub-graphs end at layer {frontier}, the network has {layers}")
 
 
-def _touched(part: int, parts: int, others: int, batch: int) -> list[int]:
-    """Which of `others` slices of the batch share an image with slice `part` of `parts`."""
-    mine = range(batch * part // parts, batch * (part + 1) // parts)
-    return [
-        i
-        for i in range(others)
-        if any(batch * i // others <= image < batch * (i + 1) // others for image in mine)
-    ]
-
-
 def _producers(evaluator: Evaluator, choices: Sequence[Choice], subgraph: int) -> Iterator[tuple[int, int]]:
     """(tensor, sub-graph that makes it) of the entries of a sub-graph, graph inputs left out."""
     choice = choices[subgraph]
@@ -88,53 +99,18 @@ def _producers(evaluator: Evaluator, choices: Sequence[Choice], subgraph: int) -
             yield tensor, next(q for q, c in enumerate(choices) if c.first <= made_by < c.stop)
 
 
-def _check_order(
-    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
-) -> dict[tuple[int, int], int]:
-    steps = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
-    wanted = {(s, i) for s, choice in enumerate(choices) for i in range(choice.instances)}
-    if set(steps) != wanted or len(steps) != len(wanted):
-        raise IllegalSchedule(f"the order has {len(steps)} instances, expected each of {len(wanted)} once")
-    place_of = {step: k for k, step in enumerate(steps)}
-    batch = evaluator.network.batch
-    for s, choice in enumerate(choices):
-        for _, q in _producers(evaluator, choices, s):
-            for part in range(choice.split_batch):
-                for source in _touched(part, choice.split_batch, choices[q].split_batch, batch):
-                    for row in range(choice.slices):
-                        for other in range(choices[q].slices):
-                            mine = place_of[s, part * choice.slices + row]
-                            before = place_of[q, source * choices[q].slices + other]
-                            if before > mine:
-                                raise IllegalSchedule(
-                                    f"instance {mine} of the order (sub-graph {s}) is before {before} (sub-graph {q}), "
-                                    "whose result it reads"
-                                )
-        if choice.consecutive:
-            _check_consecutive(s, choice, place_of)
-    return place_of
-
-
-def _check_consecutive(s: int, choice: Choice, place_of: dict[tuple[int, int], int]) -> None:
-    for instance in range(choice.instances):
-        if instance % choice.slices and place_of[s, instance] != place_of[s, instance - 1] + 1:
-            raise IllegalSchedule(
-                f"instances {instance - 1} and {instance} of sub-graph {s} are at {place_of[s, instance - 1]} and "
-                f"{place_of[s, instance]} of the order, expected one right after the other, since what the first "
-                "leaves in the core is used by the second"
-            )
-
-
 def _tensors(
     evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
-) -> Iterator[_Item]:
+) -> Iterator[Item]:
     batch = evaluator.network.batch
+    residence = Residence(evaluator.table, choices, plan)
     for q, source in enumerate(choices):
         for tensor in evaluator.borders(source.first, source.stop)[1].tolist():
             if not plan.in_llb[tensor]:
                 continue
             shape = evaluator.network.tensors[tensor]
-            if evaluator.table.last_use[tensor] == NEVER:
+            leaves = [residence.first_move(tensor, part) for part in range(source.split_batch)]
+            if evaluator.table.last_use[tensor] == NEVER and None in leaves:
                 raise IllegalSchedule(f"tensor {shape.name} is a network output and must be in DRAM")
             readers = [s for s in range(len(choices)) if (tensor, q) in _producers(evaluator, choices, s)]
             apart = source.split_rows if plan.source_rows[tensor] > 1 else 1
@@ -155,16 +131,69 @@ def _tensors(
                         f"the slices of tensor {shape.name} from slice {instance} on have several addresses, "
                         "expected one"
                     )
-                for s in readers:
-                    choice = choices[s]
-                    for mine in _touched(part, source.split_batch, choice.split_batch, batch):
-                        for other in range(choice.slices):
-                            end = max(end, when_of[s, mine * choice.slices + other])
+                uses = _uses(choices, readers, part, source.split_batch, batch, when_of)
+                end = max([end, *(use for use in uses if residence.move_before(use, tensor, part) == STAYS)])
+                gone = leaves[part]
+                if gone is not None:
+                    end = max(end, gone - 1)
                 images = batch * (part + 1) // source.split_batch - batch * part // source.split_batch
                 rows = shape.rows * (row + 1) // apart - shape.rows * row // apart
                 size = images * rows * shape.columns * shape.channels * evaluator.machine.element_bytes
                 address = int(plan.slice_address[plan.slice_start[tensor] + instance])
-                yield _Item(f"slice {instance} of tensor {shape.name}", begin, end, address, size)
+                yield Item(f"slice {instance} of tensor {shape.name}", begin, end, address, size)
+
+
+def _moved_tensors(
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
+) -> Iterator[Item]:
+    """The places of slices that moves take to the LLB."""
+    batch, moves = evaluator.network.batch, plan.moves
+    residence = Residence(evaluator.table, choices, plan)
+    for i in np.flatnonzero(moves.address >= 0).tolist():
+        tensor, part, begin = int(moves.tensor[i]), int(moves.part[i]), int(moves.when[i])
+        shape = evaluator.network.tensors[tensor]
+        parts = residence.parts(tensor)
+        readers = [
+            s
+            for s, choice in enumerate(choices)
+            if tensor in evaluator.borders(choice.first, choice.stop)[0].tolist()
+        ]
+        uses = _uses(choices, readers, part, parts, batch, when_of)
+        end = max(use for use in uses if residence.move_before(use, tensor, part) == i)
+        images = batch * (part + 1) // parts - batch * part // parts
+        size = images * shape.elements * evaluator.machine.element_bytes
+        yield Item(
+            f"slice {part} of the batch of tensor {shape.name}", begin, end, int(moves.address[i]), size
+        )
+
+
+def _uses(
+    choices: Sequence[Choice],
+    readers: Sequence[int],
+    part: int,
+    parts: int,
+    batch: int,
+    when_of: dict[tuple[int, int], int],
+) -> list[int]:
+    """When the sub-graphs `readers` read slice `part` of `parts` of the batch."""
+    return [
+        when_of[s, mine * choices[s].slices + other]
+        for s in readers
+        for mine in touched(part, parts, choices[s].split_batch, batch)
+        for other in range(choices[s].slices)
+    ]
+
+
+def _readers(
+    evaluator: Evaluator, choices: Sequence[Choice], place_of: dict[tuple[int, int], int]
+) -> dict[int, list[int]]:
+    """Of each tensor the places in the order of the instances that read it from outside their sub-graph."""
+    found: dict[int, list[int]] = {}
+    for s, choice in enumerate(choices):
+        for tensor in evaluator.borders(choice.first, choice.stop)[0].tolist():
+            places = (place_of[s, number] for number in range(choice.instances))
+            found.setdefault(tensor, []).extend(places)
+    return found
 
 
 def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
@@ -175,7 +204,7 @@ def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
 
 def _weights(
     evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
-) -> Iterator[_Item]:
+) -> Iterator[Item]:
     for layer in np.unique(plan.copy_layer).tolist():
         if plan.staged_by[layer] != layer:
             name = evaluator.network.layers[layer].name
@@ -204,7 +233,7 @@ def _weights(
         for k, begin in enumerate(copies):
             stop = copies[k + 1] if k + 1 < len(copies) else len(when_of)
             served = [use for use in whens if begin <= use < stop]
-            yield _Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)
+            yield Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)
 
 
 def _check_same_weights(evaluator: Evaluator, plan: Arrangement, layer: int, by: int) -> None:

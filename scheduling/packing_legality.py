@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwmodel.machine import Machine
-from scheduling.arrangement import touching
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.packing import Packing, Step
-from scheduling.tables import NetworkTable
+from scheduling.packing import Step
 
 
 def check_steps(steps: Sequence[Step], choices: Sequence[Choice], machine: Machine) -> None:
@@ -45,36 +43,3 @@ def check_steps(steps: Sequence[Step], choices: Sequence[Choice], machine: Machi
                     f"{name} is one of {len(step.instances)}, from core {placed.first_core} on; "
                     f"{machine.name} runs one kernel at a time, from core 0 on"
                 )
-
-
-def check_order(net: NetworkTable, choices: Sequence[Choice], packing: Packing) -> None:
-    """Raise IllegalSchedule where an instance stands before one that makes what it reads, or is apart from the one
-    that leaves it something in the core."""
-    place = {
-        (placed.subgraph, placed.instance): number
-        for number, placed in enumerate(placed for step in packing.steps for placed in step.instances)
-    }
-    for s, choice in enumerate(choices):
-        for number in range(choice.instances if choice.consecutive else 0):
-            if number % choice.slices and place[s, number] != place[s, number - 1] + 1:
-                raise IllegalSchedule(
-                    f"instance {number} of sub-graph {s} is not right behind the one before it"
-                )
-    home = [s for s, choice in enumerate(choices) for _ in range(choice.first, choice.stop)]
-    pairs = {
-        (home[layer], home[int(made_by)])
-        for layer in range(len(home))
-        for made_by in net.producer[net.edge_tensor[net.edge_start[layer] : net.edge_start[layer + 1]]]
-        if made_by >= 0
-    }
-    for s, q in sorted(pair for pair in pairs if pair[0] != pair[1]):
-        reader, source = choices[s], choices[q]
-        for number in range(reader.instances):
-            part = number // reader.slices
-            a, b = touching(part, reader.split_batch, source.split_batch, net.batch)
-            for other in range(a * source.slices, b * source.slices):
-                if place[q, other] > place[s, number]:
-                    raise IllegalSchedule(
-                        f"instance {number} of sub-graph {s} stands before instance {other} of sub-graph {q}, "
-                        "whose result it reads"
-                    )

@@ -1,4 +1,4 @@
-"""Schedule: all decisions as data, in a versioned JSON file, and its exact replay.
+"""From decisions to a schedule, and its exact replay.
 
 What solvers and rules found (order, scopes, places in the LLB, copies of weights) is stored, so a replay depends on
 no rule but two that are named in the file: the order of operations inside a kernel (layer + a x piece) and the L1
@@ -7,13 +7,9 @@ layout (larger rings first, lowest free place).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.network import Network
 from hwmodel.isa import Program
@@ -23,7 +19,7 @@ from scheduling.choice import CACHE, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
 from scheduling.configurations import PIECES as OFFERED_PIECES
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
-from scheduling.instruction_orders import InstructionOrder, OrderedEvaluator, ordered
+from scheduling.instruction_orders import OrderedEvaluator, ordered
 from scheduling.layer_order import in_order
 from scheduling.legality import check_arrangement
 from scheduling.packing import (
@@ -39,116 +35,26 @@ from scheduling.packing import (
 )
 from scheduling.packing_legality import check_steps
 from scheduling.program import build_program
+from scheduling.schedule_file import (
+    VERSION,
+    Binding,
+    LaunchedStep,
+    Schedule,
+    Split,
+    StepInstance,
+    Subgraph,
+    TensorMove,
+    TensorPlace,
+    WeightPlace,
+)
+from scheduling.tensor_moves import TensorMoves
 
-VERSION = 2
 L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"
 _AXES = ("rows", "channels", "columns", "channel_ring")
 _HALOS = ("recompute", "cache_columns", "cache")
 _SYNC = {"waits": WAITS, "barriers": BARRIERS}
 _MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
-
-_MOST = 1 << 40
-"""No number of a schedule is larger, so that arrays hold it."""
-
-_Count = Annotated[int, Field(ge=1, le=_MOST)]
-_Natural = Annotated[int, Field(ge=0, le=_MOST)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Split(_Record):
-    """Slices of a sub-graph's output per axis; one instance each."""
-
-    batch: _Count
-    rows: _Count
-    columns: _Count = 1
-
-
-class Binding(_Record):
-    """Ways over the cores of a cluster per axis; cores are numbered batch, then rows, then output channels."""
-
-    batch: _Count
-    rows: _Count
-    channels: _Count
-
-
-class Subgraph(_Record):
-    """A run of layers, first and last included, that is compiled into one kernel shape.
-
-    `halo` is recompute; cache_columns with pieces along columns, which keep what they share while neighbouring slices
-    make it again; or cache: neighbouring slices keep what they share, too. `order_a` is a x 20 of the operation order;
-    `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
-    """
-
-    first_layer: str
-    last_layer: str
-    split: Split
-    halo: str = "recompute"
-    binding: Binding
-    pieces: _Count
-    piece_axis: str
-    order_a: _Natural
-    overlap: bool
-    keep_weights: bool = False
-
-
-class TensorPlace(_Record):
-    """Scope of a tensor that crosses an instance boundary; `addresses` are its slices' in the LLB."""
-
-    scope: str
-    addresses: tuple[_Natural, ...] = ()
-
-
-class WeightPlace(_Record):
-    """Weights in the LLB: their address, and when they are copied from DRAM, in waves of all steps counted from 0, or
-    the layer that they are `copied_for`, which shares them."""
-
-    address: _Natural
-    copied_in_waves: tuple[_Natural, ...] = ()
-    copied_for: str = ""
-
-
-class StepInstance(_Record):
-    """An instance in a step: of which sub-graph, which, the first of its cores, and its wave in the step."""
-
-    subgraph: int
-    instance: int
-    first_core: int = 0
-    wave: int = 0
-
-
-class LaunchedStep(_Record):
-    """What one launch starts; `sync` says how its instances wait for each other: `waits` or `barriers`."""
-
-    instances: tuple[StepInstance, ...]
-    sync: str = "waits"
-
-
-class Schedule(_Record):
-    """A whole schedule; nothing else is needed to rebuild the kernels byte for byte.
-
-    `layer_order` names all layers in the order in which sub-graphs are runs of them; empty for the file's. Instances
-    that `instruction_orders` does not name run their instructions in the order of their sub-graph's `order_a`.
-    """
-
-    version: int
-    model: str
-    model_hash: str
-    machine: str
-    batch: _Count
-    strategy: str
-    l1_rule: str
-    order_rule: str
-    subgraphs: tuple[Subgraph, ...]
-    steps: tuple[LaunchedStep, ...]
-    merge: str
-    tensors: dict[str, TensorPlace]
-    weights: dict[str, WeightPlace]
-    layer_order: tuple[str, ...] = ()
-    instruction_orders: tuple[InstructionOrder, ...] = ()
 
 
 def make_schedule(
@@ -196,6 +102,7 @@ def make_schedule(
         tensors=tensors,
         weights=weights,
         layer_order=tuple(layer.name for layer in network.layers) if reordered else (),
+        moves=_stored_moves(network, plan.moves),
     )
 
 
@@ -272,7 +179,8 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
             in_llb[tensor] = 1
             source = choices[home[int(table.producer[tensor])]]
             source_batch[tensor] = source.split_batch
-            source_rows[tensor] = source.split_rows if apart[tensor] else 1
+            in_one_piece = len(set(place.addresses[: source.slices])) == 1
+            source_rows[tensor] = 1 if in_one_piece or not apart[tensor] else source.split_rows
             slice_address[slice_start[tensor] : slice_start[tensor + 1]] = place.addresses
     layers = len(network.layers)
     staged, staged_address = np.zeros(layers, np.int64), np.full(layers, -1, np.int64)
@@ -307,6 +215,7 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         starts.astype(np.int64),
         when,
         packed,
+        _moves(network, schedule.moves),
     )
     check_arrangement(evaluator, choices, plan)
     return choices, plan
@@ -336,30 +245,6 @@ def in_its_order(evaluator: Evaluator, schedule: Schedule) -> Evaluator:
     return ordered(evaluator, schedule.instruction_orders)
 
 
-def save_schedule(path: str | Path, schedule: Schedule) -> None:
-    """Write a schedule as JSON, in a form that depends on nothing but its content."""
-    Path(path).write_text(schedule.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def load_schedule(path: str | Path) -> Schedule:
-    """Read a schedule file; ScheduleError names the file, the key and what was expected."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ScheduleError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ScheduleError(f"{path} is not a schedule file: {error}") from None
-    version = data.get("version") if isinstance(data, dict) else None
-    if version != VERSION:
-        raise ScheduleError(f"{path}: version is {version!r}, expected {VERSION}")
-    try:
-        return Schedule.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ScheduleError(f"{path}: {key}: {first['msg']} (got {first['input']!r:.80})") from None
-
-
 def _steps(plan: Arrangement) -> tuple[LaunchedStep, ...]:
     instances = list(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True))
     if not len(plan.packed.step):
@@ -380,6 +265,35 @@ def _steps(plan: Arrangement) -> tuple[LaunchedStep, ...]:
         sync = _name(_SYNC, int(plan.packed.barrier[places[0]]))
         steps.append(LaunchedStep(instances=members, sync=sync))
     return tuple(steps)
+
+
+def _stored_moves(network: Network, moves: TensorMoves) -> tuple[TensorMove, ...]:
+    return tuple(
+        TensorMove(tensor=network.tensors[tensor].name, slice=part, wave=when, to="llb", address=address)
+        if address >= 0
+        else TensorMove(tensor=network.tensors[tensor].name, slice=part, wave=when, to="dram")
+        for when, tensor, part, address in zip(*(values.tolist() for values in moves), strict=True)
+    )
+
+
+def _moves(network: Network, stored: Sequence[TensorMove]) -> TensorMoves:
+    """The moves of a schedule; raises ScheduleError for a tensor, a memory or an address that cannot be."""
+    numbers = {tensor.name: number for number, tensor in enumerate(network.tensors)}
+    rows = []
+    for number, move in enumerate(stored):
+        if move.tensor not in numbers:
+            raise ScheduleError(f"moves.{number}: network {network.name} has no tensor {move.tensor!r}")
+        if move.to not in ("llb", "dram"):
+            raise UnsupportedDecision(
+                f"moves.{number}: to {move.to!r} is not supported, expected llb or dram"
+            )
+        if (move.address is None) != (move.to == "dram"):
+            wanted = "none in dram" if move.to == "dram" else "one in the llb"
+            raise ScheduleError(f"moves.{number}: address is {move.address}, expected {wanted}")
+        address = -1 if move.address is None else move.address
+        rows.append((move.wave, numbers[move.tensor], move.slice, address))
+    when, tensor, part, address_ = np.array(rows, np.int64).reshape(-1, 4).T
+    return TensorMoves(*(np.ascontiguousarray(values) for values in (when, tensor, part, address_)))
 
 
 def _packing(schedule: Schedule) -> Packing:

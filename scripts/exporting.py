@@ -16,7 +16,8 @@ from hwmodel.machine import Machine
 from report.output import KERNELS
 from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.program import program_weights
-from scheduling.schedule import Schedule, schedule_to_program
+from scheduling.schedule import schedule_to_program
+from scheduling.schedule_file import Schedule
 from scripts.errors import VerificationError
 
 

@@ -29,15 +29,8 @@ from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order
 from scheduling.objective import Objective
-from scheduling.schedule import (
-    Schedule,
-    load_schedule,
-    make_schedule,
-    save_schedule,
-    schedule_decisions,
-    schedule_evaluator,
-    schedule_to_program,
-)
+from scheduling.schedule import make_schedule, schedule_decisions, schedule_evaluator, schedule_to_program
+from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
 from scripts.options import BASELINE, BASELINE_BATCH, CPSAT, DEFAULT_MACHINE, LEARNED, Options

@@ -19,7 +19,8 @@ from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
 from scheduling.ordering import order_instructions
 from scheduling.problem import Problem, Solution
-from scheduling.schedule import Schedule, schedule_decisions, schedule_evaluator
+from scheduling.schedule import schedule_decisions, schedule_evaluator
+from scheduling.schedule_file import Schedule
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 from scripts.errors import InputError
 from scripts.options import ALL, BASELINE, LEARNED

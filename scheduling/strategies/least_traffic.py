@@ -5,18 +5,23 @@ some orders (`scheduling.exact.traffic`; Morpheus). The plan is about layers tha
 layer needs more than the last-level buffer (LLB) has, the plan is made for the largest such layer, and what does not
 fit is in DRAM by the usual rule. Where there is no LLB the plan is for the L1 of all cores, and only its order is used.
 
-A tensor has one scope here, so one that the plan spills is in DRAM from the start. With and without that, `dp` and
-layer by layer are simulated on the plan's order, and the best is kept.
+Where a system DMA can copy between DRAM and LLB, layer by layer does just what the plan says (`plan_reads`): its
+activations move as many bytes as the plan has traffic. Where none can, a tensor that the plan evicts is in DRAM from
+the start. With and without the plan's residence, `dp` and layer by layer are simulated on the plan's order, and the
+best is kept.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from graph.network import Network
 from hwmodel.machine import Machine
 from scheduling.choice import Choice
+from scheduling.consumer_scopes import COPIED_BACK, KEPT, TensorRead
 from scheduling.evaluator import Rules
 from scheduling.exact.operator_graph import OperatorGraph, counted_tensors, operator_graph
 from scheduling.exact.traffic import LeastTraffic, Step
@@ -40,16 +45,34 @@ def least_traffic(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     if order == tuple(range(len(order))):
         order = ()
     part = problem.reordered(order)
-    spilled = spilled_tensors(network, plan) if evaluator.machine.memories.llb else ()
-    # What this strategy simulates itself, once dp is done: two more schedules where nothing is spilled.
-    own = 4 if spilled else 2
+    residences = _residences(evaluator.machine, network, plan)
+    # What this strategy simulates itself, once dp is done.
+    own = 2 * (1 + len(residences))
     found = []
     if problem.budget > own:
         found.append(dp(replace(part, budget=problem.budget - own)))
     found.append(llb_first(part))
-    found += [(choices, replace(rules, spilled=spilled)) for choices, rules in found if spilled]
+    found += [(choices, replace(rules, **residence)) for choices, rules in found for residence in residences]
     choices, rules = min(found[: problem.budget], key=lambda state: simulated_cost(part, *state))
     return order, choices, rules
+
+
+def _residences(machine: Machine, network: Network, plan: Sequence[Step]) -> list[dict[str, Any]]:
+    """What of the rules does what a plan says: nothing where it evicts nothing and loads only what one layer reads, or
+    where there is no LLB."""
+    if machine.memories.llb is None:
+        return []
+    found: list[dict[str, Any]] = []
+    spilled = spilled_tensors(network, plan)
+    if spilled:
+        found.append({"spilled": spilled})
+    reads = plan_reads(network, plan)
+    readers = Counter(read.tensor for read in reads)
+    if machine.system_dma is not None and any(
+        read.how == COPIED_BACK and readers[read.tensor] > 1 for read in reads
+    ):
+        found.append({"reads": reads})
+    return found
 
 
 def capacity_bytes(machine: Machine) -> int:
@@ -78,3 +101,18 @@ def spilled_tensors(network: Network, plan: Sequence[Step]) -> tuple[int, ...]:
     sources = network.source_count
     evicted = {numbers[t] for step in plan for t in (*step.spilled, *step.dropped)}
     return tuple(sorted(sources + place[t - sources] for t in evicted if t >= sources))
+
+
+def plan_reads(network: Network, plan: Sequence[Step]) -> tuple[TensorRead, ...]:
+    """How layers read tensors, as numbered in the plan's order, so that they are in the LLB when the plan has them in
+    its memory: what it loads is copied there, all else stays from when it is made."""
+    numbers = counted_tensors(network)
+    place = {step.operator: at for at, step in enumerate(plan)}
+    sources = network.source_count
+    reads = []
+    for at, step in enumerate(plan):
+        loaded = {numbers[t] for t in step.loaded}
+        for tensor in sorted(set(network.layers[step.operator].inputs) - network.constants.keys()):
+            number = tensor if tensor < sources else sources + place[tensor - sources]
+            reads.append(TensorRead(number, at, COPIED_BACK if tensor in loaded else KEPT))
+    return tuple(reads)

@@ -30,6 +30,8 @@ class StepSimulator:
             slice_start=np.arange(tensors + 1), slice_address=np.zeros(tensors, np.int64)
         )
 
+        self._copies = evaluator.system_copies((), self._plan)
+
     def cycles(self, steps: Sequence[Step], choices: Sequence[Choice]) -> int:
         """Cycles of steps one after the other, from a machine at rest; choices of their instances in order. Raises
         IllegalSchedule where one does not fit."""
@@ -43,10 +45,10 @@ class StepSimulator:
             subgraph=subgraph, instance=np.zeros_like(subgraph), when=packed.when, packed=packed
         )
         cores = np.array([choice.cores for choice in choices], np.int64)
-        none = np.empty(0, np.int64)
+        none, zeros = np.empty(0, np.int64), np.zeros(len(choices) + 1, np.int64)
         times, _ = simulate_packed(
             evaluator.table, evaluator.machine_table, evaluator.machine.barrier_cycles, self._choices, plan, cores,
-            store.arena, row, rows, local, store.local, entries, np.zeros(len(choices) + 1, np.int64), none, none,
+            store.arena, row, rows, local, store.local, entries, zeros, none, zeros, none, self._copies, none,
         )  # fmt: skip
         return int(times.makespan)
 

@@ -20,6 +20,15 @@ def with_bursts(machine: Machine, burst_bytes: int) -> Machine:
     return Machine.model_validate(data)
 
 
+def with_llb_bytes(machine: Machine, llb_bytes: int) -> Machine:
+    """The same machine with a last-level buffer of another size."""
+    llb = machine.memories.llb
+    if llb is None:
+        raise ValueError(f"{machine.name} has no LLB")
+    memories = machine.memories.model_copy(update={"llb": llb.model_copy(update={"bytes": llb_bytes})})
+    return machine.model_copy(update={"memories": memories})
+
+
 def with_systolic(
     machine: Machine, rows: int, columns: int, dataflow: str, *, overlap_folds: bool, convolution: str
 ) -> Machine:

@@ -46,11 +46,11 @@ class Checker:
             self.ops.append(None)
             self.cores.append(())
             self.refs.append(list(copy.waits))
-            read, write = copy.dram_address, copy.llb_address
+            dram, llb = copy.dram_address, copy.llb_address
             self.accesses.append(
                 [
-                    Access(("dram", -1), read, read + copy.size_bytes, False, 0),
-                    Access(("llb", -1), write, write + copy.size_bytes, True, 0),
+                    Access(("dram", -1), dram, dram + copy.size_bytes, copy.to_dram, 0),
+                    Access(("llb", -1), llb, llb + copy.size_bytes, not copy.to_dram, 0),
                 ]
                 if copy.size_bytes
                 else []

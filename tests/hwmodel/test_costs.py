@@ -476,8 +476,16 @@ def test_no_transfer_reaches_an_llb_that_is_not_there() -> None:
 def test_system_copies_by_hand() -> None:
     found = copy_cost(STCP, SystemCopy(0, 0, 0, 2700))
     holds = {resource_name(i, 8): hold for i, hold in found.holds}
-    assert holds == {"system dma in": 164, "dram read": 100, "llb write": 11}
+    assert holds == {"system dma": 164, "dram read": 100, "llb write": 11}
     assert (found.latency_cycles, found.counts) == (164, Counts(dram_read_bytes=2700, llb_write_bytes=2700))
+    found = copy_cost(STCP, SystemCopy(0, 0, 0, 2700, to_dram=True))
+    holds = {resource_name(i, 8): hold for i, hold in found.holds}
+    assert holds == {
+        "system dma": 164,
+        "dram read": 100,
+        "llb read": 11,
+    }  # both ways of DRAM are one resource
+    assert (found.latency_cycles, found.counts) == (164, Counts(llb_read_bytes=2700, dram_write_bytes=2700))
     with pytest.raises(KernelError, match="tiny has no system DMA"):
         copy_cost(TINY, SystemCopy(0, 0, 0, 4))
     with pytest.raises(KernelError, match="size_bytes: -4 is negative"):

@@ -15,7 +15,8 @@ from scheduling.operations import STORE
 from scheduling.planning import plan_instance
 from scheduling.program import program_weights
 from scheduling.rows import C_OP, OP_STORE
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule
+from scheduling.schedule import make_schedule, replay
+from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machines import machine_called
 from tests.scheduling.random_cases import (

@@ -26,15 +26,8 @@ from scheduling.ordering import order_instructions
 from scheduling.program import program_weights
 from scheduling.reordering import list_order, out_of_order, reordered, start_cycles, tails
 from scheduling.rows import C_LATENCY
-from scheduling.schedule import (
-    Schedule,
-    load_schedule,
-    make_schedule,
-    replay,
-    save_schedule,
-    schedule_evaluator,
-    schedule_to_program,
-)
+from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
+from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scheduling.tables import Ints
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machines import machine_called

@@ -17,14 +17,8 @@ from scheduling.exact.operator_graph import operator_graph, peak_bytes
 from scheduling.layer_order import RULES, in_order, least_live, rule_orders
 from scheduling.problem import Problem
 from scheduling.program import program_weights
-from scheduling.schedule import (
-    load_schedule,
-    make_schedule,
-    replay,
-    save_schedule,
-    schedule_network,
-    schedule_to_program,
-)
+from scheduling.schedule import make_schedule, replay, schedule_network, schedule_to_program
+from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.strategies import STRATEGIES, solve
 from scheduling.strategies.least_traffic import spilled_tensors, traffic_plan
 from tests.graph.onnx_helpers import GraphBuilder

@@ -16,7 +16,8 @@ from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS, Packing, Placement, Step, packed_order
 from scheduling.program import program_weights
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
+from scheduling.schedule import make_schedule, replay, schedule_to_program
+from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import (
     checked_program,
@@ -152,8 +153,8 @@ def test_two_kernels_side_by_side_by_hand(tmp_path: Path) -> None:
             ((0, 0, 0, 1), (1, 0, 0, 0)),
             "step 0: instance 0 of sub-graph 1 is in wave 0, behind one of wave 1",
         ),
-        (((0, 0, 0, 0),), "the packing names 1 instances, expected each of 2 once"),
-        (((0, 0, 0, 0), (2, 0, 0, 0)), "the packing names 2 instances, expected each of 2 once"),
+        (((0, 0, 0, 0),), "the order has 1 instances, expected each of 2 once"),
+        (((0, 0, 0, 0), (2, 0, 0, 0)), "the order has 2 instances, expected each of 2 once"),
     ],
 )
 def test_impossible_steps_are_refused(

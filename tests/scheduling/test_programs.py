@@ -14,7 +14,8 @@ from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.program import build_program, program_weights
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
+from scheduling.schedule import make_schedule, replay, schedule_to_program
+from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machines import machine_called
 from tests.hwmodel.race_checker import find_races

@@ -13,7 +13,8 @@ from scheduling.candidates import CandidateSpace
 from scheduling.defaults import Defaults
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator, Rules
-from scheduling.schedule import WeightPlace, load_schedule, make_schedule, replay, save_schedule
+from scheduling.schedule import make_schedule, replay
+from scheduling.schedule_file import WeightPlace, load_schedule, save_schedule
 from tests.report.models import small_model
 
 Edit = Callable[[dict[str, Any]], object]

@@ -21,7 +21,8 @@ from scheduling.evaluator import Evaluator, Rules
 from scheduling.layer_order import in_order, least_live
 from scheduling.legality import check_arrangement
 from scheduling.program import build_program, program_weights
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
+from scheduling.schedule import make_schedule, replay, schedule_to_program
+from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import checked_program, legal, random_choices, random_rules
 from tests.scheduling.random_packings import random_packing

@@ -12,7 +12,8 @@ from hwmodel.order import latest_first, random_order
 from report.verify import verify
 from scheduling.evaluator import Evaluator
 from scheduling.program import program_weights
-from scheduling.schedule import load_schedule, make_schedule, replay, save_schedule, schedule_to_program
+from scheduling.schedule import make_schedule, replay, schedule_to_program
+from scheduling.schedule_file import load_schedule, save_schedule
 from tests.scheduling.random_cases import checked_program, legal, random_model, random_rules, random_tiles
 
 CASES = [(machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3) for seed in range(5)]
