@@ -73,6 +73,11 @@ class OrderedEvaluator(Evaluator):
             )
         return found
 
+    def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
+        """(N,) the template of every instance, by its place in the store: instances that look alike may have different
+        orders."""
+        return np.array([template.index for template in self.templates(choices, plan)], np.int64)
+
     def _in_order(self, template: Template, choice: Choice, order: Order, where: str) -> Template:
         key = (template.index, order)
         known = self._ordered.get(key)

@@ -123,6 +123,17 @@ def two_convolutions(folder: Path, size: int, channels: int, batch: int) -> Mode
     return load_model(graph.save(folder, value), batch)
 
 
+def test_orders_hold_where_many_instances_look_alike(tmp_path: Path) -> None:
+    """A single one of twenty like instances has an order of its own, and the program agrees with the fast timing."""
+    evaluator = Evaluator(two_convolutions(tmp_path, 6, 8, 20).network, machine_called("tiny"))
+    choices = (Choice(0, 1, split_batch=20), Choice(1, 2, split_batch=20))
+    (given, *_) = random_orders(evaluator, choices, Rules(), np.random.default_rng(0))
+    one = given.model_copy(update={"instances": given.instances[7:8]})
+    alike = evaluator.templates(choices, evaluator.arrange(choices, Rules()))[0]
+    assert one.order != tuple(range(len(alike.lowered.rows)))
+    checked_program(OrderedEvaluator(evaluator, (one,)), choices, Rules())
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Evaluator, tuple[Choice, ...]]:
     evaluator = Evaluator(two_convolutions(tmp_path, 6, 8, 2).network, machine_called("tiny"))
