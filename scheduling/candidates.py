@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machine_table import MachineTable
 from scheduling.choice import CHANNELS, CHOICE_FIELDS, RECOMPUTE, ROWS, RULE_SCALE, Choice
@@ -98,6 +99,7 @@ def survey(
     The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows and
     output channels as `bindings` lists it, in the way of its first group with a legal one that is estimated fastest.
     """
+    net = borrowed(net)
     width = CHOICE_FIELDS
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], width + ESTIMATE_FIELDS), np.int64)
     count = 0

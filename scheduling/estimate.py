@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.costs import matmul_cycles, matrix_cycles, vector_cycles
 from hwmodel.machine_table import MachineTable
@@ -44,6 +45,7 @@ ESTIMATE_FIELDS = len(Estimate._fields)
 @compiled
 def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     """Estimate a sub-graph; `status` is LEGAL only if every kind of instance of it can be lowered."""
+    net = borrowed(net)
     status, _, _ = check_axes(net, choice)
     if status != LEGAL:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machine_table import MachineTable
 from scheduling.arrangement import weight_bytes
@@ -80,6 +81,7 @@ def lone_cycles(m: MachineTable, rows: Ints) -> int:
 def isolated(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     """(A, 2): for each candidate, cycles of all its instances one after the other, and DRAM cycles of all of them
     (weights that fit the LLB once)."""
+    net = borrowed(net)
     in_llb = supposed_scopes(net, m)
     ones = np.ones(net.tensor_rows.shape[0], np.int64)
     staged = np.zeros(net.is_matrix.shape[0], np.int64)

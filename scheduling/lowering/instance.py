@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_inner
 from hwmodel.costs import ceil_div
 from hwmodel.machine_table import MachineTable
@@ -79,6 +80,7 @@ def lower(
     `source_rows` (T,) count them; else it is whole in DRAM (and both are 1). `staged` (L,): 1 where the layer's
     weights are in the LLB.
     """
+    net = borrowed(net)
     status, where, short, geo, plan, tiles = plan_instance(net, m, choice, row_part, column_part)
     counts = np.zeros(13, np.int64)
     touched = np.zeros((geo.tensor.shape[0], 4), np.int64)

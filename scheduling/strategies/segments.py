@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.counts import Counts
 from hwmodel.energy import energy_pj
@@ -56,6 +57,7 @@ def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
     """(A, 8 + COUNTS) for legal choices, all instances together: cycles with (entries, exits) in (LLB, LLB),
     (LLB, DRAM), (DRAM, LLB), (DRAM, DRAM); counts of the first; ENTRY, EXIT, STAGED, KEPT. Without an LLB all four
     are of DRAM, and ENTRY and EXIT are 0."""
+    net = borrowed(net)
     in_llb = supposed_scopes(net, m)
     ones = np.ones(net.tensor_rows.shape[0], np.int64)
     staged = np.zeros(net.is_matrix.shape[0], np.int64)
