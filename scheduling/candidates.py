@@ -83,7 +83,6 @@ def bindings(cores: int) -> Ints:
     return found[:count]
 
 
-@compiled
 def survey(
     net: NetworkTable,
     m: MachineTable,
@@ -99,6 +98,21 @@ def survey(
     The binding rule: batch ways are the most images that divide the cores; the cores that are left share rows and
     output channels as `bindings` lists it, in the way of its first group with a legal one that is estimated fastest.
     """
+    found: Ints = _survey(net, m, first, stops, splits, pieces, splits_each)
+    return found
+
+
+@compiled
+def _survey(
+    net: NetworkTable,
+    m: MachineTable,
+    first: int,
+    stops: Ints,
+    splits: Ints,
+    pieces: Ints,
+    splits_each: int,
+) -> Ints:
+    """As `survey`; a default would make numba compile it once with and once without."""
     net = borrowed(net)
     width = CHOICE_FIELDS
     found = np.empty((stops.shape[0] * splits.shape[0] * pieces.shape[0], width + ESTIMATE_FIELDS), np.int64)
@@ -168,6 +182,7 @@ class CandidateSpace:
         self.splits = np.array([f for f in range(1, batch + 1) if batch % f == 0], np.int64)
         self._surveys: dict[int, Ints] = {}
         self._kept: dict[int, tuple[tuple[Choice, ...], Ints]] = {}
+        self._between: dict[tuple[int, int], tuple[tuple[Choice, ...], Ints]] = {}
         self.border_bytes = _crossing_bytes(evaluator)
 
     def all(self, first: int) -> Ints:
@@ -221,10 +236,26 @@ class CandidateSpace:
         if known is None:
             rows = self.all(first)
             rows = rows[self._survivors(first, rows)]
-            choices = tuple(Choice(*row) for row in rows[:, :CHOICE_FIELDS].tolist())
-            times = isolated(self.evaluator.table, self.evaluator.machine_table, rows[:, :CHOICE_FIELDS])
-            known = self._kept[first] = (choices, np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1))
+            known = self._kept[first] = self._with_times(rows)
         return known
+
+    def between(self, first: int, stop: int) -> tuple[tuple[Choice, ...], Ints]:
+        """All candidates for layers [first, stop), and their figures (A, 13) as of `at`; none where nothing fits."""
+        known = self._between.get((first, stop))
+        if known is None:
+            table, machine = self.evaluator.table, self.evaluator.machine_table
+            rows = survey(table, machine, first, np.array([stop], np.int64), self.splits, PIECES)
+            if not len(rows) and stop == first + 1:
+                rows = self.all(first)
+                rows = rows[rows[:, 1] == stop]
+            known = self._between[first, stop] = self._with_times(rows)
+        return known
+
+    def _with_times(self, rows: Ints) -> tuple[tuple[Choice, ...], Ints]:
+        choices = tuple(Choice(*row) for row in rows[:, :CHOICE_FIELDS].tolist())
+        array = np.ascontiguousarray(rows[:, :CHOICE_FIELDS])  # code is compiled for each memory layout
+        times = isolated(self.evaluator.table, self.evaluator.machine_table, array)
+        return choices, np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1)
 
     def _survivors(self, first: int, rows: Ints) -> Ints:
         stops = np.unique(rows[:, 1])

@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduling.candidates import PIECES, survey
-from scheduling.choice import CHOICE_FIELDS, Choice
+from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.estimate import estimate
 from scheduling.evaluator import Rules
 from scheduling.isolated import isolated
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.tables import Ints
 from scheduling.tiling import LEGAL
 
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
@@ -46,19 +44,8 @@ class Options:
         """Options for layers [first, stop), least additive cost first; none where nothing fits."""
         known = self._known.get((first, stop))
         if known is None:
-            space, evaluator = self._problem.space, self._problem.evaluator
-            rows = survey(
-                evaluator.table,
-                evaluator.machine_table,
-                first,
-                np.array([stop], np.int64),
-                space.splits,
-                PIECES,
-            )
-            if not len(rows) and stop == first + 1:
-                rows = space.all(first)
-                rows = rows[rows[:, 1] == stop]
-            options = self._with_figures(rows)
+            choices, figures = self._problem.space.between(first, stop)
+            options = [Option(c, tuple(row)) for c, row in zip(choices, figures.tolist(), strict=True)]
             options.sort(key=lambda option: additive_cost(self._problem, option))
             known = self._known[first, stop] = tuple(options)
         return known
@@ -69,16 +56,8 @@ class Options:
         figures = estimate(evaluator.table, evaluator.machine_table, choice)
         if figures.status != LEGAL:
             return None
-        return self._with_figures(np.array([[*choice, *figures]], np.int64))[0]
-
-    def _with_figures(self, rows: Ints) -> list[Option]:
-        if not len(rows):
-            return []
-        evaluator = self._problem.evaluator
-        times = isolated(evaluator.table, evaluator.machine_table, rows[:, :CHOICE_FIELDS])
-        figures = np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1).tolist()
-        choices = rows[:, :CHOICE_FIELDS].tolist()
-        return [Option(Choice(*c), tuple(f)) for c, f in zip(choices, figures, strict=True)]
+        times = isolated(evaluator.table, evaluator.machine_table, np.array([choice], np.int64))
+        return Option(choice, (*figures, *times[0].tolist()))
 
 
 def additive_cost(problem: Problem, option: Option) -> float:
