@@ -28,6 +28,16 @@ from scheduling.reordering import list_order, out_of_order, reordered, start_cyc
 from scheduling.rows import C_LATENCY
 from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+from scheduling.schedule import (
+    Schedule,
+    load_schedule,
+    make_schedule,
+    replay,
+    save_schedule,
+    schedule_evaluator,
+    schedule_to_program,
+)
+from scheduling.strategies import solve
 from scheduling.tables import Ints
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machines import machine_called
@@ -39,6 +49,8 @@ from tests.scheduling.random_cases import (
     random_rules,
     random_tiles,
 )
+from tests.scheduling.test_rammer import problem_of as concurrent_problem
+from tests.scheduling.test_rammer import randomly_connected
 
 
 def random_order(hazards: Hazards, rng: np.random.Generator, shift: float) -> tuple[int, ...]:
@@ -111,6 +123,20 @@ def test_any_order_that_keeps_the_hazards_is_right(
     assert loaded == schedule
     assert schedule_to_program(Evaluator(model.network, machine), loaded) == program
     assert replay(schedule_evaluator(model.network, machine, loaded), loaded) == evaluation
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kernels_side_by_side_run_in_any_order_and_gain(tmp_path: Path, seed: int) -> None:
+    """Steps of several instances: random orders are in time and free of races, searched ones are faster."""
+    rng = np.random.default_rng(seed)
+    problem = concurrent_problem(randomly_connected(tmp_path, rng), launch_cycles=200)
+    evaluator, found = problem.evaluator, solve("rammer", problem)
+    orders = random_orders(evaluator, found.choices, found.rules, rng)
+    checked_program(OrderedEvaluator(evaluator, orders), found.choices, found.rules)
+    plan = evaluator.arrange(found.choices, found.rules)
+    orders = order_instructions(evaluator, found.choices, plan, budget=40)
+    ordered = OrderedEvaluator(evaluator, orders)
+    assert checked_program(ordered, found.choices, found.rules)[0].cycles < found.evaluation.cycles
 
 
 def two_convolutions(folder: Path, size: int, channels: int, batch: int) -> Model:
