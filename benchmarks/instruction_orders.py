@@ -28,14 +28,15 @@ def main() -> None:
     parser.add_argument(
         "--strategies", nargs="+", default=["graphturbo", "dp"], choices=strategy_names(), metavar="NAME"
     )
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--cpsat", action="store_true", help="also with CP-SAT's windows (needs oncore[exact])"
     )
     options = parser.parse_args()
-    variants = [(budget, False) for budget in BUDGETS]
-    if options.cpsat:
-        variants.append((BUDGETS[1], True))
+    variants = [
+        (budget, windows) for windows in (False, True)[: 1 + options.cpsat] for budget in options.budgets
+    ]
     heads = "".join(
         f"{f'{budget} cpsat' if windows else budget:>11} {'s':>6}" for budget, windows in variants
     )

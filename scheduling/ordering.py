@@ -33,7 +33,7 @@ from scheduling.tables import Ints
 BUDGET = 1000
 """Schedules that are simulated by default."""
 
-MOST_INSTRUCTIONS = 4096
+MOST_INSTRUCTIONS = 12_000
 """Kernels of more instructions keep the order of lowering: hazards are looked for between all pairs."""
 
 MOST_WINDOWED = 1000
