@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
+from scheduling.channel_rings import in_channel_ring
 from scheduling.choice import Choice
 from scheduling.geometry import Geometry, needed_start, needed_stop
 from scheduling.operations import Plan
@@ -73,7 +74,9 @@ def _touch(
 
 
 @compiled
-def touches(net: NetworkTable, choice: Choice, geo: Geometry, rows: Ints, element_bytes: int) -> Ints:
+def touches(
+    net: NetworkTable, choice: Choice, geo: Geometry, tiles: Ints, rows: Ints, element_bytes: int
+) -> Ints:
     """What each row touches, (touches, T_LOW + 2 x row ways), rows ascending."""
     first, entries, ways = choice.first, geo.entries, geo.start.shape[0]
     n = geo.tensor.shape[0]
@@ -122,10 +125,13 @@ def touches(net: NetworkTable, choice: Choice, geo: Geometry, rows: Ints, elemen
             writes = op != OP_STORE and not (
                 op == OP_VECTOR and not computes and rows[i, C_B] != VECTOR_RESTORES
             )
-            if op == OP_VECTOR and computes:
-                _touch(found, count, i, t, 1, i0, i1, rows[i, C_K0], rows[i, C_K1])
-            else:
-                _touch(found, count, i, t, writes, 0, ALL, 0, ALL)
+            k0, k1 = 0, ALL
+            if (op == OP_VECTOR and computes) or (op == OP_STORE and rows[i, C_K1] > 0):
+                k0, k1 = rows[i, C_K0], rows[i, C_K1]
+                if in_channel_ring(net, choice, geo, t):  # a part has one of two places
+                    k0 %= 2 * tiles[t - entries, 0]
+                    k1 = k0 + rows[i, C_K1] - rows[i, C_K0]
+            _touch(found, count, i, t, writes, i0, i1, k0, k1)
             for way in range(ways):
                 a, b = piece_rows(geo.start, geo.ends, way, t, p)
                 if tiled:
@@ -192,11 +198,11 @@ def _share_bytes(
 
 @compiled
 def hazards(
-    net: NetworkTable, choice: Choice, geo: Geometry, plan: Plan, rows: Ints, element_bytes: int
+    net: NetworkTable, choice: Choice, geo: Geometry, plan: Plan, tiles: Ints, rows: Ints, element_bytes: int
 ) -> Hazards:
-    """The hazards of lowered rows, in the order of these rows."""
+    """The hazards of lowered rows, in the order of these rows; `tiles` as in Lowered."""
     count, n, ways = rows.shape[0], geo.tensor.shape[0], geo.start.shape[0]
-    found = touches(net, choice, geo, rows, element_bytes)
+    found = touches(net, choice, geo, tiles, rows, element_bytes)
     words = (count + 63) >> 6
     above = np.zeros((count, words), np.uint64)  # what each row follows, through others or not
     start = np.zeros(count + 1, np.int64)

@@ -107,6 +107,7 @@ def template_hazards(evaluator: Evaluator, choice: Choice, template: Template) -
         frame.choice,
         lowered.geometry,
         lowered.plan,
+        lowered.tiles,
         lowered.rows,
         evaluator.machine.element_bytes,
     )

@@ -92,6 +92,10 @@ class _Trials(Evaluator):
         """The templates of the one schedule."""
         return self._found
 
+    def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
+        """(N,) the template of every instance, by its place in the store."""
+        return np.array([template.index for template in self._found], np.int64)
+
     def apply(self, kernel: _Kernel, order: Ints | None) -> None:
         """Put a kernel's instructions in an order; None for that of lowering."""
         rows = kernel.rows if order is None else reordered(kernel.rows, kernel.hazards, order)

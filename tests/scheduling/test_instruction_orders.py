@@ -9,8 +9,9 @@ import pytest
 
 from graph.importer import Model, load_model
 from hwmodel.flatten import time_program
+from hwmodel.isa import Op
 from report.verify import verify
-from scheduling.choice import Choice
+from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.exact.instruction_windows import order_by_windows
@@ -25,18 +26,9 @@ from scheduling.instruction_orders import (
 from scheduling.ordering import order_instructions
 from scheduling.program import program_weights
 from scheduling.reordering import list_order, out_of_order, reordered, start_cycles, tails
-from scheduling.rows import C_LATENCY
+from scheduling.rows import C_K1, C_LATENCY, C_OP
 from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
-from scheduling.schedule import (
-    Schedule,
-    load_schedule,
-    make_schedule,
-    replay,
-    save_schedule,
-    schedule_evaluator,
-    schedule_to_program,
-)
 from scheduling.strategies import solve
 from scheduling.tables import Ints
 from tests.graph.onnx_helpers import GraphBuilder
@@ -158,6 +150,19 @@ def test_orders_hold_where_many_instances_look_alike(tmp_path: Path) -> None:
     alike = evaluator.templates(choices, evaluator.arrange(choices, Rules()))[0]
     assert one.order != tuple(range(len(alike.lowered.rows)))
     checked_program(OrderedEvaluator(evaluator, (one,)), choices, Rules())
+
+
+def test_parts_of_an_output_in_a_ring_of_channels_keep_their_turn(tmp_path: Path) -> None:
+    """Random orders of a kernel that stores its output part by part: in time, and free of races."""
+    model = two_convolutions(tmp_path, 6, 16, 2)
+    evaluator = Evaluator(model.network, machine_called("tiny"))
+    choices = (Choice(0, 2, 2, ways_batch=1, ways_rows=2, pieces=4, axis=CHANNEL_RING),)
+    rows = evaluator.template(choices[0], 0, 0, evaluator.supposed_plan()).lowered.rows
+    assert ((rows[:, C_OP] == Op.STORE) & (rows[:, C_K1] > 0)).sum() >= 4
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        ordered = OrderedEvaluator(evaluator, random_orders(evaluator, choices, Rules(), rng))
+        checked_program(ordered, choices, Rules())
 
 
 @pytest.fixture
