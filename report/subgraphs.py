@@ -15,6 +15,7 @@ from report.table import Column, number, render
 from scheduling.arrangement import Arrangement, weight_bytes
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
+from scheduling.residence import Residence
 from scheduling.rows import (
     C_ENGINE,
     C_HOLD,
@@ -31,6 +32,7 @@ from scheduling.rows import (
     N_DRAM_WRITE,
     VECTOR,
 )
+from scheduling.tables import Ints
 
 _COLUMNS = (
     Column("#"),
@@ -78,6 +80,7 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
     templates = evaluator.templates(choices, plan)
     advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
     advance[-1] += times.makespan - advance.sum()  # of copies that end after all kernels
+    residence = Residence(evaluator.table, choices, plan)
     copied = np.zeros(len(evaluator.network.layers), np.int64)
     copies, burst = evaluator.system_copies(choices, plan), evaluator.machine_table.dram_burst
     layers = np.array(copy_layers(evaluator, plan, copies), np.int64)
@@ -93,6 +96,7 @@ def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
             int(advance[steps].sum()),
             int(launches[steps].sum()),
             int(copied[choice.first : choice.stop].sum()),
+            _read_in_llb(evaluator, choice, plan, residence, steps),
         )
         for index, choice in enumerate(choices)
         for steps in [np.flatnonzero(plan.subgraph == index)]
@@ -133,9 +137,10 @@ def _subgraph(
     cycles: int,
     launches: int,
     copied_bytes: int,
+    read_in_llb: Sequence[int],
 ) -> Subgraph:
     network = evaluator.network
-    entries, exits = evaluator.borders(choice.first, choice.stop)
+    exits = evaluator.borders(choice.first, choice.stop)[1]
     sizes = {
         layer: weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes)
         for layer in range(choice.first, choice.stop)
@@ -146,7 +151,7 @@ def _subgraph(
         choice=choice,
         first_node=first_node(network, choice),
         last_node=last_node(network, choice),
-        reads_from=_scope(plan.in_llb[entries].tolist()),
+        reads_from=_scope(read_in_llb),
         writes_to=_scope(plan.in_llb[exits].tolist()),
         weights_from=_scope([int(plan.staged[layer]) for layer in weighted]),
         cycles=cycles,
@@ -156,6 +161,16 @@ def _subgraph(
         + sum(int(t.lowered.counts[N_DRAM_READ] + t.lowered.counts[N_DRAM_WRITE]) for t in templates),
         l1_peak_bytes=max(int(t.lowered.plan.peak_bytes) for t in templates),
     )
+
+
+def _read_in_llb(
+    evaluator: Evaluator, choice: Choice, plan: Arrangement, residence: Residence, steps: Ints
+) -> list[int]:
+    """For each tensor that enters a sub-graph, and each of its instances if it moves, whether it is read in the LLB."""
+    entries = evaluator.borders(choice.first, choice.stop)[0].tolist()
+    found = [int(plan.in_llb[tensor]) for tensor in entries if tensor not in residence.moved]
+    moved = [tensor for tensor in entries if tensor in residence.moved]
+    return found + [residence.place(k, tensor).in_llb for tensor in moved for k in steps.tolist()]
 
 
 def _scope(in_llb: Sequence[int]) -> str:

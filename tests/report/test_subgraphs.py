@@ -8,6 +8,7 @@ from hwmodel.machine import load_machine
 from report.occupancy import llb_bytes_in_use
 from report.subgraphs import Subgraph, subgraph_table, subgraphs
 from scheduling.choice import Choice
+from scheduling.consumer_scopes import FROM_DRAM, TensorRead
 from scheduling.evaluator import Evaluator, Rules
 from tests.report.models import small_model
 
@@ -79,3 +80,20 @@ def test_the_table_has_a_row_for_each_sub_graph() -> None:
     assert " ".join(row.split()) == (
         "0 conv1 pool1 12 batch 8 batch 2 x rows 4 rows 4 DRAM LLB both 1,234,567 matrix 88% 9.88 977"
     )
+
+
+def test_moves_are_in_the_tables(evaluator: Evaluator) -> None:
+    """A tensor that goes to DRAM before its reader: its bytes are those of the sub-graph that made it, and the LLB
+    holds it until then."""
+    choices = cut(evaluator, 1)
+    (tensor,) = evaluator.borders(0, 2)[1].tolist()
+    reads = (TensorRead(tensor, 2, FROM_DRAM),)
+    plan = evaluator.arrange(choices, Rules(weights=0))
+    assert llb_bytes_in_use(evaluator, choices, plan).tolist() == [4 * 8 * 8 * 8 * 2] * 2
+    moved = evaluator.arrange(choices, Rules(weights=0, reads=reads))
+    found = subgraphs(evaluator, choices, moved)
+    evaluation = evaluator.simulate(choices, moved)[1]
+    assert llb_bytes_in_use(evaluator, choices, moved).tolist() == [4 * 8 * 8 * 8 * 2, 0]
+    assert sum(item.cycles for item in found) == evaluation.cycles
+    assert sum(item.dram_bytes for item in found) == evaluation.counts.dram_bytes
+    assert [(item.reads_from, item.writes_to) for item in found] == [("DRAM", "LLB"), ("DRAM", "DRAM")]
