@@ -142,16 +142,7 @@ def simulate_packed(
         high = low
         while high < count and packed.step[high] == packed.step[low]:
             high += 1
-        # Who follows whom on the cores of this step.
-        latest_on[:] = -1
-        for k in range(low, high):
-            for c in range(cores[k]):
-                core = packed.first_core[k] + c
-                before = latest_on[core]
-                if before >= 0:
-                    follower[link_start[before] + core - packed.first_core[before]] = k
-                    blockers[k] += 1
-                latest_on[core] = k
+        _line_up(low, high, packed.first_core, cores, latest_on, link_start, follower, blockers)
         step_launched = False
         wave_low, wave_end, wave_base = low, 0, 0
         wave_high = high
@@ -224,18 +215,8 @@ def simulate_packed(
             engine = arena[row, A_ENGINE]
             hold, latency = arena[row, A_HOLD], arena[row, A_LATENCY]
             if arena[row, A_STORES] == LAUNCHES:
-                if k == low:  # it pays for the step, on all cores of the step
-                    for core in range(m.cores):
-                        if latest_on[core] >= 0:
-                            for e in (MATRIX, VECTOR):
-                                best_start = max(best_start, core_free[core, e])
-                    for core in range(m.cores):
-                        if latest_on[core] >= 0:
-                            core_free[core, MATRIX] = best_start + hold
-                            core_free[core, VECTOR] = best_start + hold
-                    for a in range(actives):
-                        engine_free[active[a], MATRIX] = best_start + hold
-                        engine_free[active[a], VECTOR] = best_start + hold
+                if k == low:  # it pays for the step
+                    best_start = _launch(best_start, hold, latest_on, core_free, active, actives, engine_free)
                     step_launched = True
                     recheck = True
                 else:
@@ -282,12 +263,17 @@ def simulate_packed(
                     actives -= 1
                     active[a] = active[actives]
                     break
-            for c in range(cores[k]):
-                core = packed.first_core[k] + c
-                for e in range(3):
-                    core_free[core, e] = engine_free[k, e]
-                compute_done[core] = max(compute_done[core], last_compute[k])
-                dma_done[core] = max(dma_done[core], last_dma[k])
+            _give_back(
+                k,
+                packed.first_core,
+                cores,
+                engine_free,
+                last_compute,
+                last_dma,
+                core_free,
+                compute_done,
+                dma_done,
+            )
             for c in range(cores[k]):
                 after = follower[link_start[k] + c]
                 if after >= 0:
@@ -324,6 +310,70 @@ def simulate_packed(
             inside[i] = copy_of[c]
             c += 1
     return Times(makespan, ends, copy_of, copy_position, inside), order
+
+
+@compiled_leaf
+def _line_up(
+    low: int,
+    high: int,
+    first_core: Ints,
+    cores: Ints,
+    latest_on: Ints,
+    link_start: Ints,
+    follower: Ints,
+    blockers: Ints,
+) -> None:
+    """Who follows whom on the cores of a step of instances low to high: fills in `follower`, counts `blockers`, and
+    leaves in `latest_on` the last instance on each core, -1 where there is none."""
+    for core in range(latest_on.shape[0]):
+        latest_on[core] = -1
+    for k in range(low, high):
+        for c in range(cores[k]):
+            core = first_core[k] + c
+            before = latest_on[core]
+            if before >= 0:
+                follower[link_start[before] + core - first_core[before]] = k
+                blockers[k] += 1
+            latest_on[core] = k
+
+
+@compiled_leaf
+def _launch(
+    start: int, hold: int, latest_on: Ints, core_free: Ints, active: Ints, actives: int, engine_free: Ints
+) -> int:
+    """Launch a step on all of its cores, at `start` or when their matrix and vector engines are free; returns when."""
+    for core in range(latest_on.shape[0]):
+        if latest_on[core] >= 0:
+            start = max(start, max(core_free[core, MATRIX], core_free[core, VECTOR]))
+    for core in range(latest_on.shape[0]):
+        if latest_on[core] >= 0:
+            core_free[core, MATRIX] = start + hold
+            core_free[core, VECTOR] = start + hold
+    for a in range(actives):
+        engine_free[active[a], MATRIX] = start + hold
+        engine_free[active[a], VECTOR] = start + hold
+    return start
+
+
+@compiled_leaf
+def _give_back(
+    k: int,
+    first_core: Ints,
+    cores: Ints,
+    engine_free: Ints,
+    last_compute: Ints,
+    last_dma: Ints,
+    core_free: Ints,
+    compute_done: Ints,
+    dma_done: Ints,
+) -> None:
+    """Instance k has been placed: its cores are as it leaves them."""
+    for c in range(cores[k]):
+        core = first_core[k] + c
+        for e in range(3):
+            core_free[core, e] = engine_free[k, e]
+        compute_done[core] = max(compute_done[core], last_compute[k])
+        dma_done[core] = max(dma_done[core], last_dma[k])
 
 
 @compiled_leaf
