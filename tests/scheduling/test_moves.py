@@ -14,6 +14,7 @@ import pytest
 from graph.importer import Model, load_model
 from hwmodel.functional import FunctionalSimulator
 from hwmodel.isa import Program, Ref
+from hwmodel.kernels import load_kernels, save_kernels
 from hwmodel.machine import Machine, load_machine
 from hwmodel.order import latest_first, random_order
 from report.verify import verify
@@ -285,3 +286,14 @@ def test_an_instance_reads_its_slices_from_one_memory(tmp_path: Path) -> None:
         IllegalSchedule, match="reads slice 0 of the batch of tensor 1 from DRAM and slice 1 from the LLB"
     ):
         replay(evaluator, schedule.model_copy(update={"moves": halves[:1]}))
+
+
+def test_a_kernel_folder_keeps_moves(tmp_path: Path) -> None:
+    """Saved and loaded again it is the same program, spill and refill with it."""
+    machine = load_machine("stcp920")
+    model = waiting(tmp_path)
+    _, program = spilling(Evaluator(model.network, machine))
+    save_kernels(tmp_path / "kernels", program, machine, program_weights(model.network), "hash")
+    loaded = load_kernels(tmp_path / "kernels")[0]
+    assert loaded == program
+    assert [copy.to_dram for launch in loaded.steps for copy in launch.copies] == [True, False]
