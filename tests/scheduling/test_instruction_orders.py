@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from graph.importer import Model, load_model
 from hwmodel.flatten import time_program
@@ -26,7 +27,7 @@ from scheduling.instruction_orders import (
 from scheduling.ordering import order_instructions
 from scheduling.program import program_weights
 from scheduling.reordering import list_order, out_of_order, reordered, start_cycles, tails
-from scheduling.rows import C_K1, C_LATENCY, C_OP
+from scheduling.rows import C_K0, C_K1, C_LATENCY, C_OP, C_TENSOR
 from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scheduling.strategies import solve
@@ -45,11 +46,10 @@ from tests.scheduling.test_rammer import problem_of as concurrent_problem
 from tests.scheduling.test_rammer import randomly_connected
 
 
-def random_order(hazards: Hazards, rng: np.random.Generator, shift: float) -> tuple[int, ...]:
-    """A legal order: of what may run, always that with the least of its number plus noise."""
+def order_by(hazards: Hazards, rank: NDArray[np.float64]) -> tuple[int, ...]:
+    """A legal order: of what may run, always that with the least rank."""
     count = len(hazards.start) - 1
     before = [set(hazards.before[hazards.start[i] : hazards.start[i + 1]].tolist()) for i in range(count)]
-    rank = np.arange(count) + shift * rng.random(count)
     order: list[int] = []
     left, done = set(range(count)), set[int]()
     while left:
@@ -58,6 +58,12 @@ def random_order(hazards: Hazards, rng: np.random.Generator, shift: float) -> tu
         left.remove(chosen)
         done.add(chosen)
     return tuple(order)
+
+
+def random_order(hazards: Hazards, rng: np.random.Generator, shift: float) -> tuple[int, ...]:
+    """A legal order near that of lowering: instructions by their number plus noise."""
+    count = len(hazards.start) - 1
+    return order_by(hazards, np.arange(count) + shift * rng.random(count))
 
 
 def random_orders(
@@ -153,16 +159,20 @@ def test_orders_hold_where_many_instances_look_alike(tmp_path: Path) -> None:
 
 
 def test_parts_of_an_output_in_a_ring_of_channels_keep_their_turn(tmp_path: Path) -> None:
-    """Random orders of a kernel that stores its output part by part: in time, and free of races."""
+    """A kernel that stores its output part by part, each as late as it may be: the next part but one waits for it."""
     model = two_convolutions(tmp_path, 6, 16, 2)
     evaluator = Evaluator(model.network, machine_called("tiny"))
-    choices = (Choice(0, 2, 2, ways_batch=1, ways_rows=2, pieces=4, axis=CHANNEL_RING),)
-    rows = evaluator.template(choices[0], 0, 0, evaluator.supposed_plan()).lowered.rows
-    assert ((rows[:, C_OP] == Op.STORE) & (rows[:, C_K1] > 0)).sum() >= 4
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        ordered = OrderedEvaluator(evaluator, random_orders(evaluator, choices, Rules(), rng))
-        checked_program(ordered, choices, Rules())
+    choice = Choice(0, 2, 2, ways_rows=2, pieces=4, axis=CHANNEL_RING)
+    template = evaluator.template(choice, 0, 0, evaluator.supposed_plan())
+    rows = template.lowered.rows
+    stores = (rows[:, C_OP] == Op.STORE) & (rows[:, C_K1] > 0)
+    assert stores.sum() == 4
+    order = order_by(template_hazards(evaluator, choice, template), np.arange(len(rows)) + 1e6 * stores)
+    found = [(i, int(rows[i, C_K0])) for i in order if rows[i, C_TENSOR] == rows[stores][0, C_TENSOR]]
+    ends = [(rows[i, C_OP] == Op.STORE, k0) for i, k0 in found if rows[i, C_OP] in (Op.STORE, Op.VECTOR)]
+    assert ends == [(s, 4 * k) for s, k in ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (0, 3), (1, 2), (1, 3))]
+    given = InstructionOrder(subgraph=0, instances=(0, 1), order=order)
+    checked_program(OrderedEvaluator(evaluator, (given,)), (choice,), Rules())
 
 
 @pytest.fixture
