@@ -148,7 +148,8 @@ def _check_text(graph: onnx.GraphProto) -> None:
                 item.s.decode(),
                 *(text.decode() for text in item.strings),
             ]
-    texts += [item.name for item in graph.initializer]
+    for item in graph.initializer:
+        texts += [item.name, *(text for entry in item.external_data for text in (entry.key, entry.value))]
     texts += [item.values.name for item in graph.sparse_initializer]
     for text in texts:
         if isinstance(text, bytes):

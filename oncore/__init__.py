@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from graph.head_groups import with_head_groups
     from graph.importer import load_model
     from graph.model import Model
     from graph.zoo import zoo_names
@@ -61,6 +62,7 @@ __all__ = [
     "strategy_names",
     "time_program",
     "verify",
+    "with_head_groups",
     "zoo_names",
 ]
 
@@ -92,6 +94,7 @@ _HOMES = {
     "strategy_names": "scheduling.strategies",
     "time_program": "hwmodel.flatten",
     "verify": "report.verify",
+    "with_head_groups": "graph.head_groups",
     "zoo_names": "graph.zoo",
 }
 

@@ -40,6 +40,7 @@ class Options:
     prove: bool = False
     breakdown: bool = False
     order_instructions: str | None = None
+    head_groups: int = 1
 
 
 def parse(arguments: Sequence[str] | None) -> Options | None:
@@ -78,6 +79,7 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         prove=found.prove,
         breakdown=found.breakdown,
         order_instructions=found.order_instructions,
+        head_groups=found.head_groups,
     )
 
 
@@ -103,6 +105,13 @@ def _parser() -> _Parser:
         "--machine", metavar="NAME", help=f"name or path of a YAML file (default {DEFAULT_MACHINE})"
     )
     parser.add_argument("--batch", type=_positive, metavar="N", help="images per cluster (default 1)")
+    parser.add_argument(
+        "--head-groups",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="cut every attention into so many groups of heads, each with layers of its own (default 1)",
+    )
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what to make small")
     parser.add_argument(
         "--strategies",

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from graph.head_groups import with_head_groups
 from graph.importer import load_model
+from graph.model import Model
 from hwmodel.describe import cores_text
 from hwmodel.flatten import time_program
 from hwmodel.machine import load_machine
@@ -89,7 +91,7 @@ def run(options: Options, show: Say, progress: Say) -> None:
     machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
     batch = options.batch or (1 if given is None else given.batch)
     objective = Objective(options.objective)
-    network = load_model(options.model, batch, weights=False).network
+    network = _load(options, batch, weights=False).network
     task = make_task(network, machine, objective, options.budget, options.seed)
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
@@ -103,6 +105,10 @@ def run(options: Options, show: Say, progress: Say) -> None:
         show(proof(network, outcome.chosen.layer_order, machine))
     if options.verify or options.out is not None:
         _deliver(options, outcome, show, progress)
+
+
+def _load(options: Options, batch: int, weights: bool) -> Model:
+    return with_head_groups(load_model(options.model, batch, weights=weights), options.head_groups)
 
 
 def _compare(options: Options, task: Task, progress: Say) -> Outcome:
@@ -217,7 +223,7 @@ def _bound_text(task: Task) -> str:
 def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> None:
     task, chosen = outcome.task, outcome.chosen
     progress("writing kernels")
-    model = load_model(options.model, task.network.batch)
+    model = _load(options, task.network.batch, weights=True)
     evaluator = schedule_evaluator(model.network, task.machine, outcome.schedule)
     with _folder(options) as folder:
         exported = export_kernels(folder, model, evaluator, outcome.schedule, chosen.evaluation)

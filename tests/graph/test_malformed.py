@@ -211,6 +211,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     builder, y = small()
     data = finished(builder, builder.node("Relu", y)).SerializeToString()
     refused(data.replace(b"t0", b"\xff\xfe"), tmp_path, "no text")
+    refused(external("w.bin").SerializeToString().replace(b"w.bin", b"w.b\xffn"), tmp_path, "no text")
 
 
 # Types, shapes and lengths of data.
