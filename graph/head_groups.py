@@ -263,14 +263,14 @@ class _Cut:
                 RegionMap(AxisMap(), AxisMap(), AxisMap(offset=-width * group))
                 for group in range(self._groups)
             )
-            return Layer(f"{old.name}//heads", old.nodes, Concat(), sources, maps, place[new])
+            return Layer(f"{old.name}/heads", old.nodes, Concat(), sources, maps, place[new])
         if new.group < 0:
             return replace(old, inputs=sources, output=place[new], shares=shares)
         channels = self._old.tensors[old.output].channels // self._groups
         part = slice(channels * new.group, channels * (new.group + 1))
         return replace(
             old,
-            name=f"{old.name}//heads{new.group}",
+            name=f"{old.name}/heads{new.group}",
             anchor=self._anchor(old.anchor),
             inputs=sources,
             maps=tuple(
@@ -291,7 +291,7 @@ class _Cut:
         offset = width * new.group
         anchor = Rearrange((pixels, width), (tensor.channels, 1), offset)
         channels = AxisMap(offset=offset)
-        name = f"{tensor.name}//heads{new.group}"
+        name = f"{tensor.name}/heads{new.group}"
         return Layer(name, nodes, anchor, sources, (RegionMap(AxisMap(), AxisMap(), channels),), output)
 
     def _anchor(self, anchor: Anchor) -> Anchor:

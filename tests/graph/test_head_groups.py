@@ -48,12 +48,12 @@ def test_the_layers_of_a_group_are_one_run() -> None:
     runs = [
         key
         for key, _ in groupby(
-            layer.name.rpartition("//")[2] for layer in network.layers if "//heads" in layer.name
+            layer.name.rpartition("/")[2] for layer in network.layers if "/heads" in layer.name
         )
     ]
     assert runs == ["heads0", "heads1", "heads"] * 2
     assert sum(isinstance(layer.anchor, Concat) for layer in network.layers) == 2
-    assert not any(isinstance(layer.anchor, Rearrange) for layer in network.layers if "//heads" in layer.name)
+    assert not any(isinstance(layer.anchor, Rearrange) for layer in network.layers if "/heads" in layer.name)
     queries = [layer.anchor for layer in network.layers if "query" in layer.name]
     assert queries == [Contraction(16, 32, 1, 1)] * 4
     assert {layer.anchor.groups for layer in network.layers if isinstance(layer.anchor, MatMul)} == {2}
@@ -77,7 +77,7 @@ def test_weights_are_cut_by_rows() -> None:
     model = load_model(BERT)
     cut = with_head_groups(model, 2).network
     whole = next(layer for layer in model.network.layers if "query" in layer.name)
-    parts = [layer for layer in cut.layers if layer.name.startswith(f"{whole.name}//")]
+    parts = [layer for layer in cut.layers if layer.name.startswith(f"{whole.name}/")]
     assert whole.weight is not None
     assert np.array_equal(
         np.concatenate([part.weight for part in parts if part.weight is not None]), whole.weight

@@ -25,7 +25,7 @@ def test_a_sub_graph_for_each_group_of_heads_is_right() -> None:
             len(names),
             *(
                 edge
-                for group in ("//heads0", "//heads1")
+                for group in ("/heads0", "/heads1")
                 for found in [[i for i, name in enumerate(names) if name.endswith(group)]]
                 for edge in (found[0], found[-1] + 1)
             ),
@@ -33,7 +33,7 @@ def test_a_sub_graph_for_each_group_of_heads_is_right() -> None:
     )
     choices = []
     for first, stop in pairwise(bounds):
-        if names[first].rpartition("//")[2] in ("heads0", "heads1"):
+        if names[first].rpartition("/")[2] in ("heads0", "heads1"):
             choices.append(Choice(first, stop, split_batch=2))
             continue
         found = Defaults(CandidateSpace(evaluator)).choice(first, stop)
