@@ -32,6 +32,7 @@ from scheduling.strategies.lookahead import lookahead
 from scheduling.strategies.portfolio import portfolio
 from scheduling.strategies.rammer import rammer, rammer_barriers, rammer_base
 from scheduling.strategies.random_search import random_search
+from scheduling.strategies.rings import dp_rings, graphturbo_rings
 from scheduling.strategies.stitch import stitch
 
 STRATEGIES: dict[str, Decide] = {
@@ -44,8 +45,10 @@ STRATEGIES: dict[str, Decide] = {
     "graphturbo_dfs_plain": graphturbo_dfs_plain,
     "graphturbo_bfs": graphturbo_bfs,
     "graphturbo": graphturbo,
+    "graphturbo_rings": graphturbo_rings,
     "greedy": greedy,
     "dp": dp,
+    "dp_rings": dp_rings,
     "configured": configured,
     "lookahead": lookahead,
     "beam": beam,
@@ -88,6 +91,11 @@ LONG = (
 """Those that together take longer than all others; they are run when they are asked for."""
 
 
+RINGS = ("graphturbo_rings", "dp_rings")
+"""Those that may keep an output in a ring of channels, a decision that no other strategy has yet; run when they are
+asked for, since a table compares what plays the same game."""
+
+
 def strategy_names() -> tuple[str, ...]:
     """All names that `solve` takes, in the order in which tables print them."""
     return (*STRATEGIES, *ARRANGING, *CONCURRENT)
@@ -98,7 +106,7 @@ def runs_on(name: str, machine: Machine) -> bool:
     return machine.concurrent_kernels or name not in CONCURRENT
 
 
-DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
+DEFAULT = tuple(name for name in strategy_names() if name not in (*LONG, *RINGS))
 """What is run where nobody says which."""
 
 

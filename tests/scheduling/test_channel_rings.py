@@ -1,22 +1,28 @@
 """Outputs in rings of channels: programs of random schedules, the room that they take, and what does not ring."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from graph.importer import load_model
+from hwmodel.machine import load_machine
 from report.verify import verify
+from scheduling.candidates import CandidateSpace
 from scheduling.choice import CHANNEL_RING, CHANNELS, Choice
 from scheduling.evaluator import Evaluator
 from scheduling.footprint import ring_footprint
 from scheduling.geometry import geometry
+from scheduling.objective import Objective
 from scheduling.operations import STORE
 from scheduling.planning import plan_instance
+from scheduling.problem import Problem
 from scheduling.program import program_weights
 from scheduling.rows import C_OP, OP_STORE
 from scheduling.schedule import make_schedule, replay
 from scheduling.schedule_file import load_schedule, save_schedule
+from scheduling.strategies import solve
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machines import machine_called
 from tests.scheduling.random_cases import (
@@ -132,3 +138,32 @@ def test_the_footprint_knows_rings(tmp_path: Path, seed: int) -> None:
             continue
         peak = plan_instance(net, m, choice, 0, 0)[4].peak_bytes
         assert ring_footprint(net, choice, geometry(net, choice, 0, 0), m.element_bytes, 1 << 40) == peak
+
+
+def test_a_block_that_is_split_for_its_output_runs_whole_with_a_ring() -> None:
+    """One sentence a core of BERT-base: the second feed-forward product needs 786,432 bytes of hidden activations and
+    196,608 of residual, which leaves 65,536 of 1 MiB. Its output takes 196,608, so the block runs in halves of the
+    batch and reads its weights, 9.4 MB and more than the LLB holds, twice; as a ring it takes two eighths of that."""
+    network = load_model("bert_base:layers=1", 8, weights=False).network
+    evaluator = Evaluator(network, load_machine("stcp920"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), Objective.LATENCY, budget=40)
+    one, other = solve("graphturbo", problem), solve("graphturbo_rings", problem)
+    block, ringed = one.choices[1], other.choices[1]
+    assert (block.first, block.stop, block.split_batch) == (ringed.first, ringed.stop, 2)
+    assert (ringed.split_batch, ringed.axis, ringed.pieces) == (1, CHANNEL_RING, 8)
+    lowered = evaluator.template(ringed, 0, 0, evaluator.supposed_plan()).lowered
+    assert lowered.plan.peak_bytes == 786_432 + 196_608 + 2 * 196_608 // 8
+    assert one.evaluation.counts.dram_read_bytes - other.evaluation.counts.dram_read_bytes > 9_400_000
+    assert other.evaluation.cycles < 0.8 * one.evaluation.cycles
+    assert other.evaluations <= problem.budget
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rings_are_never_worse_than_what_they_begin_with(tmp_path: Path, seed: int) -> None:
+    model = load_model(str(random_model(tmp_path, np.random.default_rng(seed))), 4)
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    for objective in (Objective.LATENCY, Objective.OFF_CORE):
+        problem = Problem(evaluator, CandidateSpace(evaluator), objective, budget=30)
+        for plain, ringed in (("graphturbo", "graphturbo_rings"), ("dp", "dp_rings")):
+            one, other = solve(plain, replace(problem, budget=15)), solve(ringed, problem)
+            assert objective.cost(other.evaluation) <= objective.cost(one.evaluation)
