@@ -18,11 +18,11 @@ from safetensors.torch import save
 from torch import nn
 
 from agents.generate import FAMILIES, generate
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.configurations import FEATURES, configurations, features, times
+from scheduling.candidates.ranker import FORMAT, KEY
 from scheduling.choice import Choice
-from scheduling.configurations import FEATURES, configurations, features, times
 from scheduling.evaluator import Evaluator
-from scheduling.ranker import FORMAT, KEY
 
 HIDDEN = 32
 MOST_TIMED = 160

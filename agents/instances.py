@@ -18,7 +18,7 @@ from env.schedule_env import Episodes
 from graph.errors import ModelError
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.machine import Machine, MachineError, load_machine
+from hwmodel.machines.machine import Machine, MachineError, load_machine
 from scheduling.errors import IllegalSchedule
 from scheduling.problem import Problem
 from scheduling.strategies import STRATEGIES

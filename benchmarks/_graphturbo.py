@@ -13,11 +13,11 @@ import numpy as np
 
 from agents.inference import decode, load_policy
 from graph.importer import load_model
-from hwmodel.machine import Machine
-from scheduling.candidates import CandidateSpace
+from hwmodel.machines.machine import Machine
+from scheduling.candidates.space import CandidateSpace
 from scheduling.evaluator import Evaluator
+from scheduling.lowering.rows import C_ENGINE, C_HOLD, C_LATENCY, C_OP, MATRIX, OP_LAUNCH, VECTOR
 from scheduling.problem import Problem, Solution
-from scheduling.rows import C_ENGINE, C_HOLD, C_LATENCY, C_OP, MATRIX, OP_LAUNCH, VECTOR
 from scheduling.strategies import solve
 
 LLB, L1, ORDER, INSTRUCTIONS = "LLB", "L1", "+ order", "+ instructions"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from hwmodel.svg import COLOURS, GRID, Point, area, document, line, text
+from hwmodel.machines.svg import COLOURS, GRID, Point, area, document, line, text
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 150, 34, 44

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from env.problems import make_problem
-from hwmodel.machine import load_machine
-from scheduling.arrangement import Arrangement
-from scheduling.candidates import CandidateSpace
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.problem import Simulated
-from scheduling.simulation import Times
 from scheduling.strategies.annealing import annealing
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.simulation import Times
 
 BATCH = 16
 BLOCK = 300

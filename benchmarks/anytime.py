@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks._svg import Band, svg
 from env.problems import make_problem
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective

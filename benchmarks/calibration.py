@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from benchmarks._graphturbo import CALIBRATED, CONFIGURATIONS, INSTRUCTIONS, RUNGS, Configuration
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
 
 RANGES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "launch_cycles": (("launch_cycles",), (20_000, 30_000, 45_000, 65_000)),

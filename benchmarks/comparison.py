@@ -21,7 +21,7 @@ from benchmarks._cells import DONE, LATE, Cell, limited, read_lines
 from env.problems import make_problem
 from graph.errors import ModelError
 from hwmodel.errors import MachineError
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import ScheduleError
 from scheduling.objective import Objective

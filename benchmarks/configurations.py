@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from env.problems import make_problem
-from scheduling.candidates import PIECES, survey
+from scheduling.candidates.configurations import configurations, features, times
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.ranker import Ranker, shipped_ranker
+from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.configurations import configurations, features, times
-from scheduling.defaults import Defaults
 from scheduling.problem import Problem
-from scheduling.ranker import Ranker, shipped_ranker
 
 CYCLES = CHOICE_FIELDS + 1
 TIMED = 6

@@ -7,7 +7,7 @@ from time import perf_counter, process_time
 
 from agents.inference import decode, load_policy
 from env.problems import make_problem
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 
 NETWORKS = ("squeezenet", "inception_v1", "inception_v2", "densenet121", "resnet50", "vgg19")
 BATCHES = (4, 16)

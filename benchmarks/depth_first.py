@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from report.table import Column, render
-from scheduling.arrangement import Arrangement
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CACHE, COLUMNS, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.strategies import solve
+from scheduling.timeline.arrangement import Arrangement
 
 MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
 MACHINE = "meta_prototype_df"

@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.breakdown import PARTS, breakdown
-from hwmodel.energy import energy_parts_pj, inner_parts_pj
-from hwmodel.flatten import time_program
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.timing.breakdown import PARTS, breakdown
+from hwmodel.timing.energy import energy_parts_pj, inner_parts_pj
+from hwmodel.timing.flatten import time_program
 from report.table import Column, render
+from scheduling.candidates.estimate import estimate
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, RULE_SCALE, Choice
+from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
-from scheduling.estimate import estimate
 from scheduling.evaluator import Evaluation, Evaluator, Rules
-from scheduling.program import build_program
-from scheduling.tiling import LEGAL
+from scheduling.lowering.tiling import LEGAL
 
 MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
 MACHINE = "meta_prototype_df"

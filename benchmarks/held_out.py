@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from agents.inference import decode, load_policy
 from env.problems import make_problem
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.problem import Problem
 from scheduling.strategies import STRATEGIES
 

@@ -1,8 +1,8 @@
 """What better orders of instructions are worth: `python -m benchmarks.instruction_orders`.
 
 For each network a strategy's schedule, then the same schedule with its instructions in the orders that
-`scheduling.ordering` finds, by list scheduling and shifts within several budgets and with CP-SAT's windows before the
-shifts. Cycles are simulated and exact.
+`scheduling.strategies.instruction_ordering` finds, by list scheduling and shifts within several budgets and with
+CP-SAT's windows before the shifts. Cycles are simulated and exact.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 
 from env.problems import make_problem
 from scheduling.instruction_orders import ordered
-from scheduling.ordering import order_instructions
 from scheduling.strategies import solve, strategy_names
+from scheduling.strategies.instruction_ordering import order_instructions
 
 NETWORKS = ("squeezenet", "resnet50", "mobilenet_v2", "bert_base")
 BUDGETS = (50, 300, 3000)

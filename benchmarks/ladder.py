@@ -19,7 +19,7 @@ from benchmarks._graphturbo import (
     RUNGS,
     Configuration,
 )
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from report.table import Column, number, render
 
 APART = (

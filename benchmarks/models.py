@@ -28,17 +28,17 @@ from benchmarks.comparison import LEARNED, Key, solved, warm_up
 from env.problems import make_problem
 from graph.counts import macs_per_image, weight_elements_total
 from graph.errors import ModelError
+from graph.files.zoo import zoo_names
 from graph.importer import load_model
 from graph.network import Network
-from graph.zoo import zoo_names
 from hwmodel.errors import MachineError
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
 from report.verify import verify
 from scheduling.choice import Choice
+from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.program import build_program, program_weights
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 
 EXECUTED = ("layerwise", "graphturbo", "dp", LEARNED)

@@ -13,7 +13,7 @@ import time
 from env.problems import make_problem
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
 from scheduling.errors import IllegalSchedule
 from scheduling.strategies import solve
 

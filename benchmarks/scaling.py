@@ -12,7 +12,7 @@ import time
 
 from env.problems import make_problem
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.strategies import STRATEGIES
 
 NODES = (1_000, 2_000, 5_000, 10_000)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from graph.importer import load_model
-from hwmodel.machine import load_machine
-from scheduling.candidates import CandidateSpace
-from scheduling.defaults import Defaults
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.space import CandidateSpace
 from scheduling.evaluator import Evaluator, Rules
 
 BATCH = 16

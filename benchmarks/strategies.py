@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 
 from env.problems import make_problem
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import IllegalSchedule
 from scheduling.objective import Objective

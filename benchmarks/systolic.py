@@ -13,8 +13,8 @@ from typing import NamedTuple
 from graph.importer import load_model
 from graph.network import Network
 from graph.primitives import Contraction
-from hwmodel.costs import matrix_cycles
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.timing.costs import matrix_cycles
 from report.table import Column, number, render
 
 RESNET18 = {

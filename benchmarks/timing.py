@@ -6,8 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
-from hwmodel.resources import LLB_READ, engine, link, resource_count
-from hwmodel.timing import simulate
+from hwmodel.timing.recurrence import simulate
+from hwmodel.timing.resources import LLB_READ, engine, link, resource_count
 
 INSTRUCTIONS = 5000
 REPEATS = 200

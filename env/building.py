@@ -14,15 +14,15 @@ import numpy as np
 
 from env.features import C, Floats
 from env.tables import FrontierTables
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST
 from scheduling.bound import bound
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.estimate import Estimate, estimate
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
-from scheduling.estimate import Estimate, estimate
 from scheduling.evaluator import Evaluation, Rules
+from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
 from scheduling.strategies.layerwise import layerwise
-from scheduling.tiling import LEGAL
+from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST
 
 SUBGRAPHS, INSTANCES, INSTRUCTIONS = "subgraphs", "instances", "instructions"
 PHASES = (SUBGRAPHS, INSTANCES, INSTRUCTIONS)

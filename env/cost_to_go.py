@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.machine_table import MachineTable
-from scheduling.candidates import MOST_LAYERS, PIECES, CandidateSpace, survey
+from hwmodel.machines.machine_table import MachineTable
+from scheduling.candidates.space import MOST_LAYERS, PIECES, CandidateSpace, survey
 from scheduling.choice import CHOICE_FIELDS
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 Doubles = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.machine_table import MachineTable
+from hwmodel.machines.machine_table import MachineTable
 
 Floats = NDArray[np.float32]
 

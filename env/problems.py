@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.machine import Machine, load_machine
-from scheduling.candidates import CandidateSpace
+from hwmodel.machines.machine import Machine, load_machine
+from scheduling.candidates.space import CandidateSpace
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
 from scheduling.problem import Problem

@@ -17,7 +17,7 @@ from env.observation import CANDIDATES, CONTEXT, Context, observation_space, pad
 from env.problems import make_problem
 from env.results import describe
 from graph.network import Network
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from scheduling.evaluator import Evaluation
 from scheduling.objective import Objective
 from scheduling.problem import Problem

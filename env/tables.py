@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from env.cost_to_go import CostToGo, spill_cycles, with_spill
 from env.features import LIMIT, MOST_ACTIONS, C, Floats, shared_buffer_bytes
-from scheduling.arrangement import weight_bytes
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.estimate import estimate
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHANNELS, Choice
-from scheduling.defaults import Defaults
-from scheduling.estimate import estimate
-from scheduling.isolated import isolated
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
+from scheduling.timeline.arrangement import weight_bytes
+from scheduling.timeline.isolated import isolated
 
 Doubles = NDArray[np.float64]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graph.building import build_network
-from graph.control_flow import CONTROL_FLOW
 from graph.errors import ModelError
-from graph.folding import FoldedGraph, fold_constants, node_name
-from graph.fusing import fuse
-from graph.masks import finite_masks
+from graph.files.source import read_source
+from graph.files.zoo import find_model, model_name
+from graph.folded.control_flow import CONTROL_FLOW
+from graph.folded.folding import FoldedGraph, fold_constants, node_name
+from graph.folded.masks import finite_masks
+from graph.folded.open_batch import ones_for_batch
+from graph.folded.patterns import recognised
+from graph.folded.randomise import randomise_fills
+from graph.layering.building import build_network
+from graph.layering.fusing import fuse
+from graph.layering.reading import read_graph
 from graph.model import Model
-from graph.open_batch import ones_for_batch
 from graph.operators import OPERATORS
-from graph.patterns import recognised
-from graph.randomise import randomise_fills
-from graph.reading import read_graph
-from graph.source import read_source
-from graph.zoo import find_model, model_name
 
 
 def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed: int = 0) -> Model:

@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from graph.constants import Array
 from graph.errors import ModelError
-from graph.export import network_to_onnx
-from graph.folding import FoldedGraph
+from graph.exporting.export import network_to_onnx
+from graph.folded.constants import Array
+from graph.folded.folding import FoldedGraph
+from graph.folded.reference import in_file_batches, reference_model
+from graph.layering.values import Value
 from graph.network import Network
 from graph.primitives import INDEX_BASE, Embedding
-from graph.reference import in_file_batches, reference_model
-from graph.values import Value
 
 Floats = NDArray[np.float32]
 

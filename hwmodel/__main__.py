@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.describe import describe
 from hwmodel.errors import KernelError, MachineError
-from hwmodel.functional import Arithmetic, FunctionalSimulator
-from hwmodel.kernels import load_kernels
-from hwmodel.machine import Machine, load_machine
-from hwmodel.roofline import roofline
+from hwmodel.functional.simulator import Arithmetic, FunctionalSimulator
+from hwmodel.machines.describe import describe
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.machines.roofline import roofline
+from hwmodel.programs.kernels import load_kernels
 
 # What reading an .npz file that is none, or is damaged, raises.
 _UNREADABLE = (

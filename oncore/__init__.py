@@ -14,22 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from graph.files.zoo import zoo_names
     from graph.head_groups import with_head_groups
     from graph.importer import load_model
     from graph.model import Model
-    from graph.zoo import zoo_names
-    from hwmodel.flatten import time_program
-    from hwmodel.functional import FunctionalSimulator
-    from hwmodel.kernels import load_kernels, save_kernels
-    from hwmodel.machine import Machine, load_machine, machine_names
+    from hwmodel.functional.simulator import FunctionalSimulator
+    from hwmodel.machines.machine import Machine, load_machine, machine_names
+    from hwmodel.programs.kernels import load_kernels, save_kernels
+    from hwmodel.timing.flatten import time_program
     from report.verify import verify
     from scheduling.bound import latency_bound
-    from scheduling.candidates import CandidateSpace
+    from scheduling.candidates.space import CandidateSpace
     from scheduling.choice import Choice
+    from scheduling.emission.program import program_weights
     from scheduling.evaluator import Evaluator, Rules
     from scheduling.objective import Objective
     from scheduling.problem import Problem, Solution
-    from scheduling.program import program_weights
     from scheduling.schedule import make_schedule, schedule_to_program
     from scheduling.schedule_file import Schedule, load_schedule, save_schedule
     from scheduling.strategies import STRATEGIES, solve, strategy_names
@@ -68,11 +68,11 @@ __all__ = [
 
 _HOMES = {
     "STRATEGIES": "scheduling.strategies",
-    "CandidateSpace": "scheduling.candidates",
+    "CandidateSpace": "scheduling.candidates.space",
     "Choice": "scheduling.choice",
     "Evaluator": "scheduling.evaluator",
-    "FunctionalSimulator": "hwmodel.functional",
-    "Machine": "hwmodel.machine",
+    "FunctionalSimulator": "hwmodel.functional.simulator",
+    "Machine": "hwmodel.machines.machine",
     "Model": "graph.model",
     "Objective": "scheduling.objective",
     "Problem": "scheduling.problem",
@@ -80,22 +80,22 @@ _HOMES = {
     "Schedule": "scheduling.schedule_file",
     "Solution": "scheduling.problem",
     "latency_bound": "scheduling.bound",
-    "load_kernels": "hwmodel.kernels",
-    "load_machine": "hwmodel.machine",
+    "load_kernels": "hwmodel.programs.kernels",
+    "load_machine": "hwmodel.machines.machine",
     "load_model": "graph.importer",
     "load_schedule": "scheduling.schedule_file",
-    "machine_names": "hwmodel.machine",
+    "machine_names": "hwmodel.machines.machine",
     "make_schedule": "scheduling.schedule",
-    "program_weights": "scheduling.program",
-    "save_kernels": "hwmodel.kernels",
+    "program_weights": "scheduling.emission.program",
+    "save_kernels": "hwmodel.programs.kernels",
     "save_schedule": "scheduling.schedule_file",
     "schedule_to_program": "scheduling.schedule",
     "solve": "scheduling.strategies",
     "strategy_names": "scheduling.strategies",
-    "time_program": "hwmodel.flatten",
+    "time_program": "hwmodel.timing.flatten",
     "verify": "report.verify",
     "with_head_groups": "graph.head_groups",
-    "zoo_names": "graph.zoo",
+    "zoo_names": "graph.files.zoo",
 }
 
 

@@ -1,4 +1,5 @@
-"""Where the time of a schedule goes, by sub-graph and layer: the parts of its critical path (hwmodel.breakdown)."""
+"""Where the time of a schedule goes, by sub-graph and layer: the parts of its critical path
+(hwmodel.timing.breakdown)."""
 
 from __future__ import annotations
 
@@ -8,20 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from graph.counts import layer_macs
-from hwmodel.breakdown import IDEAL, PARTS, breakdown
-from hwmodel.flatten import Ints, Timing
-from hwmodel.instruction_cost import instruction_cost
-from hwmodel.isa import Op, Program
+from hwmodel.programs.isa import Op, Program
+from hwmodel.timing.breakdown import IDEAL, PARTS, breakdown
+from hwmodel.timing.flatten import Ints, Timing
+from hwmodel.timing.instruction_cost import instruction_cost
 from report.copies import copy_layers
 from report.decisions import first_node, last_node, shortened
 from report.table import Column, number, render
-from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
-from scheduling.rows import C_TENSOR
+from scheduling.lowering.rows import C_TENSOR
+from scheduling.timeline.arrangement import Arrangement
 
 SHOWN_PARTS = (*PARTS[: IDEAL + 1], "recomputed", *PARTS[IDEAL + 1 :])
-"""As hwmodel.breakdown.PARTS, with the ideal cycles of what a layer computes more than once (halos) set apart."""
+"""As hwmodel.timing.breakdown.PARTS, with the ideal cycles of what a layer computes more than once (halos) set
+apart."""
 
 RECOMPUTED = IDEAL + 1
 

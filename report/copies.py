@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scheduling.arrangement import Arrangement
 from scheduling.evaluator import Evaluator
-from scheduling.system_copies import SystemCopies
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.system_copies import SystemCopies
 
 
 def copy_layers(evaluator: Evaluator, plan: Arrangement, copies: SystemCopies) -> list[int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graph.network import Network
-from hwmodel.isa import Op, Program
+from hwmodel.programs.isa import Op, Program
 from report.decisions import first_node, last_node
 from report.trace import Labels
-from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
-from scheduling.rows import C_OP, C_TENSOR
+from scheduling.lowering.rows import C_OP, C_TENSOR
+from scheduling.timeline.arrangement import Arrangement
 
 
 def labels(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, program: Program) -> Labels:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
-from scheduling.legality import llb_items
-from scheduling.tables import Ints
+from scheduling.legality.arrangements import llb_items
+from scheduling.lowering.tables import Ints
+from scheduling.timeline.arrangement import Arrangement
 
 
 def llb_bytes_in_use(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> Ints:

@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from graph.errors import ModelError
-from graph.export import network_to_onnx
+from graph.exporting.export import network_to_onnx
+from graph.folded.reference import reference_model
 from graph.model import Model
-from graph.reference import reference_model
 
 Floats = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation, Rules
 from scheduling.layer_order import Order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from report.results import Result
 from report.table import Column, decimals_for, number, render
 

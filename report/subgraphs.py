@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodel.bursts import rounded_bytes
-from hwmodel.isa import Op
+from hwmodel.programs.isa import Op
+from hwmodel.timing.bursts import rounded_bytes
 from report.copies import copy_layers
 from report.decisions import binding_text, first_node, last_node, pieces_text, shortened, split_text
 from report.table import Column, number, render
-from scheduling.arrangement import Arrangement, weight_bytes
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Template
-from scheduling.residence import Residence
-from scheduling.rows import (
+from scheduling.lowering.rows import (
     C_ENGINE,
     C_HOLD,
     C_LINK,
@@ -32,7 +30,9 @@ from scheduling.rows import (
     N_DRAM_WRITE,
     VECTOR,
 )
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
+from scheduling.timeline.arrangement import Arrangement, weight_bytes
+from scheduling.timeline.residence import Residence
 
 _COLUMNS = (
     Column("#"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graph.network import Network
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from report.breakdown import Breakdown, breakdown_summary
 from report.output import TOOL
 from report.results import Result

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodel.flatten import Timing
-from hwmodel.isa import Program
-from hwmodel.machine import Machine
-from hwmodel.resources import resource_count, resource_name
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import Program
+from hwmodel.timing.flatten import Timing
+from hwmodel.timing.resources import resource_count, resource_name
 
 MOST_SLICES = 400_000
 """More make a file that browsers struggle with; then whole cores are left out, the last ones first."""

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.counts import layer_macs
-from hwmodel import resources
-from hwmodel.flatten import Ints, Timing
-from hwmodel.isa import Op, Program
+from hwmodel.programs.isa import Op, Program
+from hwmodel.timing import resources
+from hwmodel.timing.flatten import Ints, Timing
 from report.decisions import first_node, last_node, shortened
 from report.table import Column, number, render
-from scheduling.arrangement import Arrangement
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
+from scheduling.timeline.arrangement import Arrangement
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from graph.inputs import random_inputs
 from graph.model import Model
 from hwmodel.errors import KernelError
-from hwmodel.functional import Arithmetic, FunctionalSimulator
-from hwmodel.isa import Program, Trace
-from hwmodel.machine import Machine
+from hwmodel.functional.simulator import Arithmetic, FunctionalSimulator
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import Program, Trace
 from report.reference import Floats, Reference, exact_reference, rounded, rounded_reference
 from report.verify_result import Check, Verification
 

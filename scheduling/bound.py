@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from graph.network import AxisMap, Layer, Network
 from graph.primitives import Contraction, Embedding, MatMul
-from hwmodel.costs import vector_passes
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
+from hwmodel.timing.costs import vector_passes
+from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
-from scheduling.tables import Ints
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ class Choice(NamedTuple):
     `split_*`: slices of the output per axis; one instance each. `ways_*`: how an instance is spread over cores.
     `pieces` parts along `axis` (ROWS or COLUMNS: of every layer, streamed through rings; CHANNELS: output channels of
     every contraction; CHANNEL_RING: that too, and an output that only later sub-graphs read is stored part by part,
-    scheduling.channel_rings). The other one of rows and columns is the *cross* axis: an instance has its part of it
-    whole.
+    scheduling.lowering.channel_rings). The other one of rows and columns is the *cross* axis: an instance has its part
+    of it whole.
     `rule`: a x RULE_SCALE in the operation order key layer + a x piece. `overlap`: 1 lets weights be loaded as soon
     as their place is free, also under the previous kernel; 0 is one layer after the other.
     `halo`: what happens to what neighbouring slices of the cross axis both need. RECOMPUTE: each makes it; CACHE: the

@@ -15,10 +15,23 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from graph.network import Network
-from hwmodel.counts import NO_INNER, Counts, InnerCounts
-from hwmodel.energy import energy_pj
-from hwmodel.machine import Machine
-from scheduling.arrangement import (
+from hwmodel.machines.machine import Machine
+from hwmodel.timing.counts import NO_INNER, Counts, InnerCounts
+from hwmodel.timing.energy import energy_pj
+from scheduling.choice import CHOICE_FIELDS, COLUMNS, Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.legality.orders import check_order
+from scheduling.legality.packings import check_steps
+from scheduling.lowering import Lowered, lower
+from scheduling.lowering.frames import Frame, turned_choice, turned_network
+from scheduling.lowering.inner_counts import count_inner
+from scheduling.lowering.planning import check_axes, check_streams_columns
+from scheduling.lowering.reasons import explain
+from scheduling.lowering.rows import N_DRAM_READ, N_DRAM_WRITE, N_LLB_READ, N_LLB_WRITE
+from scheduling.lowering.shapes import alike_columns, alike_rows
+from scheduling.lowering.tables import Ints, NetworkTable, network_table
+from scheduling.lowering.tiling import LEGAL
+from scheduling.timeline.arrangement import (
     DEPTH_FIRST,
     SCOPE_DEFAULT,
     SCOPE_SHORTENED,
@@ -28,10 +41,9 @@ from scheduling.arrangement import (
     layer_weight_bytes,
     order_instances,
 )
-from scheduling.capacity import check_dram
-from scheduling.choice import CHOICE_FIELDS, COLUMNS, Choice
-from scheduling.concurrency import simulate_packed
-from scheduling.consumer_scopes import (
+from scheduling.timeline.capacity import check_dram
+from scheduling.timeline.concurrency import simulate_packed
+from scheduling.timeline.consumer_scopes import (
     Lives,
     Order,
     Stays,
@@ -41,26 +53,14 @@ from scheduling.consumer_scopes import (
     taken_by,
     with_stays,
 )
-from scheduling.errors import IllegalSchedule
-from scheduling.frames import Frame, turned_choice, turned_network
-from scheduling.inner_counts import count_inner
-from scheduling.isolated import supposed_scopes
-from scheduling.lowering import Lowered, lower
-from scheduling.order_legality import check_order
-from scheduling.packing import AS_BARRIERS, Packing, nothing_packed, packed_order
-from scheduling.packing_legality import check_steps
-from scheduling.planning import check_axes, check_streams_columns
-from scheduling.reasons import explain
-from scheduling.residence import Residence
-from scheduling.reuse import Overwritten, overwritten
-from scheduling.rows import N_DRAM_READ, N_DRAM_WRITE, N_LLB_READ, N_LLB_WRITE
-from scheduling.shapes import alike_columns, alike_rows
-from scheduling.shortened import shortened_stays
-from scheduling.simulation import ARENA_COLUMNS, StepPlan, Times, simulate_steps, timing_rows
-from scheduling.system_copies import CopiedThings, CopyPlan, SystemCopies, system_copies
-from scheduling.tables import Ints, NetworkTable, network_table
-from scheduling.tensor_moves import no_moves
-from scheduling.tiling import LEGAL
+from scheduling.timeline.isolated import supposed_scopes
+from scheduling.timeline.packing import AS_BARRIERS, Packing, nothing_packed, packed_order
+from scheduling.timeline.residence import Residence
+from scheduling.timeline.reuse import Overwritten, overwritten
+from scheduling.timeline.shortened import shortened_stays
+from scheduling.timeline.simulation import ARENA_COLUMNS, StepPlan, Times, simulate_steps, timing_rows
+from scheduling.timeline.system_copies import CopiedThings, CopyPlan, SystemCopies, system_copies
+from scheduling.timeline.tensor_moves import no_moves
 
 COUNTS = len(Counts._fields)
 
@@ -180,7 +180,7 @@ class Evaluator:
     """Costs of schedules of `network` on `machine`; counts how many it simulated in `evaluations`.
 
     An evaluator of the same layers in another order that is made `beside` another one goes on with its count. With
-    `periodic`, steps that repeat are jumped over (scheduling.periods), which changes no result. Raises
+    `periodic`, steps that repeat are jumped over (scheduling.timeline.periods), which changes no result. Raises
     IllegalSchedule where the network does not fit the machine's DRAM.
     """
 

@@ -1,7 +1,7 @@
 """Instruction orders as decisions: which instances run their instructions in an order of their own.
 
 Without one, an instance runs its instructions in the order that lowering makes by the rule (order_a). An order is a
-permutation of the numbers of these instructions. It is legal where it keeps all hazards (scheduling.hazards).
+permutation of the numbers of these instructions. It is legal where it keeps all hazards (scheduling.lowering.hazards).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwmodel.isa import Op
-from hwmodel.machine_table import MachineTable
-from scheduling.arrangement import Arrangement
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.programs.isa import Op
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator, Template
-from scheduling.hazards import Hazards, hazards
-from scheduling.reordering import out_of_order, reordered
-from scheduling.rows import C_OP
-from scheduling.tables import Ints
+from scheduling.lowering.hazards import Hazards, hazards
+from scheduling.lowering.reordering import out_of_order, reordered
+from scheduling.lowering.rows import C_OP
+from scheduling.lowering.tables import Ints
+from scheduling.timeline.arrangement import Arrangement
 
 Order = tuple[int, ...]
 """Numbers of instructions, as lowering orders them, in the order in which they run."""
@@ -119,7 +119,7 @@ def ordered(evaluator: Evaluator, orders: Sequence[InstructionOrder]) -> Evaluat
 
 
 def link_slots(machine: MachineTable) -> Ints:
-    """(4,) places of the links behind those of the engines, for scheduling.reordering."""
+    """(4,) places of the links behind those of the engines, for scheduling.lowering.reordering."""
     return np.array([3, 3 if machine.dram_shared else 4, 5, 5 if machine.llb_shared else 6], np.int64)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.layer_order import Order, in_order

@@ -12,29 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from graph.network import Network
-from hwmodel.isa import Program
-from hwmodel.machine import Machine
-from scheduling.arrangement import Arrangement
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import Program
+from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
 from scheduling.choice import CACHE, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
-from scheduling.configurations import PIECES as OFFERED_PIECES
+from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 from scheduling.instruction_orders import OrderedEvaluator, ordered
 from scheduling.layer_order import in_order
-from scheduling.legality import check_arrangement
-from scheduling.packing import (
-    AS_BARRIERS,
-    BARRIERS,
-    EARLIEST,
-    WAITS,
-    Packing,
-    Placement,
-    Step,
-    nothing_packed,
-    packed_order,
-)
-from scheduling.packing_legality import check_steps
-from scheduling.program import build_program
+from scheduling.legality.arrangements import check_arrangement
+from scheduling.legality.packings import check_steps
 from scheduling.schedule_file import (
     VERSION,
     Binding,
@@ -47,7 +35,19 @@ from scheduling.schedule_file import (
     TensorPlace,
     WeightPlace,
 )
-from scheduling.tensor_moves import TensorMoves
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.packing import (
+    AS_BARRIERS,
+    BARRIERS,
+    EARLIEST,
+    WAITS,
+    Packing,
+    Placement,
+    Step,
+    nothing_packed,
+    packed_order,
+)
+from scheduling.timeline.tensor_moves import TensorMoves
 
 L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.layout import without_batch
+from graph.layering.layout import without_batch
+from graph.layering.values import Value
 from graph.model import Model
-from graph.values import Value
-from hwmodel.flatten import Timing, time_program
-from hwmodel.host import HostLayout
-from hwmodel.isa import Program
-from hwmodel.kernels import Weights, load_kernels, save_kernels
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.host import HostLayout
+from hwmodel.programs.isa import Program
+from hwmodel.programs.kernels import Weights, load_kernels, save_kernels
+from hwmodel.timing.flatten import Timing, time_program
 from report.output import KERNELS
+from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluation, Evaluator
-from scheduling.program import program_weights
 from scheduling.schedule import schedule_to_program
 from scheduling.schedule_file import Schedule
 from scripts.errors import VerificationError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from graph.files.zoo import file_names
 from graph.models import describe, model_names
-from graph.zoo import file_names
-from hwmodel.machine import load_machine, machine_names
+from hwmodel.machines.machine import load_machine, machine_names
 from report.table import Column, render
 from scheduling.strategies import strategy_names
 from scripts.options import LEARNED, OBJECTIVES

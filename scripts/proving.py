@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graph.network import Network
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from scheduling.exact.memory import least_memory
 from scheduling.exact.operator_graph import OperatorGraph, operator_graph, peak_bytes
 from scheduling.exact.traffic import belady_plan, least_traffic, plan_traffic_bytes

@@ -11,9 +11,9 @@ from pathlib import Path
 from graph.head_groups import with_head_groups
 from graph.importer import load_model
 from graph.model import Model
-from hwmodel.describe import cores_text
-from hwmodel.flatten import time_program
-from hwmodel.machine import load_machine
+from hwmodel.machines.describe import cores_text
+from hwmodel.machines.machine import load_machine
+from hwmodel.timing.flatten import time_program
 from report.breakdown import breakdown_table, schedule_breakdown
 from report.decisions import compare, rules_text
 from report.labels import labels

@@ -10,18 +10,18 @@ from importlib.resources import files
 from pathlib import Path
 
 from graph.network import Network
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from report.results import Result
 from scheduling.bound import Bound, bound
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
-from scheduling.ordering import order_instructions
 from scheduling.problem import Problem, Solution
 from scheduling.schedule import schedule_decisions, schedule_evaluator
 from scheduling.schedule_file import Schedule
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
+from scheduling.strategies.instruction_ordering import order_instructions
 from scripts.errors import InputError
 from scripts.options import ALL, BASELINE, LEARNED
 

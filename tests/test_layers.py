@@ -140,7 +140,7 @@ def test_a_violation_is_found(file: str, source: str) -> None:
             "from graph import primitives\nfrom graph.primitives import Region\nimport graph.primitives",
         ),
         ("hwmodel/a.py", "from importlib.resources import files\nimport configs.machines"),
-        ("scheduling/a.py", "import graph, hwmodel.isa"),
+        ("scheduling/a.py", "import graph, hwmodel.programs.isa"),
         ("agents/sub/a.py", "import torch, stable_baselines3, sb3_contrib"),
         ("report/verify.py", "import onnxruntime"),
         ("oncore/__init__.py", "from agents.policy import load"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graph.operation import Operator
+from graph.layering.operation import Operator
 from graph.operators.activations import ACTIVATIONS
 from graph.operators.arithmetic import ARITHMETIC
 from graph.operators.batch_normalization import batch_normalization

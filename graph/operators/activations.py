@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graph.effects import Affine, Apply, Effect, Limit, Operand
-from graph.operation import Operation, Operator, Pointwise
+from graph.layering.effects import Affine, Apply, Effect, Limit, Operand
+from graph.layering.operation import Operation, Operator, Pointwise
 from graph.primitives import StepOp
 
 _APPLIED = {

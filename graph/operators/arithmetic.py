@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from graph.effects import Affine, Effect
-from graph.operation import Operation, Operator, Result
+from graph.layering.effects import Affine, Effect
+from graph.layering.operation import Operation, Operator, Result
+from graph.layering.values import Element, Value
 from graph.operators.joining import joined, truncated
 from graph.primitives import StepOp
-from graph.values import Element, Value
 
 _STEPS = {
     "Add": StepOp.ADD,

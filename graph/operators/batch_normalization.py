@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph.operation import Operation, Pointwise
+from graph.layering.operation import Operation, Pointwise
 from graph.operators.joining import scaled
 
 

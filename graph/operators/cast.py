@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx
 
-from graph.effects import Apply
-from graph.operation import Operation, Pointwise, Result
+from graph.layering.effects import Apply
+from graph.layering.operation import Operation, Pointwise, Result
+from graph.layering.values import Element
 from graph.operators.joining import truncated
 from graph.primitives import StepOp
-from graph.values import Element
 
 _TARGETS = ("FLOAT", "DOUBLE", "INT64", "INT32", "BOOL")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graph.effects import Limit
-from graph.operation import Operation, Pointwise
+from graph.layering.effects import Limit
+from graph.layering.operation import Operation, Pointwise
 
 _LARGEST = 3.4028234663852886e38
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graph.operation import Operation
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 from graph.operators.pieces import concatenated
-from graph.values import Value
 
 
 def concat(operation: Operation) -> Value:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph.effects import Affine
+from graph.layering.effects import Affine
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import stored_value
 from graph.network import RegionMap
-from graph.operation import Anchored, Operation
 from graph.operators.linear import channel_blocks
 from graph.operators.windows import window_axes
 from graph.primitives import Contraction
-from graph.values import stored_value
 
 
 def conv(operation: Operation) -> Anchored:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graph.effects import Affine
+from graph.layering.effects import Affine
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value, stored_value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.operators.linear import channel_blocks
 from graph.operators.pieces import part
 from graph.primitives import Contraction
-from graph.values import Value, stored_value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from string import ascii_letters
 
 import numpy as np
 
-from graph.constants import Array
-from graph.layout import Digit, Digits, common_cut, merged
-from graph.operation import Anchored, Operation, Pointwise
+from graph.folded.constants import Array
+from graph.layering.layout import Digit, Digits, common_cut, merged
+from graph.layering.operation import Anchored, Operation, Pointwise
+from graph.layering.values import Value
 from graph.operators.joining import joined
 from graph.operators.matmul import matmul
 from graph.operators.reduce import reduced
 from graph.primitives import StepOp
-from graph.values import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from graph.constants import Array
-from graph.layout import Digit, merged, ordinal
+from graph.folded.constants import Array
+from graph.layering.layout import Digit, merged, ordinal
+from graph.layering.operation import Anchored, Operation, Result
+from graph.layering.values import Value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation, Result
 from graph.operators.linear import WHOLE
 from graph.operators.pieces import taken
 from graph.primitives import Embedding
-from graph.values import Value
 
 
 def gather(operation: Operation) -> Result:

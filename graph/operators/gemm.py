@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph.constants import Array
-from graph.operation import Operation, Result
+from graph.folded.constants import Array
+from graph.layering.operation import Operation, Result
+from graph.layering.values import Value
 from graph.operators.joining import joined
 from graph.operators.linear import linear
 from graph.operators.matmul import product_of
 from graph.primitives import StepOp
-from graph.values import Value
 
 
 def gemm(operation: Operation) -> Result:

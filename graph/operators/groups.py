@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from graph.layout import is_block
-from graph.operation import Operation
-from graph.values import Value
+from graph.layering.layout import is_block
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 
 
 def grouped(operation: Operation, value: Value, axes: Sequence[int]) -> tuple[Value, int]:

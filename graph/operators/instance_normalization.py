@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from graph.constants import Array
-from graph.effects import Affine, Apply
-from graph.operation import Operation, Pointwise, Result
+from graph.folded.constants import Array
+from graph.layering.effects import Affine, Apply
+from graph.layering.operation import Operation, Pointwise, Result
+from graph.layering.values import Value
 from graph.operators.joining import joined, scaled
 from graph.operators.reduce import reduced, squared
 from graph.primitives import StepOp
-from graph.values import Value
 
 
 def instance_normalization(operation: Operation) -> Result:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graph.constants import Array
-from graph.effects import REVERSED, Affine, Apply, Effect, Factor, Operand
-from graph.operation import Operation, Pointwise
+from graph.folded.constants import Array
+from graph.layering.effects import REVERSED, Affine, Apply, Effect, Factor, Operand
+from graph.layering.operation import Operation, Pointwise
+from graph.layering.values import Element, Value
 from graph.primitives import StepOp
-from graph.values import Element, Value
 
 
 def joined(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from graph.constants import Array
-from graph.effects import Effect
-from graph.layout import merged
+from graph.folded.constants import Array
+from graph.layering.effects import Effect
+from graph.layering.layout import merged
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value, stored_value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.primitives import Contraction
-from graph.values import Value, stored_value
 
 WHOLE = AxisMap(whole=True)
 

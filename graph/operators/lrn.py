@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from graph.layering.operation import Anchored, Operation
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.primitives import ChannelNorm
 
 

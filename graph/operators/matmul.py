@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from graph.constants import Array
-from graph.layout import Digit, Digits, is_block, merged, ordinal
+from graph.folded.constants import Array
+from graph.layering.layout import Digit, Digits, is_block, merged, ordinal
+from graph.layering.operation import Anchored, Operation, Result
+from graph.layering.values import Value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation, Result
 from graph.operators.linear import WHOLE, channel_blocks, grouped_linear, linear
 from graph.primitives import MatMul
-from graph.values import Value
 
 
 def matmul(operation: Operation) -> Result:

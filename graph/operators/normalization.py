@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from graph.layering.operation import Anchored, Operation, Result
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation, Result
 from graph.operators.groups import grouped
 from graph.operators.joining import scaled
 from graph.operators.linear import channel_blocks

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph.layout import Digit, Digits, is_block, merged
+from graph.layering.layout import Digit, Digits, is_block, merged
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.operators.pieces import concatenated, part, taken
 from graph.primitives import Window
-from graph.values import Value
 
 
 def pad(operation: Operation) -> Value:

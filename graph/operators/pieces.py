@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graph.layout import Digit, Digits, common_cut, is_block, merged, progression, sliced, without_batch
+from graph.layering.layout import (
+    Digit,
+    Digits,
+    common_cut,
+    is_block,
+    merged,
+    progression,
+    sliced,
+    without_batch,
+)
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value, default_axes
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.primitives import Concat
-from graph.values import Value, default_axes
 
 
 def part(operation: Operation, value: Value, axis: int, start: int, step: int, size: int) -> Value:

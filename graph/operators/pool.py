@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value, stored_value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation
 from graph.operators.pieces import concatenated, part
 from graph.operators.windows import WindowAxis, window_axes
 from graph.primitives import Window
-from graph.values import Value, stored_value
 
 
 def max_pool(operation: Operation) -> Anchored | Value:

@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from graph.constants import Array
-from graph.effects import Affine, Apply
-from graph.layout import Digit
-from graph.operation import Operation, Pointwise
+from graph.folded.constants import Array
+from graph.layering.effects import Affine, Apply
+from graph.layering.layout import Digit
+from graph.layering.operation import Operation, Pointwise
+from graph.layering.values import Value
 from graph.operators.joining import joined
 from graph.operators.linear import grouped_linear, linear
 from graph.operators.pieces import concatenated, part
 from graph.primitives import StepOp
-from graph.values import Value
 
 State = list[Value | None]
 Step = Callable[[Value, State], list[Value]]

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graph.effects import Affine, Apply, Operand
-from graph.layout import Digit, Digits, merged
+from graph.layering.effects import Affine, Apply, Operand
+from graph.layering.layout import Digit, Digits, merged
+from graph.layering.operation import Anchored, Operation, Operator, Pointwise, Result
+from graph.layering.values import Element, Value
 from graph.network import AxisMap, RegionMap
-from graph.operation import Anchored, Operation, Operator, Pointwise, Result
 from graph.operators.groups import grouped
 from graph.operators.joining import joined, truncated
 from graph.operators.linear import WHOLE
 from graph.primitives import ChannelReduce, StepOp, Window
-from graph.values import Element, Value
 
 _MODES = {
     "ReduceMean": "average",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from graph.operation import Operation
-from graph.values import Value
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 
 
 def reshape(operation: Operation) -> Value:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graph.constants import Array
-from graph.operation import Operation
+from graph.folded.constants import Array
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 from graph.operators.linear import linear
 from graph.operators.pieces import taken
-from graph.values import Value
 
 _ROUND: dict[str, Callable[[float], int]] = {
     "round_prefer_floor": lambda x: math.ceil(x - 0.5),

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from graph.layout import Digit, merged
-from graph.operation import Operation
+from graph.layering.layout import Digit, merged
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 from graph.operators.pieces import part
-from graph.values import Value
 
 
 def slice_(operation: Operation) -> Value:

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from graph.constants import Array
-from graph.effects import Affine, Apply, Effect
-from graph.operation import Operation, Pointwise, Result
+from graph.folded.constants import Array
+from graph.layering.effects import Affine, Apply, Effect
+from graph.layering.operation import Operation, Pointwise, Result
+from graph.layering.values import Value
 from graph.operators.joining import joined
 from graph.primitives import StepOp
-from graph.values import Value
 
 
 def where(operation: Operation) -> Result:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graph.layering.operation import Operation
+from graph.layering.values import Value
 from graph.network import AxisMap
-from graph.operation import Operation
-from graph.values import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 FOUND, NONE, UNDECIDED = 0, 1, 2
 FAR = 2**62

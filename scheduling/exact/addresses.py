@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scheduling.exact.address_search import NONE, UNDECIDED, place, split
 from scheduling.exact.arrays import concatenated
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 NODES = 1_000_000
 """Nodes that a search may visit by default."""

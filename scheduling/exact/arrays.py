@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scheduling.exact.memory_search import Words
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 
 def concatenated(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 
 @compiled

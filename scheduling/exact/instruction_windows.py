@@ -1,10 +1,10 @@
 """The order of instructions by CP-SAT, exactly for small kernels and window by window for larger ones.
 
 A job shop with precedences: an instruction holds its engine and, for a transfer, its link, and waits for its hazards
-(scheduling.hazards). Of a window everything before is fixed, which says when engines and links are free, and so is
-the order of everything behind: from each instruction to the end there is a longest path through waits and queues, so
-what the window's order makes of the whole is exact. The order that there is comes as a hint, and what is found is never
-slower on an empty machine. Deterministic: one worker, a fixed seed, and a limit in CP-SAT's deterministic time.
+(scheduling.lowering.hazards). Of a window everything before is fixed, which says when engines and links are free, and
+so is the order of everything behind: from each instruction to the end there is a longest path through waits and queues,
+so what the window's order makes of the whole is exact. The order that there is comes as a hint, and what is found is
+never slower on an empty machine. Deterministic: one worker, a fixed seed, and a limit in CP-SAT's deterministic time.
 
 Needs OR-tools, which `pip install oncore[exact]` brings.
 """
@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from scheduling.hazards import Hazards
-from scheduling.reordering import reordered, start_cycles
-from scheduling.rows import (
+from scheduling.lowering.hazards import Hazards
+from scheduling.lowering.reordering import reordered, start_cycles
+from scheduling.lowering.rows import (
     C_ENGINE,
     C_HOLD,
     C_LATENCY,
@@ -29,7 +29,7 @@ from scheduling.rows import (
     OP_LAUNCH,
     VECTOR,
 )
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 WINDOW = 50
 """Instructions of a window. More are rarely proven, and found no better than by the hint."""

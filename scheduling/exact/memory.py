@@ -16,7 +16,7 @@ import numpy as np
 from scheduling.exact.arrays import bit_rows, concatenated
 from scheduling.exact.memory_search import Words, search_orders
 from scheduling.exact.operator_graph import INPUT, OperatorGraph, ancestors, part, peak_bytes
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 STATES = 1_000_000
 """Down-sets that a search may hold by default: at most some hundred megabytes."""

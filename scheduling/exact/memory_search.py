@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled
 from scheduling.exact.hash_table import grown, slot_of
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 Words = NDArray[np.uint64]
 BIT = np.uint64(1)

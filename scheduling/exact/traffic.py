@@ -19,7 +19,7 @@ from scheduling.exact.errors import CapacityError, GraphError
 from scheduling.exact.memory import greedy_order, least_memory
 from scheduling.exact.operator_graph import INPUT, OperatorGraph, ancestors
 from scheduling.exact.traffic_search import CLEAN, DIRTY, OUTSIDE, search_traffic
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 STATES = 200_000
 """States that a search may hold by default."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled
 from scheduling.exact.hash_table import slot_of
-from scheduling.tables import Ints
+from scheduling.lowering.tables import Ints
 
 Rows = NDArray[np.uint8]
 OUTSIDE, CLEAN, DIRTY = 0, 1, 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
 from scheduling.choice import CACHE
-from scheduling.geometry import Geometry, needed_start, needed_stop
 from scheduling.lowering.draft import LOGGED, Draft, Site
-from scheduling.shares import piece_rows
-from scheduling.tables import Ints, NetworkTable
-from scheduling.waits import later
+from scheduling.lowering.geometry import Geometry, needed_start, needed_stop
+from scheduling.lowering.shares import piece_rows
+from scheduling.lowering.tables import Ints, NetworkTable
+from scheduling.lowering.waits import later
 
 
 @compiled_inner

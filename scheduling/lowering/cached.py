@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.costs import vector_cycles
+from hwmodel.timing.costs import vector_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.draft import LAST_VECTOR, ROW, VECTOR_READS, VECTOR_ROWS, VECTOR_WRITES, Draft, Site
-from scheduling.operations import RESTORE
-from scheduling.rows import (
+from scheduling.lowering.operations import RESTORE
+from scheduling.lowering.rows import (
     C_B,
     C_ENGINE,
     C_EXTERNAL0,
@@ -31,7 +31,7 @@ from scheduling.rows import (
     VECTOR_KEEPS,
     VECTOR_RESTORES,
 )
-from scheduling.shares import all_rows, most_rows, spread
+from scheduling.lowering.shares import all_rows, most_rows, spread
 
 
 @compiled_inner

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.costs import ceil_div
-from scheduling.channel_rings import in_channel_ring
+from hwmodel.timing.costs import ceil_div
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
+from scheduling.lowering.channel_rings import in_channel_ring
 from scheduling.lowering.contraction import lower_contraction
 from scheduling.lowering.draft import ACC_HALF, LAST_VECTOR, ROW, Draft, Site
 from scheduling.lowering.ending import lower_ending
+from scheduling.lowering.rows import DMA, MATRIX, VECTOR
+from scheduling.lowering.shares import most_rows, spread, spread_rows
 from scheduling.lowering.tile import Tile
 from scheduling.lowering.transfers import lower_store
+from scheduling.lowering.waits import later
 from scheduling.lowering.weight_loads import load_parameters
-from scheduling.rows import DMA, MATRIX, VECTOR
-from scheduling.shares import most_rows, spread, spread_rows
-from scheduling.waits import later
 
 
 @compiled_inner

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.costs import ceil_div, matmul_cycles, matrix_cycles
-from scheduling.geometry import Geometry
+from hwmodel.timing.costs import ceil_div, matmul_cycles, matrix_cycles
 from scheduling.lowering.draft import ACC_HALF, ROW, Draft, Site
-from scheduling.lowering.tile import Tile
-from scheduling.lowering.weight_loads import load_weights
-from scheduling.rows import (
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.rows import (
     C_A,
     C_ACC,
     C_B,
@@ -40,9 +38,11 @@ from scheduling.rows import (
     OP_CONV,
     OP_MATMUL,
 )
-from scheduling.shares import input_rows
-from scheduling.tables import CONVOLVES, Ints, NetworkTable
-from scheduling.tiling import ACCUMULATOR_BYTES
+from scheduling.lowering.shares import input_rows
+from scheduling.lowering.tables import CONVOLVES, Ints, NetworkTable
+from scheduling.lowering.tile import Tile
+from scheduling.lowering.tiling import ACCUMULATOR_BYTES
+from scheduling.lowering.weight_loads import load_weights
 
 
 @compiled_inner

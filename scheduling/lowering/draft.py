@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_inner
-from hwmodel.costs import ceil_div
-from hwmodel.machine_table import MachineTable
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import ceil_div
 from scheduling.choice import CHANNEL_RING, Choice
-from scheduling.geometry import Geometry
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.operations import COMPUTE, LOAD, Plan
+from scheduling.lowering.rows import COLUMNS
+from scheduling.lowering.shares import most_rows, part_of
+from scheduling.lowering.tables import Ints, NetworkTable
 from scheduling.lowering.weight_ring import Chunks, weight_chunks
-from scheduling.operations import COMPUTE, LOAD, Plan
-from scheduling.rows import COLUMNS
-from scheduling.shares import most_rows, part_of
-from scheduling.tables import Ints, NetworkTable
 
 VECTOR_READS, VECTOR_WRITES, DMA_READS, DMA_WRITES = 0, 1, 2, 3
 """Columns of `Draft.touched`."""
@@ -50,7 +50,7 @@ class Draft(NamedTuple):
     rows: Ints  # (most rows, COLUMNS)
     raw: Ints  # (most rows, 4) latest row waited for: matrix, vector, DMA, weight loads
     anchor_of: Ints  # (most rows,) of a weight load: it may be moved to just behind this row
-    counts: Ints  # (13,) as `scheduling.rows` orders them
+    counts: Ints  # (13,) as `scheduling.lowering.rows` orders them
     touched: Ints  # (N, 4) bytes that the vector engine and the DMA read and write
     chunks: Chunks
     births: Ints  # (N, 4) what the first write of a tensor waited for

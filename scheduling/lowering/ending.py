@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.costs import vector_cycles
-from scheduling.geometry import Geometry
+from hwmodel.timing.costs import vector_cycles
 from scheduling.lowering.draft import (
     ACC_HALF,
     LAST_VECTOR,
@@ -15,8 +14,8 @@ from scheduling.lowering.draft import (
     Draft,
     Site,
 )
-from scheduling.lowering.tile import Tile
-from scheduling.rows import (
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.rows import (
     C_A,
     C_ACC,
     C_ENGINE,
@@ -46,9 +45,10 @@ from scheduling.rows import (
     SLOT_DMA,
     VECTOR,
 )
-from scheduling.shares import even_share, input_rows, piece_rows
-from scheduling.tables import JOINS_CHANNELS, JOINS_ROWS, REARRANGES, NetworkTable
-from scheduling.tiling import ACCUMULATOR_BYTES
+from scheduling.lowering.shares import even_share, input_rows, piece_rows
+from scheduling.lowering.tables import JOINS_CHANNELS, JOINS_ROWS, REARRANGES, NetworkTable
+from scheduling.lowering.tile import Tile
+from scheduling.lowering.tiling import ACCUMULATOR_BYTES
 
 
 @compiled_inner

@@ -8,18 +8,17 @@ import numpy as np
 
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_inner
-from hwmodel.costs import ceil_div
-from hwmodel.machine_table import MachineTable
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import ceil_div
 from scheduling.choice import Choice
-from scheduling.geometry import Geometry
 from scheduling.lowering.accesses import log_read, wait_for_place
 from scheduling.lowering.cached import lower_cached
 from scheduling.lowering.compute import lower_compute
 from scheduling.lowering.draft import ROW, Draft, Site, make_draft, most_rows_drafted
-from scheduling.lowering.transfers import lower_exchange, lower_gather, lower_load, lower_store
-from scheduling.operations import COMPUTE, EXCHANGE, LOAD, RESTORE, STORE, Plan
-from scheduling.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
-from scheduling.rows import (
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.operations import COMPUTE, EXCHANGE, LOAD, RESTORE, STORE, Plan
+from scheduling.lowering.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
+from scheduling.lowering.rows import (
     C_ENGINE,
     C_EXTERNAL0,
     C_EXTERNAL1,
@@ -33,10 +32,11 @@ from scheduling.rows import (
     MATRIX,
     OP_LAUNCH,
 )
-from scheduling.shares import even_share, input_columns
-from scheduling.tables import EMBEDS, Ints, NetworkTable
-from scheduling.tiling import LEGAL
-from scheduling.waits import arrange_rows
+from scheduling.lowering.shares import even_share, input_columns
+from scheduling.lowering.tables import EMBEDS, Ints, NetworkTable
+from scheduling.lowering.tiling import LEGAL
+from scheduling.lowering.transfers import lower_exchange, lower_gather, lower_load, lower_store
+from scheduling.lowering.waits import arrange_rows
 
 
 class Lowered(NamedTuple):
@@ -54,9 +54,9 @@ class Lowered(NamedTuple):
     geometry: Geometry
     tiles: Ints  # (layers, 4): channels, reduction, images, rows of a contraction's tiling
     # (N, 4) bytes of each local tensor that the vector engine reads and writes, then those of the DMA; what the matrix
-    # engine reads depends on its inner memories (scheduling.inner_counts).
+    # engine reads depends on its inner memories (scheduling.lowering.inner_counts).
     touched: Ints
-    inner: Ints  # empty, or as `scheduling.inner_counts.count_inner` gives it
+    inner: Ints  # empty, or as `scheduling.lowering.inner_counts.count_inner` gives it
 
 
 @compiled

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner, compiled_leaf
-from hwmodel.costs import dma_hold
-from scheduling.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
+from hwmodel.timing.costs import dma_hold
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
+from scheduling.lowering.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
-from scheduling.rows import (
+from scheduling.lowering.rows import (
     C_A,
     C_B,
     C_ENGINE,
@@ -43,9 +43,9 @@ from scheduling.rows import (
     SLOT_ENTRIES,
     VECTOR,
 )
-from scheduling.shares import all_rows, even_share, most_rows, overlap, part_of, piece_rows, spread
-from scheduling.tables import Ints
-from scheduling.waits import later
+from scheduling.lowering.shares import all_rows, even_share, most_rows, overlap, part_of, piece_rows, spread
+from scheduling.lowering.tables import Ints
+from scheduling.lowering.waits import later
 
 
 @compiled_inner

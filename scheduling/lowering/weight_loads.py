@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.costs import dma_hold
-from hwmodel.machine_table import MachineTable
-from scheduling.bursts import vectors_in_bursts, weights_in_bursts
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import dma_hold
+from scheduling.lowering.bursts import vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.draft import ROW, Draft, Site
-from scheduling.lowering.tile import Tile
-from scheduling.lowering.weight_ring import claim
-from scheduling.rows import (
+from scheduling.lowering.rows import (
     C_A,
     C_B,
     C_ENGINE,
@@ -37,6 +35,8 @@ from scheduling.rows import (
     SLOT_COMPUTE,
     SLOT_ENTRIES,
 )
+from scheduling.lowering.tile import Tile
+from scheduling.lowering.weight_ring import claim
 
 
 @compiled_inner

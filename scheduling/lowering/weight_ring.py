@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from hwmodel.costs import ceil_div
-from hwmodel.machine_table import MachineTable
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import ceil_div
 from scheduling.choice import Choice
-from scheduling.rows import C_ENGINE
-from scheduling.tables import CONVOLVES, Ints, NetworkTable
-from scheduling.waits import later
+from scheduling.lowering.rows import C_ENGINE
+from scheduling.lowering.tables import CONVOLVES, Ints, NetworkTable
+from scheduling.lowering.waits import later
 
 OLDEST, NEWEST, NEXT_BYTE = 0, 1, 2
 """Places in `Chunks.ring`."""

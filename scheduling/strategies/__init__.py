@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from scheduling.errors import ScheduleError
 from scheduling.layer_order import Order
 from scheduling.problem import Arrange, Decide, Problem, Solution

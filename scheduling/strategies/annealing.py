@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from scheduling.defaults import Defaults
+from scheduling.candidates.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.moves import State, neighbour

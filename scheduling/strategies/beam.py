@@ -1,9 +1,9 @@
 """`beam`: beam search over prefixes of a schedule, each judged by the simulated cost of its default completion.
 
 A level decides one more sub-graph. Of every prefix in the beam the most promising candidates (`ranking`) are
-completed by `scheduling.defaults` and simulated; the cheapest prefixes go on. The choice that the default makes itself
-costs no simulation, since it completes to the same schedule, so the best never gets worse and is at most the default
-heuristic's. `lookahead` is the case of width 1.
+completed by `scheduling.candidates.defaults` and simulated; the cheapest prefixes go on. The choice that the default
+makes itself costs no simulation, since it completes to the same schedule, so the best never gets worse and is at most
+the default heuristic's. `lookahead` is the case of width 1.
 
 The width follows from the budget: a beam of w prefixes tries about CANDIDATES x w candidates of each, at as many levels
 as the default has sub-graphs.
@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import simulated_cost

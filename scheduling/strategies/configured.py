@@ -1,8 +1,8 @@
 """`configured`: the kernels of `dp`'s sub-graphs, chosen among all configurations by a learned ranker.
 
 After Morpheus, whose first part picks each kernel's configuration: bindings, pieces and their axis, the instruction
-order and the run-ahead of weights (`scheduling.configurations`). The ranker orders all legal configurations of a
-sub-graph at its split without timing any; the first few are timed in isolation, and the fastest of those takes the
+order and the run-ahead of weights (`scheduling.candidates.configurations`). The ranker orders all legal configurations
+of a sub-graph at its split without timing any; the first few are timed in isolation, and the fastest of those takes the
 place of `dp`'s choice where the whole schedule then simulates cheaper. Sub-graphs come by their time, longest first.
 
 Inferred: which part of Morpheus' space this is; its oracle is exhaustive search here too.
@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from scheduling.candidates.configurations import configurations, times
+from scheduling.candidates.ranker import shipped_ranker
 from scheduling.choice import Choice
-from scheduling.configurations import configurations, times
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
-from scheduling.ranker import shipped_ranker
 from scheduling.strategies.dp import dp
 from scheduling.strategies.options import simulated_cost
 

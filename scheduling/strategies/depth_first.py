@@ -25,19 +25,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.counts import Counts
-from hwmodel.energy import energy_pj
+from hwmodel.timing.counts import Counts
+from hwmodel.timing.energy import energy_pj
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import CACHE, CHOICE_FIELDS, COLUMNS, ROWS, RULE_SCALE, Choice
-from scheduling.defaults import Defaults
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Rules
-from scheduling.isolated import lone_cycles
+from scheduling.lowering.planning import kept_bytes
+from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
-from scheduling.planning import kept_bytes
 from scheduling.problem import Problem
 from scheduling.strategies.dp import cut_points
 from scheduling.strategies.options import simulated_cost
-from scheduling.tables import Ints
+from scheduling.timeline.isolated import lone_cycles
 
 RATIO, COARSE_RATIO, SMALLEST = 4, 16, 4
 """Tiles are SMALLEST high and wide, or as much as the engine's unrolling, or that times powers of RATIO; of

@@ -17,17 +17,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
-from scheduling.candidates import PIECES, survey
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
+from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.strategies.options import CYCLES, simulated_cost
 from scheduling.strategies.segments import Floats, Segments, segments
 from scheduling.strategies.shortest import shortest
-from scheduling.tables import Ints
+from scheduling.timeline.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
 
 PIECES_FIELD = Choice._fields.index("pieces")
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.moves import State, neighbour

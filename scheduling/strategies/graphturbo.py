@@ -1,19 +1,19 @@
 """`graphturbo` and its variants: the published heuristic (OSDI'23), which is the default heuristic here.
 
-Grouping and splits are those of `scheduling.defaults`. `dfs` emits instances by a ready stack, `bfs` sub-graph by
-sub-graph. The plain variants lack the cross-layer instruction scheduling that is the paper's last step. Inferred, what
-that means: plain runs an instance layer by layer, each layer's weights loaded when the layer before has ended, and
-loads them anew for every instance; scheduled, pieces of successive layers interleave where that is faster in
+Grouping and splits are those of `scheduling.candidates.defaults`. `dfs` emits instances by a ready stack, `bfs`
+sub-graph by sub-graph. The plain variants lack the cross-layer instruction scheduling that is the paper's last step.
+Inferred, what that means: plain runs an instance layer by layer, each layer's weights loaded when the layer before has
+ended, and loads them anew for every instance; scheduled, pieces of successive layers interleave where that is faster in
 isolation, and weights are loaded ahead, across kernels too, and stay.
 """
 
 from __future__ import annotations
 
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
 
 
 def graphturbo(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scheduling.candidates import MOST_LAYERS
+from scheduling.candidates.space import MOST_LAYERS
 from scheduling.choice import Choice
 
 

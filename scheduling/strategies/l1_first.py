@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduling.candidates import PIECES, survey
+from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
-from scheduling.candidates import PIECES, survey
+from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import CYCLES
+from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 
 RULES = Rules(order=BREADTH_FIRST, scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED, prefetch=0)
 

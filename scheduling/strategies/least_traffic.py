@@ -19,9 +19,8 @@ from dataclasses import replace
 from typing import Any
 
 from graph.network import Network
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
 from scheduling.choice import Choice
-from scheduling.consumer_scopes import COPIED_BACK, KEPT, TensorRead
 from scheduling.evaluator import Rules
 from scheduling.exact.operator_graph import OperatorGraph, counted_tensors, operator_graph
 from scheduling.exact.traffic import LeastTraffic, Step
@@ -31,6 +30,7 @@ from scheduling.problem import Problem
 from scheduling.strategies.dp import dp
 from scheduling.strategies.llb_first import llb_first
 from scheduling.strategies.options import simulated_cost
+from scheduling.timeline.consumer_scopes import COPIED_BACK, KEPT, TensorRead
 
 SEARCH_BYTES = 4_000_000
 """Of states that the search may hold: each takes a byte for each layer and each tensor."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduling.arrangement import SCOPE_DEFAULT
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.layerwise import RULES as BASELINE
 from scheduling.strategies.layerwise import layerwise
+from scheduling.timeline.arrangement import SCOPE_DEFAULT
 
 RULES = replace(BASELINE, scopes=SCOPE_DEFAULT)
 

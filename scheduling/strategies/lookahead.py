@@ -7,8 +7,8 @@ completion behind them, and only the first of them are simulated, so that the wh
 
 from __future__ import annotations
 
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import simulated_cost

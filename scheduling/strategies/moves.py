@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 from scheduling.choice import Choice
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.options import Options
+from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 
 PREFETCH = (0, 1, 2, 3)
 """How many kernels ahead weights may be loaded."""

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduling.candidates.estimate import estimate
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.estimate import estimate
 from scheduling.evaluator import Rules
-from scheduling.isolated import isolated
+from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.tiling import LEGAL
+from scheduling.timeline.isolated import isolated
 
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
 """Columns of figures: of the estimate."""

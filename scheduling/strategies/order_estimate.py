@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled
-from scheduling.candidates import PIECES, survey
+from scheduling.candidates.estimate import Estimate
+from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS
-from scheduling.estimate import Estimate
+from scheduling.lowering.tables import NEVER, Ints
 from scheduling.problem import Problem
 from scheduling.strategies.segments import Floats
-from scheduling.tables import NEVER, Ints
 
 MOST_AHEAD = 64
 """Longest run that is considered."""

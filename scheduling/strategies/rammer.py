@@ -23,15 +23,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
 from scheduling.choice import Choice
 from scheduling.errors import UnsupportedDecision
 from scheduling.evaluator import Rules
-from scheduling.packing import AS_BARRIERS, BARRIERS, EARLIEST, Packing, Placement, Step
+from scheduling.lowering.tables import NetworkTable
 from scheduling.problem import Problem
 from scheduling.strategies.rammer_kernels import LayerKernel, LayerKernels
 from scheduling.strategies.rammer_programs import StepSimulator
-from scheduling.tables import NetworkTable
+from scheduling.timeline.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
+from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, Packing, Placement, Step
 
 WINDOW = 64
 """So many of the last layers of a program stand for it where it is decided whether a wave joins it."""

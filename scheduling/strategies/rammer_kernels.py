@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduling.candidates import PIECES
+from scheduling.candidates.estimate import estimate
+from scheduling.candidates.space import PIECES
 from scheduling.choice import RULE_SCALE, Choice
-from scheduling.estimate import estimate
-from scheduling.isolated import isolated
+from scheduling.lowering.tables import NEVER, NetworkTable
+from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
-from scheduling.tables import NEVER, NetworkTable
-from scheduling.tiling import LEGAL
+from scheduling.timeline.isolated import isolated
 
 
 class LayerKernel(NamedTuple):

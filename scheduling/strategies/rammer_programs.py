@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from scheduling.choice import Choice
-from scheduling.concurrency import simulate_packed
 from scheduling.evaluator import Evaluator
-from scheduling.packing import EARLIEST, Step, packed_order
+from scheduling.timeline.concurrency import simulate_packed
+from scheduling.timeline.packing import EARLIEST, Step, packed_order
 
 
 class StepSimulator:

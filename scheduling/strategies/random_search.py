@@ -13,13 +13,13 @@ from itertools import product
 
 import numpy as np
 
-from scheduling.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.defaults import Defaults
 from scheduling.evaluator import Rules
 from scheduling.problem import Problem
 from scheduling.strategies.moves import PREFETCH, State
 from scheduling.strategies.options import simulated_cost
+from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 
 RULES = tuple(
     Rules(order=order, weights=weights, prefetch=prefetch)

@@ -5,8 +5,8 @@ Decides which candidates a search simulates first, so that the promising ones ar
 
 from __future__ import annotations
 
+from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
 from scheduling.problem import Problem
 from scheduling.strategies.options import Option, Options, additive_cost
 

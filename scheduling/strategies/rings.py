@@ -1,10 +1,10 @@
 """`graphturbo_rings`, `dp_rings`: another strategy's sub-graphs, with outputs in rings of channels where that pays.
 
 A sub-graph is split over the batch until it fits. Often it is the output of its last contraction that does not fit,
-though no layer of the sub-graph reads it: in a ring of channels (`scheduling.channel_rings`) a part of it is enough,
-and the sub-graph runs in fewer instances, which read the weights less often. So each sub-graph is offered its fastest
-legal form with a ring and no finer split: first all change together where that simulates cheaper, then one by one, to
-the ring or back. Never worse than what they begin with.
+though no layer of the sub-graph reads it: in a ring of channels (`scheduling.lowering.channel_rings`) a part of it is
+enough, and the sub-graph runs in fewer instances, which read the weights less often. So each sub-graph is offered its
+fastest legal form with a ring and no finer split: first all change together where that simulates cheaper, then one by
+one, to the ring or back. Never worse than what they begin with.
 
 Inferred: GraphTurbo's paper keeps whole tensors; its published BERT reads the weights about once at batch 8, which
 whole outputs do not allow (docs/results.md).
@@ -16,17 +16,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from scheduling.candidates import survey
+from scheduling.candidates.space import survey
 from scheduling.choice import CHANNEL_RING, CHOICE_FIELDS, Choice
-from scheduling.isolated import isolated
 from scheduling.problem import Problem
 from scheduling.strategies.dp import dp
 from scheduling.strategies.graphturbo import graphturbo
 from scheduling.strategies.moves import State
 from scheduling.strategies.options import simulated_cost
+from scheduling.timeline.isolated import isolated
 
 FORMS = np.array([(CHANNEL_RING, 8, 0)], np.int64)
-"""What is offered, as `scheduling.candidates.PIECES`: axis, pieces, and how many pieces of rows are under way."""
+"""What is offered, as `scheduling.candidates.space.PIECES`: axis, pieces, and how many pieces of rows are under way."""
 
 
 def graphturbo_rings(problem: Problem) -> State:

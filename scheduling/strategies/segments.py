@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
-from hwmodel.counts import Counts
-from hwmodel.energy import energy_pj
-from hwmodel.machine import Machine
-from hwmodel.machine_table import MachineTable
-from scheduling.arrangement import weight_bytes
+from hwmodel.machines.machine import Machine
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.counts import Counts
+from hwmodel.timing.energy import energy_pj
 from scheduling.choice import choice_of, row_pieces
-from scheduling.isolated import resident_weights, supposed_scopes
 from scheduling.lowering import lower
-from scheduling.rows import (
+from scheduling.lowering.rows import (
     C_ENGINE,
     C_HOLD,
     C_LATENCY,
@@ -41,7 +39,9 @@ from scheduling.rows import (
     OP_STORE,
     VECTOR,
 )
-from scheduling.tables import Ints, NetworkTable
+from scheduling.lowering.tables import Ints, NetworkTable
+from scheduling.timeline.arrangement import weight_bytes
+from scheduling.timeline.isolated import resident_weights, supposed_scopes
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
+from scheduling.lowering.tables import Ints
 from scheduling.strategies.segments import Floats
-from scheduling.tables import Ints
 
 LABELS = 16
 """Labels kept for each cut and split of the sub-graph before it: the cheapest that no other one dominates."""

@@ -14,11 +14,11 @@ from env.building import INSTANCES, INSTRUCTIONS, PHASES, SUBGRAPHS
 from env.features import CANDIDATE, GLOBAL, LIMIT, MOST_ACTIONS, C
 from env.problems import make_problem
 from env.schedule_env import ILLEGAL_REWARD, REWARD_SCALE, ScheduleEnv
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.objective import Objective
-from tests.hwmodel.machines import without_llb
+from tests.hwmodel.machine_variants import without_llb
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from onnx import helper, numpy_helper
 
+from graph.files.zoo import zoo_file
 from graph.models import build
-from graph.zoo import zoo_file
 
 NAMES = (
     "resnet18:size=32,width=0.125",

@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from graph.errors import ModelError
+from graph.files.zoo import file_names, find_model, zoo_file, zoo_names
 from graph.importer import load_model
-from graph.zoo import file_names, find_model, zoo_file, zoo_names
 from tests.graph.onnx_helpers import GraphBuilder
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from graph.errors import ModelError
 from graph.importer import load_model
-from graph.values import Element
+from graph.layering.values import Element
 from tests.graph.onnx_helpers import GraphBuilder, run
 
 BOOL, DOUBLE, FLOAT, FLOAT16, INT32, INT64 = (

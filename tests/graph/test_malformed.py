@@ -16,11 +16,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graph.errors import MOST_ELEMENTS, ModelError
+from graph.files.source import MINIMUM_OPSET, read_source
+from graph.files.structure import MOST_DEPTH, MOST_NODES
+from graph.files.wire import MOST_PARTS
+from graph.files.zoo import zoo_file
 from graph.importer import load_model
-from graph.source import MINIMUM_OPSET, read_source
-from graph.structure import MOST_DEPTH, MOST_NODES
-from graph.wire import MOST_PARTS
-from graph.zoo import zoo_file
 from tests.graph.mutation import mutated, originals
 from tests.graph.onnx_helpers import GraphBuilder, run
 

@@ -14,10 +14,10 @@ from onnx import helper, numpy_helper, shape_inference
 
 from graph.counts import macs_per_image
 from graph.errors import ModelError
+from graph.files.source import BuiltModel, read_source
+from graph.files.zoo import find_model, model_name, zoo_names
 from graph.importer import load_model
 from graph.models import build, describe, model_names
-from graph.source import BuiltModel, read_source
-from graph.zoo import find_model, model_name, zoo_names
 from tests.graph.checking import check_export, reference_tensors
 
 # Billions of multiply-accumulates and millions of parameters, as published for the model or, where the paper has

@@ -13,14 +13,14 @@ import onnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graph.emitter import Emitter
 from graph.importer import load_model
-from graph.layout import Digit, merged
+from graph.layering.emitter import Emitter
+from graph.layering.layout import Digit, merged
+from graph.layering.operation import Operation
+from graph.layering.rearranging import rearrange_map
+from graph.layering.values import Value
 from graph.network import AxisMap
-from graph.operation import Operation
 from graph.operators.pieces import taken
-from graph.rearranging import rearrange_map
-from graph.values import Value
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
 

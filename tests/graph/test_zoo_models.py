@@ -15,10 +15,10 @@ from graph.counts import (
     weight_elements_total,
 )
 from graph.errors import ModelError
+from graph.files.zoo import zoo_file
 from graph.importer import load_model
 from graph.inputs import random_inputs
 from graph.primitives import ChannelNorm, Concat, Contraction, Move, Softmax, Window
-from graph.zoo import zoo_file
 from tests.graph.checking import check_export, reference_tensors
 from tests.graph.onnx_helpers import relative_error, run, with_outputs
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hwmodel.isa import Instruction, Kernel, Op, OperandKind, StepCode, VectorKind
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import Instruction, Kernel, Op, OperandKind, StepCode, VectorKind
 
 # A memory: its name, and the core that it belongs to or -1.
 Place = tuple[str, int]

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwmodel.isa import (
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import (
     Buffer,
     Instruction,
     Kernel,
@@ -27,9 +28,8 @@ from hwmodel.isa import (
     SystemCopy,
     VectorKind,
 )
-from hwmodel.machine import Machine
-from tests.hwmodel import programs
-from tests.hwmodel.programs import Array, bits, box, instruction, relu, steps, view, window
+from tests.hwmodel import made_programs as programs
+from tests.hwmodel.made_programs import Array, bits, box, instruction, relu, steps, view, window
 
 # Where things are, in bytes.
 L1 = {"x": 0, "y": 256, "z": 512, "all": 768, "sum": 1024, "half": 1280, "twice": 1536}

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from hwmodel.isa import Instruction, Op, Program, Ref
-from hwmodel.machine import Machine
+from hwmodel.machines.machine import Machine
+from hwmodel.programs.isa import Instruction, Op, Program, Ref
 from tests.hwmodel.accesses import Access, Place, instruction_accesses, merged
 
 # Operations of the matrix engine.

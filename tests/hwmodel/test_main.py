@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hwmodel.__main__ import main
-from hwmodel.host import HostLayout
-from hwmodel.kernels import save_kernels
+from hwmodel.programs.host import HostLayout
+from hwmodel.programs.kernels import save_kernels
 from tests.hwmodel import pipelines
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.breakdown import IDEAL
-from hwmodel.flatten import time_program
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.timing.breakdown import IDEAL
+from hwmodel.timing.flatten import time_program
 from report.breakdown import (
     RECOMPUTED,
     SHOWN_PARTS,
@@ -20,16 +20,16 @@ from report.breakdown import (
     breakdown_table,
     schedule_breakdown,
 )
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
+from scheduling.emission.program import build_program
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.problem import Problem
-from scheduling.program import build_program
 from scheduling.strategies import solve
-from tests.hwmodel.machines import machine_called
+from tests.hwmodel.machine_variants import machine_called
 from tests.report.models import small_model
+from tests.scheduling.lowering.test_inner_counts import machine_of
 from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
-from tests.scheduling.test_inner_counts import machine_of
 
 
 def found(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> Breakdown:

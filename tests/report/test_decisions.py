@@ -6,12 +6,12 @@ import pytest
 
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.counts import Counts
+from hwmodel.timing.counts import Counts
 from report.decisions import binding_text, compare, pieces_text, rules_text, shortened, split_text
 from report.results import Result
-from scheduling.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 from scheduling.choice import CHANNELS, Choice
 from scheduling.evaluator import Evaluation, Rules
+from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 from tests.report.models import small_model
 
 WHOLE = Choice(0, 6)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hwmodel.counts import Counts
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
+from hwmodel.timing.counts import Counts
 from report.results import Result
 from report.strategies import footnotes, strategy_table
 from scheduling.choice import Choice

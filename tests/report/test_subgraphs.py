@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from report.occupancy import llb_bytes_in_use
 from report.subgraphs import Subgraph, subgraph_table, subgraphs
 from scheduling.choice import Choice
-from scheduling.consumer_scopes import FROM_DRAM, TensorRead
 from scheduling.evaluator import Evaluator, Rules
+from scheduling.timeline.consumer_scopes import FROM_DRAM, TensorRead
 from tests.report.models import small_model
 
 BATCH = 4

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hwmodel.flatten import time_program
-from hwmodel.isa import Buffer, Kernel, Launch, Op, Program, Ref, Symbol
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
+from hwmodel.programs.isa import Buffer, Kernel, Launch, Op, Program, Ref, Symbol
+from hwmodel.timing.flatten import time_program
 from report import trace
 from report.trace import Labels, write_trace
-from tests.hwmodel.programs import box, instruction, view, window
+from tests.hwmodel.made_programs import box, instruction, view, window
 
 TINY = load_machine("tiny")
 SHAPE = (1, 4, 4, 4)

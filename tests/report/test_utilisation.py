@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.flatten import time_program
-from hwmodel.isa import Op
-from hwmodel.resources import resource_name
+from hwmodel.programs.isa import Op
+from hwmodel.timing.flatten import time_program
+from hwmodel.timing.resources import resource_name
 from report.subgraphs import subgraphs
 from report.utilisation import BUSY, utilisation, utilisation_summary, utilisation_table
+from scheduling.emission.program import build_program
 from scheduling.evaluator import Evaluator
-from scheduling.program import build_program
-from tests.hwmodel.machines import machine_called
+from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
 
 OF_ENGINE = {"matrix": "matrix", "vector": "vector", "dma": "dma"}

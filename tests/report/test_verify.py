@@ -10,15 +10,15 @@ from graph.importer import load_model
 from graph.inputs import random_inputs
 from graph.model import Model
 from hwmodel.errors import KernelError
-from hwmodel.isa import Op, Program, Trace
-from hwmodel.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.programs.isa import Op, Program, Trace
 from report.reference import Reference, exact_reference, rounded, rounded_reference
 from report.verify import FP16_MOST, FP16_TOLERANCE, Comparison, run_reference, storage_errors, verify
 from report.verify_result import Check, Verification
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
+from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem
-from scheduling.program import build_program, program_weights
 from scheduling.strategies import solve
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.report.models import small_model

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodel.flatten import time_program
-from hwmodel.isa import Program
+from hwmodel.programs.isa import Program
+from hwmodel.timing.flatten import time_program
+from scheduling.candidates.estimate import estimate
 from scheduling.choice import CACHE, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
+from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
-from scheduling.estimate import estimate
 from scheduling.evaluator import Evaluation, Evaluator, Rules
-from scheduling.legality import check_arrangement
-from scheduling.program import build_program
-from scheduling.tiling import LEGAL
+from scheduling.legality.arrangements import check_arrangement
+from scheduling.lowering.tiling import LEGAL
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.race_checker import find_races
 

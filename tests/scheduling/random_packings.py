@@ -8,7 +8,7 @@ import numpy as np
 
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator, Rules
-from scheduling.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS, Packing, Placement, Step
+from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS, Packing, Placement, Step
 
 
 def random_packing(evaluator: Evaluator, choices: Sequence[Choice], rng: np.random.Generator) -> Packing:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective

@@ -11,14 +11,14 @@ import pytest
 
 from graph.importer import load_model
 from graph.model import Model
-from hwmodel.flatten import Timing, time_program
-from hwmodel.functional import FunctionalSimulator
-from hwmodel.instruction_cost import copy_cost, instruction_cost
-from hwmodel.isa import Instruction, Kernel, Launch, Op, Program
-from hwmodel.machine import Machine, load_machine
-from hwmodel.order import latest_first, random_order
+from hwmodel.functional.simulator import FunctionalSimulator
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.programs.isa import Instruction, Kernel, Launch, Op, Program
+from hwmodel.programs.order import latest_first, random_order
+from hwmodel.timing.flatten import Timing, time_program
+from hwmodel.timing.instruction_cost import copy_cost, instruction_cost
+from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Evaluator
-from scheduling.program import build_program, program_weights
 from tests.hwmodel.accesses import Access, instruction_accesses
 from tests.hwmodel.pipelines import without_a_wait
 from tests.hwmodel.race_checker import Checker, find_races

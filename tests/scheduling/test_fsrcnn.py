@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.fsrcnn import MACHINE, MODEL, PUBLISHED, SCHEDULES
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.evaluator import Evaluation, Evaluator, Rules
 
 

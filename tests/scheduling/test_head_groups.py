@@ -4,13 +4,13 @@ from itertools import pairwise
 
 from graph.head_groups import with_head_groups
 from graph.importer import load_model
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from report.verify import verify
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
-from scheduling.defaults import Defaults
+from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Evaluator, Rules
-from scheduling.program import build_program, program_weights
 
 
 def test_a_sub_graph_for_each_group_of_heads_is_right() -> None:

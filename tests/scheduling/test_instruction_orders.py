@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from graph.importer import Model, load_model
-from hwmodel.flatten import time_program
-from hwmodel.isa import Op
+from hwmodel.programs.isa import Op
+from hwmodel.timing.flatten import time_program
 from report.verify import verify
 from scheduling.choice import CHANNEL_RING, Choice
+from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.exact.instruction_windows import order_by_windows
-from scheduling.hazards import Hazards
 from scheduling.instruction_orders import (
     InstructionOrder,
     OrderedEvaluator,
@@ -24,16 +24,16 @@ from scheduling.instruction_orders import (
     link_slots,
     template_hazards,
 )
-from scheduling.ordering import order_instructions
-from scheduling.program import program_weights
-from scheduling.reordering import list_order, out_of_order, reordered, start_cycles, tails
-from scheduling.rows import C_K0, C_K1, C_LATENCY, C_OP, C_TENSOR
+from scheduling.lowering.hazards import Hazards
+from scheduling.lowering.reordering import list_order, out_of_order, reordered, start_cycles, tails
+from scheduling.lowering.rows import C_K0, C_K1, C_LATENCY, C_OP, C_TENSOR
+from scheduling.lowering.tables import Ints
 from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scheduling.strategies import solve
-from scheduling.tables import Ints
+from scheduling.strategies.instruction_ordering import order_instructions
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.hwmodel.machines import machine_called
+from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import (
     checked_program,
     legal,
@@ -42,8 +42,8 @@ from tests.scheduling.random_cases import (
     random_rules,
     random_tiles,
 )
-from tests.scheduling.test_rammer import problem_of as concurrent_problem
-from tests.scheduling.test_rammer import randomly_connected
+from tests.scheduling.strategies.test_rammer import problem_of as concurrent_problem
+from tests.scheduling.strategies.test_rammer import randomly_connected
 
 
 def order_by(hazards: Hazards, rank: NDArray[np.float64]) -> tuple[int, ...]:

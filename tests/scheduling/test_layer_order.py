@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.flatten import time_program
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
+from hwmodel.timing.flatten import time_program
 from report.verify import verify
-from scheduling.candidates import CandidateSpace
+from scheduling.candidates.space import CandidateSpace
+from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.exact.operator_graph import operator_graph, peak_bytes
 from scheduling.layer_order import RULES, in_order, least_live, rule_orders
 from scheduling.problem import Problem
-from scheduling.program import program_weights
 from scheduling.schedule import make_schedule, replay, schedule_network, schedule_to_program
 from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.strategies import STRATEGIES, solve
 from scheduling.strategies.least_traffic import spilled_tensors, traffic_plan
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.scheduling.test_strategies import problem_of
+from tests.scheduling.strategies.test_strategies import problem_of
 
 
 def branches(folder: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator, Rules

@@ -4,12 +4,12 @@ import pytest
 
 from env.problems import make_problem
 from graph.importer import load_model
-from hwmodel.flatten import time_program
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
+from hwmodel.timing.flatten import time_program
 from report.verify import verify
+from scheduling.emission.program import build_program, program_weights
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.program import build_program, program_weights
 from scheduling.strategies import STRATEGIES, solve
 
 SINGLE_CORE = ("meta_prototype", "tpu_like", "edge_tpu_like", "ascend_like", "tesla_npu_like")

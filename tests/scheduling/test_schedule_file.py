@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from graph.importer import load_model
-from hwmodel.machine import load_machine
-from scheduling.candidates import CandidateSpace
-from scheduling.defaults import Defaults
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.defaults import Defaults
+from scheduling.candidates.space import CandidateSpace
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator, Rules
 from scheduling.schedule import make_schedule, replay

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.functional import FunctionalSimulator
-from hwmodel.machine import load_machine
-from hwmodel.order import latest_first, random_order
+from hwmodel.functional.simulator import FunctionalSimulator
+from hwmodel.machines.machine import load_machine
+from hwmodel.programs.order import latest_first, random_order
 from report.verify import verify
+from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluator
-from scheduling.program import program_weights
 from scheduling.schedule import make_schedule, replay, schedule_to_program
 from scheduling.schedule_file import load_schedule, save_schedule
 from tests.scheduling.random_cases import checked_program, legal, random_model, random_rules, random_tiles

@@ -8,12 +8,12 @@ import pytest
 from graph.importer import load_model
 from graph.model import Model
 from hwmodel.errors import KernelError
-from hwmodel.functional import FunctionalSimulator
-from hwmodel.isa import Instruction, Program
-from hwmodel.machine import Machine, load_machine
+from hwmodel.functional.simulator import FunctionalSimulator
+from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.programs.isa import Instruction, Program
 from report.verify import verify
+from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluation, Evaluator
-from scheduling.program import program_weights
 from tests.scheduling.random_cases import checked_program, legal, random_choices, random_model, random_rules
 
 EDGE = load_machine("edge_tcm")

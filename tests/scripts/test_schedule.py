@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from hwmodel.__main__ import main as run_kernels
-from hwmodel.machine import load_machine
+from hwmodel.machines.machine import load_machine
 from report import verify_result
 from scheduling.strategies import CONCURRENT, DEFAULT
 from scripts.schedule import main
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.hwmodel.machines import without_llb
+from tests.hwmodel.machine_variants import without_llb
 from tests.report.models import small_model
 
 FEW = ["--strategies", "layerwise,graphturbo,greedy"]

@@ -1,0 +1,50 @@
+"""The file's own graph as an ONNX model again, for comparison with onnxruntime: at the file's batch, so that
+nothing in it has to change, run over as many images at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from graph.folded.constants import Array
+from graph.folded.folding import FoldedGraph
+
+
+def reference_model(folded: FoldedGraph, constants: Mapping[str, Array]) -> onnx.ModelProto:
+    """The folded graph at its own batch, its constants as initializers; tensor names are the file's."""
+    original = folded.source.proto
+    graph = helper.make_graph(
+        list(folded.nodes),
+        original.graph.name or "graph",
+        [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(folded.input_types[name]), [folded.file_batch, *dims]
+            )
+            for name, dims in folded.inputs.items()
+        ],
+        [onnx.ValueInfoProto(name=name) for name in folded.outputs],
+        [numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(
+        graph, opset_imports=list(original.opset_import), functions=list(original.functions)
+    )
+    # Initializers need not be graph inputs from version 4 on.
+    model.ir_version = max(4, original.ir_version)
+    return model
+
+
+def in_file_batches(
+    feeds: Mapping[str, NDArray[np.generic]], file_batch: int
+) -> list[dict[str, NDArray[np.generic]]]:
+    """Inputs of any batch as runs of `file_batch` images each; the last run repeats its last image."""
+    batch = next(iter(feeds.values())).shape[0]
+    runs = []
+    for start in range(0, batch, file_batch):
+        images = np.minimum(np.arange(start, start + file_batch), batch - 1)
+        runs.append({name: np.ascontiguousarray(array[images]) for name, array in feeds.items()})
+    return runs

@@ -1,0 +1,190 @@
+"""Reading a folded graph node by node: every node through its operator, to the layers in the making."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from graph.errors import ModelError
+from graph.folded.constants import Array
+from graph.folded.folding import FoldedGraph, attribute_bytes, node_name
+from graph.layering.elements import output_element
+from graph.layering.emitter import Anchored, Emitter, Item, Pointwise
+from graph.layering.layout import Digit, Digits, merged
+from graph.layering.operation import Operation
+from graph.layering.values import Element, Value, default_axes, stored_value
+from graph.network import AxisMap, RegionMap
+from graph.operators import OPERATORS
+from graph.primitives import Move
+
+_CHANNELS_FIRST = frozenset(
+    {
+        *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+        *("BatchNormalization", "InstanceNormalization", "GroupNormalization"),
+    }
+)
+_VIEWS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGraph:
+    """The layers in the making, `constants` (C, H, W) by source, and how each of the graph's `outputs` is stored, by
+    its name; several may be views of one tensor.
+
+    `names` gives sources their tensors' names; `layouts` says, for each ONNX tensor that is a tensor of the
+    network, how the one is stored in the other, by the tensor's name.
+    """
+
+    inputs: Mapping[str, Value]
+    items: list[Item]
+    constants: Mapping[str, Array]
+    outputs: Mapping[str, Value]
+    names: Mapping[str, str]
+    layouts: Mapping[str, Value]
+
+
+def read_graph(
+    folded: FoldedGraph, constants: Mapping[str, Array], origins: Mapping[str, tuple[str, ...]], weights: bool
+) -> ReadGraph:
+    """Every node through its operator; `origins` names the ONNX nodes that a node stands for, by its first
+    output.
+    """
+    inputs = {name: _input_value(folded, name) for name in folded.inputs}
+    emitter = Emitter(str(folded.source.origin), folded.file_batch, weights)
+    values = dict(inputs)
+    repeated = Counter(node_name(node) for node in folded.nodes)
+    read = frozenset([*folded.outputs, *(name for node in folded.nodes for name in node.input)])
+    for node in folded.nodes:
+        first = str(node.output[0])
+        name = node_name(node) if repeated[node_name(node)] == 1 else first
+        operation = _operation(folded, node, constants, values, emitter, read)
+        emitter.begin(name, origins.get(first, (name,)), first, _identity(folded, operation))
+        result = OPERATORS[node.op_type](operation)
+        if isinstance(result, Anchored | Pointwise):
+            result = emitter.emit(result)
+        found = result if isinstance(result, tuple) else (result,)
+        for place, (output, value) in enumerate(zip(node.output, found, strict=False)):
+            if output and value is not None:
+                values[output] = replace(value, element=output_element(operation, place))
+                if emitter.owns(value.source) and value.plain:
+                    emitter.names[value.source] = output
+    outputs = {name: _output(emitter, name, values[name], inputs) for name in folded.outputs}
+    values |= outputs
+    for name, value in outputs.items():
+        if emitter.names.get(value.source, value.source) not in outputs:
+            emitter.names[value.source] = name
+    layouts = {
+        name: value
+        for name, value in values.items()
+        if emitter.names.get(value.source, value.source) == name and value.plain
+    }
+    return ReadGraph(inputs, emitter.items, emitter.constants, outputs, emitter.names, layouts)
+
+
+def _input_value(folded: FoldedGraph, name: str) -> Value:
+    """A graph input, stored as its rank and its readers suggest."""
+    batch: Digits = merged([Digit(folded.file_batch, 0, batch=True)])
+    dims = folded.inputs[name]
+    readers = [node for node in folded.nodes if name in node.input]
+    rank = 1 + len(dims)
+    rows, columns, channels = default_axes(rank)
+    if rank == 3 and readers and all(node.op_type in _CHANNELS_FIRST for node in readers):
+        rows, channels = channels, rows
+    if rank == 4 and readers and all(_to_channels_first(node) for node in readers):
+        rows, columns, channels = [1], [2], [3]
+    if folded.input_types[name].kind == "i":
+        gathering = _gathering(folded.nodes, name)
+        if gathering == {True}:
+            return replace(_index_value(name, (batch, *dims)), element=Element.INTEGER)
+        if True in gathering:
+            raise ModelError(
+                f"{folded.source.origin}: input {name!r} is read by Gather and by other operators; expected "
+                "integers that only Gathers read, or numbers"
+            )
+    value = stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
+    return replace(value, element=Element.of(folded.input_types[name]))
+
+
+def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:
+    """For every reader of an integer tensor, through views of it: whether it is a Gather that it indexes."""
+    found: set[bool] = set()
+    for node in nodes:
+        if name not in node.input:
+            continue
+        if node.op_type in _VIEWS and node.input[0] == name:
+            found |= _gathering(nodes, node.output[0])
+        else:
+            found.add(node.op_type == "Gather" and node.input[1] == name)
+    return found
+
+
+def _to_channels_first(node: onnx.NodeProto) -> bool:
+    orders = [list(item.ints) for item in node.attribute if item.name == "perm"]
+    return node.op_type == "Transpose" and orders == [[0, 3, 1, 2]]
+
+
+def _index_value(name: str, sizes: tuple[Digits | int, ...]) -> Value:
+    """Indices: two channels for each, over rows and columns."""
+    places = stored_value(
+        [*sizes, 2], rows=[1] if len(sizes) > 1 else [], columns=range(2, len(sizes)), channels=[len(sizes)]
+    )
+    return Value(name, 2, places.rows, places.columns, places.dims[:-1], indices=True)
+
+
+def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Value]) -> Value:
+    """Graph output `name` as all of a tensor: a new one where it is part of another, or a graph input."""
+    emitter.begin(name, (name,), name)
+    if name in inputs:
+        raise ModelError(f"{emitter.file}: output {name!r} is a graph input; expected what a node gives out")
+    if value.indices:
+        raise ModelError(f"{emitter.file}: output {name!r} is a graph input of indices; expected numbers")
+    if not value.plain:
+        value = emitter.by_default(value)
+    if value.source in inputs or value.source in emitter.constants:
+        identity = RegionMap(AxisMap(), AxisMap(), AxisMap())
+        value = emitter.emit(Anchored(Move(), (value,), (identity,), value))
+    return value
+
+
+def _identity(folded: FoldedGraph, operation: Operation) -> tuple[object, ...]:
+    """All that the constants of a node's layers depend on: how its inputs are stored, but not what they are."""
+    node = operation.node
+    inputs = [
+        replace(item, source="") if isinstance(item, Value) else folded.identity(name)
+        for name, item in zip(node.input, operation.inputs, strict=True)
+    ]
+    return (node.op_type, attribute_bytes(node), len(node.output), *inputs)
+
+
+def _operation(
+    folded: FoldedGraph,
+    node: onnx.NodeProto,
+    constants: Mapping[str, Array],
+    values: Mapping[str, Value],
+    emitter: Emitter,
+    read: frozenset[str],
+) -> Operation:
+    where = f"{folded.source.origin}: {node.op_type} node {node_name(node)!r}"
+    found: list[Value | Array | None] = []
+    for name in node.input:
+        item: Value | Array | None = None
+        if name:
+            item = values[name] if name in values else constants.get(name)
+            if item is None:
+                raise ModelError(f"{where}: reads {name!r}, which is no supported output of its producer")
+        found.append(item if isinstance(item, Value) or item is None else np.asarray(item))
+    return Operation(
+        node=node,
+        where=where,
+        opset=folded.source.opset,
+        file_batch=folded.file_batch,
+        inputs=tuple(found),
+        attributes={item.name: helper.get_attribute_value(item) for item in node.attribute},
+        emitter=emitter,
+        read_names=read,
+    )

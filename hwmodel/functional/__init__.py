@@ -1,0 +1,1 @@
+"""Runs programs on bytes: what the instructions of a kernel compute."""

@@ -1,0 +1,147 @@
+"""A machine's figures as a page of text: peak rates, capacities, balance points, and what is assumed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from graph.primitives import VectorClass
+from hwmodel.machines.machine import Machine
+from hwmodel.machines.machine_levels import Registers
+from hwmodel.machines.machine_parts import Link, Matrix
+
+Line = tuple[str, str]
+"""What is described, and the words; nothing where it goes on from the line before."""
+
+
+class Balance(NamedTuple):
+    """A link, what it moves in all (bytes a cycle of the chip), and for how many MACs a byte the matrix engines wait
+    for it no longer than it waits for them."""
+
+    link: str
+    bytes_per_cycle: int
+    macs_per_byte: float
+
+
+def describe(machine: Machine) -> str:
+    """A page about a machine: rates of the whole chip, and capacities and links of a cluster or core."""
+    lines = [
+        *_head(machine),
+        *_engines(machine),
+        *_memories(machine),
+        *_links(machine),
+        *_balance(machine),
+        *((("assumed" if i == 0 else ""), text) for i, text in enumerate(machine.assumed)),
+    ]
+    return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
+
+
+def cores_text(machine: Machine) -> str:
+    """How many cores the chip has, such as `4 clusters of 8 cores`."""
+    cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    return f"{machine.clusters} clusters of {cores}" if machine.clusters > 1 else cores
+
+
+def peak_macs_per_second(machine: Machine) -> float:
+    """Multiply-accumulates of all matrix engines of the chip."""
+    return machine.clusters * machine.cores * machine.peak_macs_per_cycle * machine.clock_ghz * 1e9
+
+
+def balance_points(machine: Machine) -> list[Balance]:
+    """Of reads of DRAM, of the LLB where there is one, and of the cores' DMA queues, the slowest link first."""
+    links, clusters = machine.links, machine.clusters
+    rates = {"DRAM": clusters * links.dram.read_bytes_per_cycle}
+    if links.llb is not None:
+        rates["LLB"] = clusters * links.llb.read_bytes_per_cycle
+    rates["DMA of all cores"] = clusters * machine.cores * machine.dma.bytes_per_cycle
+    macs = clusters * machine.cores * machine.peak_macs_per_cycle
+    found = [Balance(name, rate, macs / rate) for name, rate in rates.items()]
+    return sorted(found, key=lambda point: point.bytes_per_cycle)
+
+
+def _head(m: Machine) -> Iterator[Line]:
+    yield "machine", m.name
+    yield "", " ".join(m.description.split())
+    yield "cores", cores_text(m)
+    yield "clock", f"{m.clock_ghz:g} GHz, {m.element}"
+
+
+def _engines(m: Machine) -> Iterator[Line]:
+    peak = peak_macs_per_second(m)
+    yield "matrix", f"{m.peak_macs_per_cycle} MACs a cycle and core, {peak / 1e12:.4g} TMAC/s in all"
+    yield "", _mapping(m.matrix)
+    lanes = m.clusters * m.cores * m.vector.lanes * m.clock_ghz
+    yield "vector", f"{m.vector.lanes} lanes a core, {m.peak_macs_per_cycle / m.vector.lanes:.4g} MACs a lane"
+    by_cycles = sorted(VectorClass, key=lambda kind: m.vector.cycles[kind])
+    for cycles, kinds in groupby(by_cycles, key=lambda kind: m.vector.cycles[kind]):
+        names = " ".join(kind.value for kind in kinds)
+        unit = "a cycle" if cycles == 1 else f"{cycles} cycles"
+        yield "", f"{lanes / cycles / 1000:.4g} T operations/s in all where one takes {unit}: {names}"
+    kernels = "kernels side by side" if m.concurrent_kernels else "one kernel at a time"
+    launch = f"{m.launch_cycles} cycles, {m.launch_cycles / m.clock_ghz / 1000:.4g} microseconds"
+    yield "launch", f"{launch}; {kernels}"
+
+
+def _mapping(matrix: Matrix) -> str:
+    taps = "taps one by one" if matrix.convolution == "per_tap" else "taps by im2col"
+    if matrix.systolic is not None:
+        array = matrix.systolic
+        folds = "overlapping" if array.overlap_folds else "one after the other"
+        stays = array.dataflow.replace("_", " ")
+        return f"systolic array of {array.rows} x {array.columns}, {stays}, folds {folds}; {taps}"
+    factors = [
+        f"{factor} {name.replace('_', ' ')}"
+        for name, factor in matrix.spatial.model_dump().items()
+        if factor > 1
+    ]
+    return f"unrolled: {' x '.join(factors) or 'nothing'}; {taps}"
+
+
+def _memories(m: Machine) -> Iterator[Line]:
+    private = {"L1": m.memories.l1, "weights": m.memories.weights, "accumulator": m.memories.accumulator}
+    for name, memory in private.items():
+        yield name, f"{_size(memory.bytes)} a core"
+    yield "LLB", "none" if m.memories.llb is None else f"{_size(m.memories.llb.bytes)} a cluster"
+    for level in () if m.levels is None else m.levels.inner:
+        size = f"{_size(level.bytes)} {'for each in use' if isinstance(level, Registers) else 'a core'}"
+        yield (
+            "inner",
+            f"{level.name}: {' and '.join(level.operands)}, {size}, words of {level.word_bits} bits",
+        )
+    dram = m.memories.dram
+    if dram is not None and dram.bytes is not None:
+        yield "DRAM", f"{_size(dram.bytes)} a cluster"
+    if dram is not None and dram.burst_bytes > 1:
+        yield "DRAM", f"bursts of {_size(dram.burst_bytes)}"
+
+
+def _links(m: Machine) -> Iterator[Line]:
+    def rate(bytes_per_cycle: int) -> str:
+        return f"{bytes_per_cycle} bytes a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
+
+    def both(name: str, link: Link) -> Iterator[Line]:
+        yield f"{name} read", f"{rate(link.read_bytes_per_cycle)} a cluster"
+        shared = ", shared with reads" if link.shared else ""
+        yield f"{name} write", f"{rate(link.write_bytes_per_cycle)} a cluster{shared}"
+
+    yield from both("DRAM", m.links.dram)
+    if m.links.llb is not None:
+        yield from both("LLB", m.links.llb)
+    yield "exchange", f"{rate(m.links.exchange.bytes_per_cycle)} a port"
+    yield "DMA", f"{rate(m.dma.bytes_per_cycle)} a core, {m.dma.startup_cycles} cycles to start"
+    yield "system DMA", "none" if m.system_dma is None else rate(m.system_dma.bytes_per_cycle)
+
+
+def _balance(m: Machine) -> Iterator[Line]:
+    for i, point in enumerate(balance_points(m)):
+        rate = point.bytes_per_cycle * m.clock_ghz
+        words = f"{point.macs_per_byte:.4g} MACs a byte of {point.link}, {rate:.4g} GB/s in all"
+        yield "balance" if i == 0 else "", words
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit and count % (unit >> 2) == 0:
+            return f"{count / unit:g} {name}"
+    return f"{count} byte{'s' if count > 1 else ''}"

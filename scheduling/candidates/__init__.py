@@ -1,0 +1,1 @@
+"""What may be chosen for a sub-graph, and what each choice is likely to cost."""

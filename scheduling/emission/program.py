@@ -1,0 +1,213 @@
+"""A schedule's decisions become a Program: kernels, the launches that bind their symbols, buffers and traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.network import Network
+from hwmodel.programs.isa import Kernel, Launch, Program, Run, Trace
+from scheduling.choice import COLUMNS, Choice
+from scheduling.emission.buffers import DramBuffers
+from scheduling.emission.instructions import Emitter
+from scheduling.emission.places import Places
+from scheduling.emission.step_waits import StepWaits
+from scheduling.emission.traces import Traces
+from scheduling.evaluator import Evaluator, Template
+from scheduling.lowering.geometry import geometry
+from scheduling.lowering.shares import part_of
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.residence import STAYS, Residence
+from scheduling.timeline.simulation import Times
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    kernel: Kernel
+    template: Template
+
+
+def build_program(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> Program:
+    """The program of these sub-graphs in this arrangement; simulating it gives the evaluator's cycles.
+
+    Raises IllegalSchedule where a sub-graph does not fit.
+    """
+    times, _ = evaluator.simulate(choices, plan)
+    return _Builder(evaluator, tuple(choices), plan, times).build()
+
+
+def program_weights(network: Network) -> dict[str, NDArray[np.float32]]:
+    """Weights, tables, parameters and constants by buffer name; constants are (rows, columns, channels).
+
+    What layers share is there once, by the name of the layer that it is stored for.
+    """
+    weights: dict[str, NDArray[np.float32]] = {}
+    for index, values in network.constants.items():
+        weights[network.tensors[index].name] = np.ascontiguousarray(values.transpose(1, 2, 0))
+    for layer in network.layers:
+        if layer.shares is not None:
+            continue
+        if layer.weight is not None:
+            weights[f"{layer.name}.weight"] = layer.weight
+        for index, parameter in enumerate(layer.parameters):
+            weights[f"{layer.name}.parameter{index}"] = parameter
+    return weights
+
+
+class _Builder:
+    def __init__(
+        self, evaluator: Evaluator, choices: tuple[Choice, ...], plan: Arrangement, times: Times
+    ) -> None:
+        self.evaluator = evaluator
+        self.network = evaluator.network
+        self.item = evaluator.machine.element_bytes
+        self.choices = choices
+        self.plan = plan
+        self.times = times
+        self.templates = evaluator.templates(choices, plan)
+        self.residence = Residence(evaluator.table, choices, plan)
+        outside = [tensor for tensor in self._leaving() if not plan.in_llb[tensor]]
+        moved = plan.moves.tensor[plan.moves.address < 0].tolist()
+        self.buffers = DramBuffers(self.network, self.item, {*outside, *moved})
+        self._origins: dict[tuple[Choice, tuple[int, int]], list[tuple[int, int]]] = {}
+
+    def build(self) -> Program:
+        evaluator, choices, plan, times = self.evaluator, self.choices, self.plan, self.times
+        kernels: dict[int, _Kernel] = {}
+        steps: list[Launch] = []
+        traces: list[Trace] = []
+        copies = evaluator.system_copies(choices, plan)
+        waits = StepWaits(
+            evaluator, choices, plan, times, copies, self.templates, self.buffers, self.residence
+        )
+        seen = Traces(evaluator, choices, plan, times, copies, self.buffers, self.residence)
+        for k, template in enumerate(self.templates):
+            found = evaluator.seen(choices[plan.subgraph[k]], k, plan, self.residence)
+            if id(template) not in kernels:
+                kernels[id(template)] = _Kernel(self._kernel(k, template, found, len(kernels)), template)
+            kernel = kernels[id(template)].kernel
+            names = {event for instruction in kernel.instructions for event in instruction.events}
+            events = {name: waits.event(k, name) for name in sorted(names)}
+            bindings = {symbol.name: self._binding(k, symbol.name, found) for symbol in kernel.symbols}
+            steps.append(Launch(kernel.name, bindings, events, waits.copies(k), *waits.placement(k)))
+            traces += seen.of_step(k)
+        by_name = {entry.kernel.name: entry.kernel for entry in kernels.values()}
+        return Program(
+            evaluator.machine.name,
+            by_name,
+            tuple(steps),
+            tuple(self.buffers.buffers),
+            tuple(traces),
+            _runs(times.order.tolist()),
+        )
+
+    def _leaving(self) -> list[int]:
+        """Tensors that leave the sub-graph that makes them."""
+        return [
+            tensor
+            for choice in self.choices
+            for tensor in self.evaluator.borders(choice.first, choice.stop)[1].tolist()
+        ]
+
+    def _place(self, step: int) -> tuple[Choice, int, int]:
+        """(choice, batch part, number among the instances of the batch part) of a step."""
+        choice = self.choices[self.plan.subgraph[step]]
+        return choice, *divmod(int(self.plan.instance[step]), choice.slices)
+
+    def _kernel(self, step: int, template: Template, plan: Arrangement, number: int) -> Kernel:
+        choice, batch_part, _ = self._place(step)
+        frame = self.evaluator.frame(choice)
+        places = Places(
+            frame.network,
+            frame.choice,
+            template.lowered,
+            batch_part,
+            self.item,
+            plan.in_llb.tolist(),
+            plan.source_batch.tolist(),
+            plan.source_rows.tolist(),
+            plan.staged.tolist(),
+            frame.turned,
+        )
+        instructions = Emitter(places).instructions()
+        symbols = tuple(symbol for _, symbol in sorted(places.symbols.values(), key=lambda entry: entry[0]))
+        return Kernel(f"k{number:03}_layers_{choice.first}_{choice.stop - 1}", symbols, instructions)
+
+    def _image_bytes(self, index: int, rows: int) -> int:
+        tensor = self.network.tensors[index]
+        return rows * tensor.columns * tensor.channels * self.item
+
+    def _slice_rows(self, index: int, part: int, parts: int) -> int:
+        rows = self.network.tensors[index].rows
+        return rows * (part + 1) // parts - rows * part // parts
+
+    def _binding(self, step: int, name: str, plan: Arrangement) -> int:
+        """The address of a symbol in a step, whose instance finds what it reads as `plan` says."""
+        choice, batch_part, _ = self._place(step)
+        batch = self.network.batch
+        first = batch * batch_part // choice.split_batch
+        shift = partial(self._shift, step)
+        if name.startswith("w"):
+            layer = int(name[1:])
+            return (
+                int(plan.staged_address[layer]) if plan.staged[layer] else self.buffers.weight_address[layer]
+            )
+        if name.startswith("out"):
+            index = int(name[3:])
+            if plan.in_llb[index]:
+                address = int(plan.slice_address[plan.slice_start[index] + plan.instance[step]])
+                return address + (shift(index) if plan.source_rows[index] == 1 else 0)
+            rows = self.network.tensors[index].rows
+            return self.buffers.tensor_address[index] + first * self._image_bytes(index, rows) + shift(index)
+        index, relative, row_part = (int(part) for part in name[2:].split("_"))
+        parts, row_parts = int(plan.source_batch[index]), int(plan.source_rows[index])
+        part = part_of(first, batch, parts) + relative
+        begin = batch * part // parts
+        skip = max(first, begin) - begin
+        if index in self.network.constants:
+            return self.buffers.tensor_address[index] + shift(index)
+        move = self.residence.move_before(int(plan.when[step]), index, part) if plan.in_llb[index] else STAYS
+        if move != STAYS:
+            address = int(plan.moves.address[move])
+        elif plan.in_llb[index]:
+            slices = (plan.slice_start[index + 1] - plan.slice_start[index]) // parts
+            address = int(plan.slice_address[plan.slice_start[index] + part * slices + row_part])
+        else:
+            address = self.buffers.tensor_address[index]
+        address += shift(index)
+        return address + skip * self._image_bytes(index, self._slice_rows(index, row_part, row_parts))
+
+    def _shift(self, step: int, index: int) -> int:
+        """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""
+        choice, _, part = self._place(step)
+        template = self.templates[step]
+        mine, its = self.evaluator.frame_parts(choice, part), (template.row_part, template.column_part)
+        if mine == its:
+            return 0
+        local = template.lowered.geometry.tensor.tolist().index(index)
+        here, there = self._origin(choice, mine)[local], self._origin(choice, its)[local]
+        rows, columns = here[0] - there[0], here[1] - there[1]
+        tensor = self.network.tensors[index]
+        if choice.axis == COLUMNS:
+            rows, columns = columns, rows
+        return int((rows * tensor.columns + columns) * tensor.channels * self.item)
+
+    def _origin(self, choice: Choice, parts: tuple[int, int]) -> list[tuple[int, int]]:
+        """First row and column of every local tensor in the instances of a row and column slice, in the frame."""
+        known = self._origins.get((choice, parts))
+        if known is None:
+            frame = self.evaluator.frame(choice)
+            geo = geometry(frame.table, frame.choice, *parts)
+            known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
+            self._origins[choice, parts] = known
+        return known
+
+
+def _runs(order: Sequence[int]) -> tuple[Run, ...]:
+    """An order of instances, one entry an instruction or copy, run by run."""
+    return tuple(Run(number, len(list(group))) for number, group in groupby(order))

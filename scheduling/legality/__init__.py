@@ -1,0 +1,1 @@
+"""Whether decisions can be carried out, checked the plain way, with reasons."""

@@ -1,0 +1,364 @@
+"""Which rows and columns of which tensor a core computes in which piece of an instance.
+
+Local tensors of a sub-graph: first its entries (tensors made elsewhere), in order of first use, then the output of
+each of its layers. Row ranges follow the region maps backwards from the rows that the core owns of every tensor
+that leaves the sub-graph; where branches meet, the union. Pieces are increments: piece p of a tensor holds the
+rows from where piece p - 1 ended to the last row that piece p of any consumer needs, so nothing is computed twice
+on one core and piece p depends on pieces up to p only.
+
+Rows are the axis that is streamed; an instance has its part of the columns, the cross axis, whole (an instance that
+streams along columns is described with both swapped, `scheduling.lowering.frames`). Columns follow backwards like rows.
+Where overlaps are cached, a tensor has in L1 the columns [held_start, held_stop) that its readers need, of which those
+before `new_start` come from the cache, and leaves those from `keep_start` on there for the next instance: the new
+columns of all instances are a partition, so that nothing is made or loaded twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodel.compiled import compiled, compiled_leaf
+from scheduling.choice import CACHE, Choice, row_pieces
+from scheduling.lowering.tables import Ints, NetworkTable
+
+
+class Geometry(NamedTuple):
+    """N local tensors, R row ways, P row pieces. Row ranges are absolute and half open; unused: start = stop = 0."""
+
+    entries: int
+    tensor: Ints  # (N,) index of the tensor in the network
+    edge_local: Ints  # (edges of the sub-graph,) local tensor of each input, in layer order
+    start: Ints  # (R, N) first row held
+    ends: Ints  # (R, N, P) row after the last one of each piece
+    own_start: Ints  # (R, N) rows stored to shared memory: of tensors that leave, else empty
+    own_stop: Ints  # (R, N)
+    leaves: Ints  # (N,) 1 where a later layer or the user reads the tensor
+    full: Ints  # (N,) 1 where every core of a channel group holds all channels
+    held_start: Ints  # (N,) columns in L1
+    held_stop: Ints  # (N,)
+    new_start: Ints  # (N,) first column that is made or loaded; those before it come from the cache
+    keep_start: Ints  # (N,) first column that the next instance needs again; held_stop where none
+    own_columns_start: Ints  # (N,) columns stored to shared memory
+    own_columns_stop: Ints  # (N,)
+    cache_columns: (
+        Ints  # (N,) columns that the cache has room for, the same in all instances of the sub-graph
+    )
+    cache_rows: Ints  # (N,) rows likewise
+
+
+@compiled_leaf
+def needed_start(row: int, stride: int, offset: int, divisor: int, whole: int) -> int:
+    """First input row that output rows from `row` on need."""
+    if whole:
+        return 0
+    step = (
+        row if divisor == 1 else row // divisor
+    )  # a division takes longer than the rest, and is rarely needed
+    return max(0, step * stride + offset)
+
+
+@compiled_leaf
+def needed_stop(stop: int, stride: int, offset: int, extent: int, divisor: int, whole: int, size: int) -> int:
+    """Row after the last input row that output rows up to `stop` (exclusive) need."""
+    if whole:
+        return size
+    step = stop - 1 if divisor == 1 else (stop - 1) // divisor
+    return max(0, min(size, step * stride + offset + extent))
+
+
+class Locals(NamedTuple):
+    """Local tensors of a sub-graph, as in Geometry: what does not depend on the instance."""
+
+    entries: int
+    tensor: Ints
+    edge_local: Ints
+    leaves: Ints
+    full: Ints
+
+
+@compiled
+def local_tensors(net: NetworkTable, choice: Choice) -> Locals:
+    """Entries in order of first use, then the outputs of the layers."""
+    first, stop = choice.first, choice.stop
+    count = stop - first
+    edge0 = net.edge_start[first]
+    edges = net.edge_start[stop] - edge0
+    edge_local = np.empty(edges, np.int64)
+    entry_tensors = np.empty(edges, np.int64)
+    entries = 0
+    for e in range(edges):
+        tensor = net.edge_tensor[edge0 + e]
+        made_by = net.producer[tensor]
+        if first <= made_by < stop:
+            edge_local[e] = -1 - (made_by - first)
+            continue
+        found = -1
+        for k in range(entries):
+            if entry_tensors[k] == tensor:
+                found = k
+        if found < 0:
+            found = entries
+            entry_tensors[entries] = tensor
+            entries += 1
+        edge_local[e] = found
+    for e in range(edges):
+        if edge_local[e] < 0:
+            edge_local[e] = entries - 1 - edge_local[e]
+    n = entries + count
+    tensor_of = np.empty(n, np.int64)
+    tensor_of[:entries] = entry_tensors[:entries]
+    leaves = np.zeros(n, np.int64)
+    full = np.zeros(n, np.int64)
+    for j in range(count):
+        tensor_of[entries + j] = net.input_count + first + j
+        leaves[entries + j] = 1 if net.last_use[net.input_count + first + j] >= stop else 0
+        for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+            if net.edge_all_channels[e]:
+                full[edge_local[e - edge0]] = 1
+    if choice.ways_channels == 1:
+        full[:] = 1
+    return Locals(entries, tensor_of, edge_local, leaves, full)
+
+
+@compiled
+def row_ranges(
+    net: NetworkTable,
+    choice: Choice,
+    row_part: int,
+    own: Locals,
+    start: Ints,
+    ends: Ints,
+    own_start: Ints,
+    own_stop: Ints,
+) -> None:
+    """Write the rows of the instances with this row slice: `start`, `own_start` and `own_stop` (R, N), `ends`
+    (R, N, P), as in Geometry."""
+    first, stop = choice.first, choice.stop
+    count = stop - first
+    row_ways, n, pieces = ends.shape
+    entries, tensor_of, edge_local, leaves = own.entries, own.tensor, own.edge_local, own.leaves
+    edge0 = net.edge_start[first]
+    parts = choice.split_rows * row_ways
+    last = np.empty(n, np.int64)
+    for way in range(row_ways):
+        part = row_part * row_ways + way
+        for t in range(n):
+            rows = net.tensor_rows[tensor_of[t]]
+            start[way, t] = rows
+            last[t] = 0
+            if leaves[t]:
+                own_start[way, t] = rows * part // parts
+                own_stop[way, t] = rows * (part + 1) // parts
+                if own_stop[way, t] > own_start[way, t]:
+                    start[way, t] = own_start[way, t]
+                    last[t] = own_stop[way, t]
+        for j in range(count - 1, -1, -1):
+            out = entries + j
+            if last[out] <= start[way, out]:
+                continue
+            for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+                t = edge_local[e - edge0]
+                size = net.tensor_rows[tensor_of[t]]
+                low = needed_start(
+                    start[way, out],
+                    net.edge_stride[e],
+                    net.edge_offset[e],
+                    net.edge_divisor[e],
+                    net.edge_whole[e],
+                )
+                high = needed_stop(
+                    last[out],
+                    net.edge_stride[e],
+                    net.edge_offset[e],
+                    net.edge_extent[e],
+                    net.edge_divisor[e],
+                    net.edge_whole[e],
+                    size,
+                )
+                if high > low:  # a part of a Concat reads nothing of the other inputs
+                    start[way, t] = min(start[way, t], low)
+                    last[t] = max(last[t], high)
+        for t in range(n):
+            if last[t] <= start[way, t]:
+                start[way, t] = 0
+                last[t] = 0
+        for p in range(pieces):
+            for t in range(n):
+                ends[way, t, p] = start[way, t] + (last[t] - start[way, t]) * (p + 1) // pieces
+            for j in range(count - 1, -1, -1):
+                out = entries + j
+                if ends[way, out, p] <= start[way, out]:
+                    continue
+                for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+                    t = edge_local[e - edge0]
+                    size = net.tensor_rows[tensor_of[t]]
+                    high = needed_stop(
+                        ends[way, out, p],
+                        net.edge_stride[e],
+                        net.edge_offset[e],
+                        net.edge_extent[e],
+                        net.edge_divisor[e],
+                        net.edge_whole[e],
+                        size,
+                    )
+                    ends[way, t, p] = max(ends[way, t, p], min(high, last[t]))
+
+
+@compiled
+def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int) -> Geometry:
+    """Geometry of the instances of a sub-graph with this row slice and this column slice."""
+    own = local_tensors(net, choice)
+    n = own.tensor.shape[0]
+    pieces = row_pieces(choice)
+    row_ways = choice.ways_rows
+    start = np.zeros((row_ways, n), np.int64)
+    ends = np.zeros((row_ways, n, pieces), np.int64)
+    own_start = np.zeros((row_ways, n), np.int64)
+    own_stop = np.zeros((row_ways, n), np.int64)
+    row_ranges(net, choice, row_part, own, start, ends, own_start, own_stop)
+    columns = column_ranges(net, choice, column_part, own)
+    cache_rows = np.zeros(n, np.int64)
+    for t in range(n):
+        if columns[6, t] > 0:
+            for way in range(row_ways):
+                cache_rows[t] = max(cache_rows[t], ends[way, t, pieces - 1] - start[way, t])
+        if columns[1, t] <= columns[0, t]:  # what is needed of it lies in the padding: nothing
+            start[:, t] = 0
+            ends[:, t, :] = 0
+            own_start[:, t] = 0
+            own_stop[:, t] = 0
+    return Geometry(
+        own.entries, own.tensor, own.edge_local, start, ends, own_start, own_stop, own.leaves, own.full,
+        columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6],
+        cache_rows,
+    )  # fmt: skip
+
+
+@compiled
+def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> Ints:
+    """(7, N): held_start, held_stop, new_start, keep_start, own_columns_start, own_columns_stop, cache_columns."""
+    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
+    n = tensor_of.shape[0]
+    parts = choice.split_columns
+    result = np.zeros((7, n), np.int64)
+    if parts == 1:
+        for t in range(n):
+            result[1, t] = net.tensor_columns[tensor_of[t]]
+            result[3, t] = result[1, t]
+            result[5, t] = result[1, t] if leaves[t] else 0
+        return result
+    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
+    if choice.halo != CACHE:
+        _needed_columns(net, choice, part, part + 1, tensor_of, edge_local, leaves, low, high)
+        for t in range(n):
+            result[0, t], result[1, t] = low[t], high[t]
+            result[2, t], result[3, t] = low[t], high[t]
+            if leaves[t]:
+                columns = net.tensor_columns[tensor_of[t]]
+                result[4, t], result[5, t] = columns * part // parts, columns * (part + 1) // parts
+        return result
+    cached: Ints = cached_columns(net, choice, own)[part]
+    return cached
+
+
+@compiled
+def cached_columns(net: NetworkTable, choice: Choice, own: Locals) -> Ints:
+    """(split_columns, 7, N): `column_ranges` of all column slices of a choice whose overlaps are cached."""
+    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
+    n = tensor_of.shape[0]
+    parts = choice.split_columns
+    result = np.zeros((parts, 7, n), np.int64)
+    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
+    begin, end = np.empty(n, np.int64), np.empty(n, np.int64)
+    _needed_columns(net, choice, 0, parts, tensor_of, edge_local, leaves, begin, end)
+    here = begin.copy()
+    held = np.empty(n, np.int64)
+    most = np.zeros(n, np.int64)
+    for part in range(parts):
+        _needed_columns(net, choice, 0, part + 1, tensor_of, edge_local, leaves, low, high)
+        _again(net, choice, tensor_of, edge_local, begin, end, here, held)
+        for t in range(n):
+            if part > 0:
+                most[t] = max(most[t], here[t] - held[t])
+                result[part - 1, 3, t] = held[t]
+            result[part, 0, t], result[part, 2, t] = held[t], here[t]
+            here[t] = max(here[t], high[t])
+            result[part, 1, t], result[part, 3, t] = here[t], here[t]
+            if leaves[t]:
+                result[part, 4, t], result[part, 5, t] = result[part, 2, t], here[t]
+    result[:, 6, :] = most
+    return result
+
+
+@compiled
+def _needed_columns(
+    net: NetworkTable,
+    choice: Choice,
+    first_part: int,
+    stop_part: int,
+    tensor_of: Ints,
+    edge_local: Ints,
+    leaves: Ints,
+    low: Ints,
+    high: Ints,
+) -> None:
+    """Columns [low, high) of every tensor that slices [first_part, stop_part) of the outputs need; unused: 0, 0."""
+    n = tensor_of.shape[0]
+    count = choice.stop - choice.first
+    edge0 = net.edge_start[choice.first]
+    for t in range(n):
+        columns = net.tensor_columns[tensor_of[t]]
+        low[t], high[t] = columns, 0
+        if leaves[t]:
+            low[t] = columns * first_part // choice.split_columns
+            high[t] = columns * stop_part // choice.split_columns
+    for j in range(count - 1, -1, -1):
+        out = n - count + j
+        if high[out] <= low[out]:
+            continue
+        for e in range(net.edge_start[choice.first + j], net.edge_start[choice.first + j + 1]):
+            t = edge_local[e - edge0]
+            stride, offset, divisor = net.column_stride[e], net.column_offset[e], net.column_divisor[e]
+            whole, columns = net.column_whole[e], net.tensor_columns[tensor_of[t]]
+            first = needed_start(low[out], stride, offset, divisor, whole)
+            stop = needed_stop(high[out], stride, offset, net.column_extent[e], divisor, whole, columns)
+            if stop > first:
+                low[t] = min(low[t], first)
+                high[t] = max(high[t], stop)
+    for t in range(n):
+        if high[t] <= low[t]:
+            low[t], high[t] = 0, 0
+
+
+@compiled
+def _again(
+    net: NetworkTable,
+    choice: Choice,
+    tensor_of: Ints,
+    edge_local: Ints,
+    begin: Ints,
+    end: Ints,
+    here: Ints,
+    held: Ints,
+) -> None:
+    """Write into `held` the first column of every tensor that its readers need once columns before `here` are made,
+    where `begin` and `end` are what is ever needed of it."""
+    count = choice.stop - choice.first
+    edge0 = net.edge_start[choice.first]
+    held[:] = here
+    for j in range(count):
+        out = tensor_of.shape[0] - count + j
+        if here[out] >= end[out]:
+            continue
+        for e in range(net.edge_start[choice.first + j], net.edge_start[choice.first + j + 1]):
+            t = edge_local[e - edge0]
+            first = needed_start(
+                here[out],
+                net.column_stride[e],
+                net.column_offset[e],
+                net.column_divisor[e],
+                net.column_whole[e],
+            )
+            held[t] = min(held[t], max(begin[t], first))

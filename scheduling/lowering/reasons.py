@@ -1,0 +1,64 @@
+"""Words for why a sub-graph cannot be lowered."""
+
+from __future__ import annotations
+
+from graph.network import Network
+from hwmodel.machines.machine import Machine
+from scheduling.choice import COLUMNS, Choice
+from scheduling.lowering.operations import MOST_PIECES
+from scheduling.lowering.planning import (
+    CACHED_TWO_WAYS,
+    COLUMNS_NOT_CARRIED,
+    GROUPS_NOT_DIVISIBLE,
+    ROW_WAYS_ACROSS,
+    ROWS_NOT_CARRIED,
+    TOO_MANY_INSTRUCTIONS,
+    TOO_MANY_PIECES,
+    TOO_MANY_WAYS,
+    WEIGHTS_NOT_KEPT,
+)
+from scheduling.lowering.tiling import SHORT_ACCUMULATOR, SHORT_L1, SHORT_WEIGHTS
+
+_MEMORY = {SHORT_L1: "l1", SHORT_WEIGHTS: "weights", SHORT_ACCUMULATOR: "accumulator"}
+
+
+def explain(
+    network: Network, machine: Machine, choice: Choice, status: int, layer: int, short_bytes: int
+) -> str:
+    """One sentence: which sub-graph, which layer, what is short by how many bytes."""
+    name = network.layers[layer].name
+    where = (
+        f"sub-graph of layers {choice.first} to {choice.stop - 1} "
+        f"({network.layers[choice.first].name} to {network.layers[choice.stop - 1].name}) on {machine.name}"
+    )
+    if status in _MEMORY:
+        memory = _MEMORY[status]
+        capacity = getattr(machine.memories, memory).bytes
+        wide = ", since a row of its slice cannot be cut" if status == SHORT_ACCUMULATOR else ""
+        return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}{wide}"
+    if status in (ROWS_NOT_CARRIED, COLUMNS_NOT_CARRIED):
+        # A choice that streams along columns is checked with both swapped.
+        turned = choice.axis == COLUMNS
+        rows = (status == ROWS_NOT_CARRIED) != turned
+        parts = choice.split_rows * choice.ways_rows if rows else choice.split_columns
+        if turned and parts == 1:
+            return f"{where}: pieces along columns are not possible at layer {name}"
+        return f"{where}: {'rows' if rows else 'columns'} cannot be cut into {parts} through layer {name}"
+    if status == CACHED_TWO_WAYS:
+        return f"{where}: overlaps can be cached along rows or along columns, not both; pieces run along the other one"
+    if status == WEIGHTS_NOT_KEPT and short_bytes:
+        capacity = machine.memories.weights.bytes
+        return f"{where}: weights ({capacity} bytes) is short by {short_bytes} bytes to keep all weights"
+    if status == WEIGHTS_NOT_KEPT:
+        return f"{where}: weights cannot be kept, since the first instance does not use those of layer {name}"
+    if status == ROW_WAYS_ACROSS:
+        return f"{where}: {choice.ways_rows} row ways with pieces along columns are not supported, expected 1"
+    if status == TOO_MANY_PIECES:
+        return f"{where}: {choice.pieces} pieces, expected less than {MOST_PIECES}"
+    if status == GROUPS_NOT_DIVISIBLE:
+        return f"{where}: the groups of layer {name} are not divisible by {choice.ways_channels} channel ways"
+    if status == TOO_MANY_WAYS:
+        return f"{where}: more slices than images ({network.batch} in the batch) or channels at layer {name}"
+    if status == TOO_MANY_INSTRUCTIONS:
+        return f"{where}: one instance has too many instructions; split it or cut it into fewer pieces"
+    raise ValueError(f"unknown status {status}")

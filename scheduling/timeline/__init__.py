@@ -1,0 +1,1 @@
+"""All instances of a schedule: their order, their places in shared memory, and their time."""

@@ -1,0 +1,158 @@
+"""Who overwrites whose bytes in the LLB, where no queue orders the two: instances that run at one time on different
+cores, and kernels after moves to DRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduling.choice import Choice
+from scheduling.lowering.tables import Ints, NetworkTable
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.residence import STAYS, Residence
+from scheduling.timeline.system_copies import SystemCopies
+
+
+class Overwritten(NamedTuple):
+    """For each instance in order, what must be done before it may write to the LLB."""
+
+    instances: list[tuple[int, ...]]  # earlier ones, whose last transfer it waits for
+    copies: list[tuple[int, ...]]  # system copies, numbered as in SystemCopies
+
+
+class _Item(NamedTuple):
+    """A slice of a tensor, or weights, in the LLB; `makers` write it (none: a system copy), `users` touch it last, or a
+    system copy does, `left_by`."""
+
+    begin: int
+    makers: tuple[int, ...]
+    address: int
+    stop: int
+    users: tuple[int, ...]
+    left_by: tuple[int, ...] = ()
+
+
+def overwritten(
+    net: NetworkTable,
+    element_bytes: int,
+    choices: Sequence[Choice],
+    plan: Arrangement,
+    cores: Sequence[int],
+    weight_bytes: Ints,
+    copies: SystemCopies,
+) -> Overwritten:
+    """What each instance of an arrangement of all instances must wait for, besides what it reads. Instances that share
+    a core are left out, since its DMA queue orders them."""
+    waits: list[set[int]] = [set() for _ in cores]
+    left: list[set[int]] = [set() for _ in cores]
+    segments: list[tuple[int, int, _Item]] = []  # address, stop, what was there last
+    packed = len(plan.packed.step) > 0
+    first = plan.packed.first_core.tolist() if packed else [0] * len(cores)
+    for item in sorted(_items(net, element_bytes, choices, plan, weight_bytes, copies)):
+        kept = [(item.address, item.stop, item)]
+        for address, stop, before in segments:
+            if stop <= item.address or item.stop <= address:
+                kept.append((address, stop, before))
+                continue
+            for maker in item.makers:
+                waits[maker].update(before.users)
+                left[maker].update(before.left_by)
+            if address < item.address:
+                kept.append((address, item.address, before))
+            if item.stop < stop:
+                kept.append((item.stop, stop, before))
+        segments = kept
+
+    def apart(one: int, two: int) -> bool:
+        return bool(first[one] + cores[one] <= first[two] or first[two] + cores[two] <= first[one])
+
+    return Overwritten(
+        [tuple(sorted(user for user in users if apart(k, user))) for k, users in enumerate(waits)],
+        [tuple(sorted(jobs)) for jobs in left],
+    )
+
+
+def _items(
+    net: NetworkTable,
+    element_bytes: int,
+    choices: Sequence[Choice],
+    plan: Arrangement,
+    weight_bytes: Ints,
+    copies: SystemCopies,
+) -> list[_Item]:
+    residence = Residence(net, choices, plan)
+    readers: dict[int, set[int]] = {}  # of a slice where it was made
+    loaded: dict[int, set[int]] = {}  # of what a move brings to the LLB
+    home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
+    when = plan.when.tolist()
+    for k, s in enumerate(plan.subgraph.tolist()):
+        choice = choices[s]
+        for edge in range(net.edge_start[choice.first], net.edge_start[choice.stop]):
+            tensor = int(net.edge_tensor[edge])
+            made_by = int(net.producer[tensor])
+            if made_by >= 0 and home[made_by] == s:
+                continue
+            if tensor not in residence.moved and not plan.in_llb[tensor]:
+                continue
+            own = choices[home[made_by]].slices if made_by >= 0 else 1
+            for part in residence.touched(k, tensor):
+                move = residence.move_before(when[k], tensor, part)
+                if move != STAYS:
+                    loaded.setdefault(move, set()).add(k)
+                    continue
+                for index in range(part * own, (part + 1) * own):
+                    readers.setdefault(int(plan.slice_start[tensor]) + index, set()).add(k)
+    items = []
+    left_by = dict(
+        zip(
+            copies.first_slice[copies.to_dram == 1].tolist(),
+            np.flatnonzero(copies.to_dram).tolist(),
+            strict=True,
+        )
+    )
+    for move in np.flatnonzero(plan.moves.address >= 0).tolist():
+        tensor, part, address = (int(plan.moves[field][move]) for field in (1, 2, 3))
+        images = _extent(net.batch, residence.parts(tensor), part)
+        size = images * int(
+            net.tensor_rows[tensor] * net.tensor_columns[tensor] * net.tensor_channels[tensor]
+        )
+        users = tuple(sorted(loaded.get(move, ())))
+        items.append(_Item(int(plan.moves.when[move]), (), address, address + size * element_bytes, users))
+    for tensor in np.flatnonzero(plan.in_llb).tolist():
+        s = home[int(net.producer[tensor])]
+        source = choices[s]
+        apart = source.split_rows if plan.source_rows[tensor] > 1 else 1
+        together = source.slices // apart  # instances that write one place
+        for index in range(0, source.instances, together):
+            part, row = divmod(index // together, apart)
+            images = _extent(net.batch, source.split_batch, part)
+            rows = _extent(int(net.tensor_rows[tensor]), apart, row)
+            size = (
+                images * rows * int(net.tensor_columns[tensor] * net.tensor_channels[tensor]) * element_bytes
+            )
+            place = int(plan.slice_start[tensor]) + index
+            address = int(plan.slice_address[place])
+            own = int(plan.instance_start[s]) + index
+            makers = tuple(sorted(plan.place_of[own : own + together].tolist()))
+            last = {user for slice_ in range(place, place + together) for user in readers.get(slice_, ())}
+            users = tuple(sorted(last or set(makers)))
+            first_slice = int(plan.slice_start[tensor]) + part * source.slices
+            gone = (left_by[first_slice],) if first_slice in left_by else ()
+            begin = min(when[maker] for maker in makers)
+            items.append(_Item(begin, makers, address, address + size, () if gone else users, gone))
+    for layer in np.unique(plan.copy_layer).tolist():
+        places: list[int] = []
+        for s in sorted({home[reader] for reader in np.flatnonzero(plan.staged_by == layer).tolist()}):
+            places += plan.place_of[plan.instance_start[s] : plan.instance_start[s + 1]].tolist()
+        waves = plan.copy_when[plan.copy_layer == layer].tolist()
+        for begin, following in zip(waves, [*waves[1:], len(when)], strict=True):
+            users = tuple(sorted(k for k in places if begin <= when[k] < following))
+            address = int(plan.staged_address[layer])
+            items.append(_Item(begin, (), address, address + int(weight_bytes[layer]), users))
+    return items
+
+
+def _extent(size: int, parts: int, index: int) -> int:
+    return size * (index + 1) // parts - size * index // parts
