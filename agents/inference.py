@@ -20,8 +20,8 @@ from env.building import DEFAULT_PHASES, SUBGRAPHS, Builder, Options, State
 from env.observation import Context
 from env.tables import FrontierTable
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 
 __all__ = ["Policy", "PolicyError", "decode", "load_policy"]
 

@@ -112,7 +112,7 @@ class Configuration:
         system DMA does beside them."""
         solution, evaluator = self.solution(strategy, batch), self.problem(batch).evaluator
         plan = evaluator.arrange(solution.choices, solution.rules)
-        templates = evaluator.templates(solution.choices, plan)
+        templates = evaluator.templates.of(solution.choices, plan)
         return sum(int(template.lowered.rows[:, C_LATENCY].sum()) for template in templates) / batch
 
     def baseline_rate(self) -> float:
@@ -140,7 +140,7 @@ class Configuration:
         times, _ = evaluator.simulate(solution.choices, plan)
         advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
         sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for step, template in enumerate(evaluator.templates(solution.choices, plan)):
+        for step, template in enumerate(evaluator.templates.of(solution.choices, plan)):
             last = network.layers[solution.choices[plan.subgraph[step]].stop - 1]
             rows, total = template.lowered.rows, sums[network.tensors[last.output].rows]
             works = rows[:, C_OP] != OP_LAUNCH

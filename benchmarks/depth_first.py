@@ -13,9 +13,10 @@ from report.table import Column, render
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CACHE, COLUMNS, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies import solve
 from scheduling.timeline.arrangement import Arrangement
 
@@ -65,7 +66,7 @@ def main() -> None:
             choice, evaluation = fitting(evaluator, tiled(evaluator, mode, width, height))
             plan = evaluator.arrange((choice,), Rules())
             full, periodic = (_rate(evaluator, choice, plan, periodic) for periodic in (False, True))
-            templates = evaluator.templates((choice,), plan)
+            templates = evaluator.templates.of((choice,), plan)
             instructions = sum(len(template.lowered.rows) for template in templates)
             peak = max(template.lowered.plan.peak_bytes for template in templates)
             rows.append(

@@ -21,8 +21,9 @@ from scheduling.candidates.estimate import estimate
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, RULE_SCALE, Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.lowering.tiling import LEGAL
+from scheduling.rules import Rules
 
 MODEL = "fsrcnn:last=conv,padding=none,activation=relu"
 MACHINE = "meta_prototype_df"

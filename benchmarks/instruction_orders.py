@@ -49,7 +49,7 @@ def main() -> None:
             if solution.layer_order:
                 evaluator = problem.reordered(solution.layer_order).evaluator
             choices, plan = solution.choices, evaluator.arrange(solution.choices, solution.rules)
-            lengths = {t.index: len(t.lowered.rows) for t in evaluator.templates(choices, plan)}
+            lengths = {t.index: len(t.lowered.rows) for t in evaluator.templates.of(choices, plan)}
             cells = ""
             for budget, windows in variants:
                 started = time.perf_counter()

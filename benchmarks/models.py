@@ -36,9 +36,9 @@ from hwmodel.machines.machine import Machine, load_machine
 from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program, program_weights
-from scheduling.evaluator import Rules
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 
 EXECUTED = ("layerwise", "graphturbo", "dp", LEARNED)

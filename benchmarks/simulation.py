@@ -8,7 +8,8 @@ from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 
 BATCH = 16
 REPEATS = 200
@@ -30,7 +31,7 @@ def main() -> None:
     for _ in range(REPEATS):
         evaluator.arrange(choices, Rules())
     arrange_ms = (time.perf_counter() - started) / REPEATS * 1000
-    templates = evaluator.templates(choices, plan)
+    templates = evaluator.templates.of(choices, plan)
     rows = sum(len(template.lowered.rows) for template in templates)
     started = time.perf_counter()
     fresh = Evaluator(network, machine)

@@ -18,9 +18,10 @@ from scheduling.bound import bound
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.estimate import Estimate, estimate
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluation, Rules
+from scheduling.evaluator import Evaluation
 from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.layerwise import layerwise
 from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST
 

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from scheduling.candidates.space import CandidateSpace
     from scheduling.choice import Choice
     from scheduling.emission.program import program_weights
-    from scheduling.evaluator import Evaluator, Rules
+    from scheduling.evaluator import Evaluator
     from scheduling.objective import Objective
     from scheduling.problem import Problem, Solution
+    from scheduling.rules import Rules
     from scheduling.schedule import make_schedule, schedule_to_program
     from scheduling.schedule_file import Schedule, load_schedule, save_schedule
     from scheduling.strategies import STRATEGIES, solve, strategy_names
@@ -76,7 +77,7 @@ _HOMES = {
     "Model": "graph.model",
     "Objective": "scheduling.objective",
     "Problem": "scheduling.problem",
-    "Rules": "scheduling.evaluator",
+    "Rules": "scheduling.rules",
     "Schedule": "scheduling.schedule_file",
     "Solution": "scheduling.problem",
     "latency_bound": "scheduling.bound",

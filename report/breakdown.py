@@ -17,8 +17,9 @@ from report.copies import copy_layers
 from report.decisions import first_node, last_node, shortened
 from report.table import Column, number, render
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.rows import C_TENSOR
+from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement
 
 SHOWN_PARTS = (*PARTS[: IDEAL + 1], "recomputed", *PARTS[IDEAL + 1 :])
@@ -141,7 +142,7 @@ def _layers(
     evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, program: Program
 ) -> list[list[int]]:
     """The layer that each instruction, and then each system copy, of every step is for."""
-    templates = evaluator.templates(choices, plan)
+    templates = evaluator.templates.of(choices, plan)
     times, _ = evaluator.simulate(choices, plan)
     copies = evaluator.system_copies(choices, plan)
     layer_of_copy = copy_layers(evaluator, plan, copies)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graph.network import Network
 from report.results import Result
 from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
-from scheduling.evaluator import Rules
+from scheduling.rules import Rules
 from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
 from scheduling.timeline.consumer_scopes import COPIED_BACK
 from scheduling.timeline.packing import BARRIERS, Packing

@@ -9,14 +9,15 @@ from hwmodel.programs.isa import Op, Program
 from report.decisions import first_node, last_node
 from report.trace import Labels
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.rows import C_OP, C_TENSOR
+from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement
 
 
 def labels(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, program: Program) -> Labels:
     """Steps by sub-graph, instance and nodes; instructions by the tensor that they load, compute or store."""
-    templates = evaluator.templates(choices, plan)
+    templates = evaluator.templates.of(choices, plan)
     steps, instructions = [], {}
     rows = zip(plan.subgraph.tolist(), plan.instance.tolist(), templates, program.steps, strict=True)
     for subgraph, instance, template, launch in rows:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from hwmodel.machines.machine import Machine
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluation, Rules
+from scheduling.evaluator import Evaluation
 from scheduling.layer_order import Order
+from scheduling.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)

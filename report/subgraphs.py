@@ -13,7 +13,7 @@ from report.copies import copy_layers
 from report.decisions import binding_text, first_node, last_node, pieces_text, shortened, split_text
 from report.table import Column, number, render
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.rows import (
     C_ENGINE,
     C_HOLD,
@@ -31,6 +31,7 @@ from scheduling.lowering.rows import (
     VECTOR,
 )
 from scheduling.lowering.tables import Ints
+from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement, weight_bytes
 from scheduling.timeline.residence import Residence
 
@@ -77,7 +78,7 @@ class Subgraph:
 def subgraphs(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> list[Subgraph]:
     """Every sub-graph of an arrangement, in the order of the layers."""
     times, _ = evaluator.simulate(choices, plan)
-    templates = evaluator.templates(choices, plan)
+    templates = evaluator.templates.of(choices, plan)
     advance = np.diff(np.maximum.accumulate(times.finish), prepend=0)
     advance[-1] += times.makespan - advance.sum()  # of copies that end after all kernels
     residence = Residence(evaluator.table, choices, plan)
@@ -140,7 +141,7 @@ def _subgraph(
     read_in_llb: Sequence[int],
 ) -> Subgraph:
     network = evaluator.network
-    exits = evaluator.borders(choice.first, choice.stop)[1]
+    exits = evaluator.templates.borders(choice.first, choice.stop)[1]
     sizes = {
         layer: weight_bytes(evaluator.table, layer, evaluator.machine.element_bytes)
         for layer in range(choice.first, choice.stop)
@@ -167,7 +168,7 @@ def _read_in_llb(
     evaluator: Evaluator, choice: Choice, plan: Arrangement, residence: Residence, steps: Ints
 ) -> list[int]:
     """For each tensor that enters a sub-graph, and each of its instances if it moves, whether it is read in the LLB."""
-    entries = evaluator.borders(choice.first, choice.stop)[0].tolist()
+    entries = evaluator.templates.borders(choice.first, choice.stop)[0].tolist()
     found = [int(plan.in_llb[tensor]) for tensor in entries if tensor not in residence.moved]
     moved = [tensor for tensor in entries if tensor in residence.moved]
     return found + [residence.place(k, tensor).in_llb for tensor in moved for k in steps.tolist()]

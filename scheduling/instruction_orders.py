@@ -12,15 +12,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from graph.network import Network
+from hwmodel.machines.machine import Machine
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.programs.isa import Op
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.hazards import Hazards, hazards
 from scheduling.lowering.reordering import out_of_order, reordered
 from scheduling.lowering.rows import C_OP
 from scheduling.lowering.tables import Ints
+from scheduling.templates import Template, Templates
 from scheduling.timeline.arrangement import Arrangement
 
 Order = tuple[int, ...]
@@ -41,12 +44,12 @@ class InstructionOrder(BaseModel):
     order: tuple[_Number, ...]
 
 
-class OrderedEvaluator(Evaluator):
-    """An evaluator of one schedule, whose instances run their instructions in given orders."""
+class OrderedTemplates(Templates):
+    """Templates of one schedule, whose instances run their instructions in given orders."""
 
-    def __init__(self, base: Evaluator, orders: Sequence[InstructionOrder]) -> None:
-        """Evaluates like `base`, and counts with it. Raises IllegalSchedule where an instance has two orders."""
-        super().__init__(base.network, base.machine, beside=base)
+    def __init__(self, network: Network, machine: Machine, orders: Sequence[InstructionOrder]) -> None:
+        """Raises IllegalSchedule where an instance has two orders."""
+        super().__init__(network, machine)
         self._orders: dict[tuple[int, int], Order] = {}
         for given in orders:
             for instance in given.instances:
@@ -57,10 +60,10 @@ class OrderedEvaluator(Evaluator):
                 self._orders[given.subgraph, instance] = given.order
         self._ordered: dict[tuple[int, Order], Template] = {}
 
-    def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
+    def of(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
         """The template of every instance, its instructions in their order. Raises IllegalSchedule where the orders are
         not legal for these sub-graphs."""
-        found = super().templates(choices, plan)
+        found = super().of(choices, plan)
         left = dict(self._orders)
         for k, place in enumerate(zip(plan.subgraph.tolist(), plan.instance.tolist(), strict=True)):
             order = left.pop(place, None)
@@ -73,10 +76,10 @@ class OrderedEvaluator(Evaluator):
             )
         return found
 
-    def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
+    def indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
         """(N,) the template of every instance, by its place in the store: instances that look alike may have different
         orders."""
-        return np.array([template.index for template in self.templates(choices, plan)], np.int64)
+        return np.array([template.index for template in self.of(choices, plan)], np.int64)
 
     def _in_order(self, template: Template, choice: Choice, order: Order, where: str) -> Template:
         key = (template.index, order)
@@ -94,14 +97,14 @@ class OrderedEvaluator(Evaluator):
                 names = [f"{Op(int(rows[i, C_OP])).name} {i}" for i in (second, first)]
                 raise IllegalSchedule(f"{where}: {names[0]} runs before {names[1]}, which it must follow")
             lowered = template.lowered._replace(rows=reordered(rows, must, array))
-            known = self._store.add(lowered, template.row_part, template.column_part)
+            known = self.store.add(lowered, template.row_part, template.column_part)
             self._ordered[key] = known
         return known
 
 
-def template_hazards(evaluator: Evaluator, choice: Choice, template: Template) -> Hazards:
+def template_hazards(templates: Templates, choice: Choice, template: Template) -> Hazards:
     """The hazards of a template of a sub-graph."""
-    frame, lowered = evaluator.frame(choice), template.lowered
+    frame, lowered = templates.frame(choice), template.lowered
     return hazards(
         frame.table,
         frame.choice,
@@ -109,13 +112,17 @@ def template_hazards(evaluator: Evaluator, choice: Choice, template: Template) -
         lowered.plan,
         lowered.tiles,
         lowered.rows,
-        evaluator.machine.element_bytes,
+        templates.machine.element_bytes,
     )
 
 
 def ordered(evaluator: Evaluator, orders: Sequence[InstructionOrder]) -> Evaluator:
-    """The evaluator itself, or one with these orders of instructions where there are any."""
-    return OrderedEvaluator(evaluator, orders) if orders else evaluator
+    """The evaluator itself, or one with these orders of instructions where there are any, which counts with
+    it. Raises IllegalSchedule where an instance has two."""
+    if not orders:
+        return evaluator
+    templates = OrderedTemplates(evaluator.network, evaluator.machine, orders)
+    return Evaluator(evaluator.network, evaluator.machine, beside=evaluator, templates=templates)
 
 
 def link_slots(machine: MachineTable) -> Ints:
@@ -128,7 +135,7 @@ def alike_instances(
 ) -> Mapping[tuple[int, int], tuple[Template, tuple[int, ...]]]:
     """(sub-graph, template number) -> the template and the instances of the sub-graph that are lowered to it."""
     found: dict[tuple[int, int], tuple[Template, list[int]]] = {}
-    templates = evaluator.templates(choices, plan)
+    templates = evaluator.templates.of(choices, plan)
     for template, s, i in zip(templates, plan.subgraph.tolist(), plan.instance.tolist(), strict=True):
         found.setdefault((s, template.index), (template, []))[1].append(i)
     return {key: (template, tuple(sorted(users))) for key, (template, users) in found.items()}

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.layer_order import Order, in_order
 from scheduling.objective import Objective
+from scheduling.rules import Rules
 
 
 class Simulated(NamedTuple):

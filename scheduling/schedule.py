@@ -18,11 +18,12 @@ from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
 from scheduling.choice import CACHE, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
-from scheduling.evaluator import Evaluation, Evaluator, Rules
-from scheduling.instruction_orders import OrderedEvaluator, ordered
+from scheduling.evaluator import Evaluation, Evaluator
+from scheduling.instruction_orders import OrderedTemplates, ordered
 from scheduling.layer_order import in_order
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.legality.packings import check_steps
+from scheduling.rules import Rules
 from scheduling.schedule_file import (
     VERSION,
     Binding,
@@ -70,10 +71,10 @@ def make_schedule(
     network = evaluator.network
     plan = evaluator.arrange(choices, rules)
     check_arrangement(evaluator, choices, plan)
-    evaluator.templates(choices, plan)
+    evaluator.templates.of(choices, plan)
     tensors = {}
     for choice in choices:
-        for tensor in evaluator.borders(choice.first, choice.stop)[1].tolist():
+        for tensor in evaluator.templates.borders(choice.first, choice.stop)[1].tolist():
             slices = plan.slice_address[plan.slice_start[tensor] : plan.slice_start[tensor + 1]].tolist()
             in_llb = bool(plan.in_llb[tensor])
             place = TensorPlace(scope="llb" if in_llb else "dram", addresses=tuple(slices) if in_llb else ())
@@ -158,7 +159,9 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         np.ones(count, np.int64),
     )
     slice_address = np.full(int(slice_start[-1]), -1, np.int64)
-    leaving = [t for choice in choices for t in evaluator.borders(choice.first, choice.stop)[1].tolist()]
+    leaving = [
+        t for choice in choices for t in evaluator.templates.borders(choice.first, choice.stop)[1].tolist()
+    ]
     by_name = {network.tensors[t].name: t for t in leaving}
     if by_name.keys() != schedule.tensors.keys():
         odd = sorted(by_name.keys() ^ schedule.tensors.keys())
@@ -240,7 +243,7 @@ def schedule_evaluator(network: Network, machine: Machine, schedule: Schedule) -
 
 def in_its_order(evaluator: Evaluator, schedule: Schedule) -> Evaluator:
     """The evaluator with the schedule's orders of instructions, where it has any and they are not there yet."""
-    if isinstance(evaluator, OrderedEvaluator):
+    if isinstance(evaluator.templates, OrderedTemplates):
         return evaluator
     return ordered(evaluator, schedule.instruction_orders)
 

@@ -14,10 +14,11 @@ from hwmodel.machines.machine import Machine
 from report.results import Result
 from scheduling.bound import Bound, bound
 from scheduling.candidates.space import CandidateSpace
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
+from scheduling.rules import Rules
 from scheduling.schedule import schedule_decisions, schedule_evaluator
 from scheduling.schedule_file import Schedule
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names

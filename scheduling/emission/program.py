@@ -18,9 +18,10 @@ from scheduling.emission.instructions import Emitter
 from scheduling.emission.places import Places
 from scheduling.emission.step_waits import StepWaits
 from scheduling.emission.traces import Traces
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.geometry import geometry
 from scheduling.lowering.shares import part_of
+from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import STAYS, Residence
 from scheduling.timeline.simulation import Times
@@ -69,7 +70,7 @@ class _Builder:
         self.choices = choices
         self.plan = plan
         self.times = times
-        self.templates = evaluator.templates(choices, plan)
+        self.templates = evaluator.templates.of(choices, plan)
         self.residence = Residence(evaluator.table, choices, plan)
         outside = [tensor for tensor in self._leaving() if not plan.in_llb[tensor]]
         moved = plan.moves.tensor[plan.moves.address < 0].tolist()
@@ -87,7 +88,7 @@ class _Builder:
         )
         seen = Traces(evaluator, choices, plan, times, copies, self.buffers, self.residence)
         for k, template in enumerate(self.templates):
-            found = evaluator.seen(choices[plan.subgraph[k]], k, plan, self.residence)
+            found = evaluator.templates.seen(choices[plan.subgraph[k]], k, plan, self.residence)
             if id(template) not in kernels:
                 kernels[id(template)] = _Kernel(self._kernel(k, template, found, len(kernels)), template)
             kernel = kernels[id(template)].kernel
@@ -111,7 +112,7 @@ class _Builder:
         return [
             tensor
             for choice in self.choices
-            for tensor in self.evaluator.borders(choice.first, choice.stop)[1].tolist()
+            for tensor in self.evaluator.templates.borders(choice.first, choice.stop)[1].tolist()
         ]
 
     def _place(self, step: int) -> tuple[Choice, int, int]:
@@ -121,7 +122,7 @@ class _Builder:
 
     def _kernel(self, step: int, template: Template, plan: Arrangement, number: int) -> Kernel:
         choice, batch_part, _ = self._place(step)
-        frame = self.evaluator.frame(choice)
+        frame = self.evaluator.templates.frame(choice)
         places = Places(
             frame.network,
             frame.choice,
@@ -186,7 +187,10 @@ class _Builder:
         """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""
         choice, _, part = self._place(step)
         template = self.templates[step]
-        mine, its = self.evaluator.frame_parts(choice, part), (template.row_part, template.column_part)
+        mine, its = (
+            self.evaluator.templates.frame_parts(choice, part),
+            (template.row_part, template.column_part),
+        )
         if mine == its:
             return 0
         local = template.lowered.geometry.tensor.tolist().index(index)
@@ -201,7 +205,7 @@ class _Builder:
         """First row and column of every local tensor in the instances of a row and column slice, in the frame."""
         known = self._origins.get((choice, parts))
         if known is None:
-            frame = self.evaluator.frame(choice)
+            frame = self.evaluator.templates.frame(choice)
             geo = geometry(frame.table, frame.choice, *parts)
             known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
             self._origins[choice, parts] = known

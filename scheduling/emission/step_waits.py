@@ -10,8 +10,9 @@ from hwmodel.programs.isa import Op, Ref, SystemCopy
 from scheduling.choice import Choice
 from scheduling.emission.buffers import DramBuffers
 from scheduling.emission.instructions import EVENT_COMPUTE, EVENT_DMA
-from scheduling.evaluator import Evaluator, Template, core_counts
+from scheduling.evaluator import Evaluator, core_counts
 from scheduling.lowering.rows import C_OP, C_TENSOR
+from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import Residence
 from scheduling.timeline.simulation import Times

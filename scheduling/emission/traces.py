@@ -61,7 +61,7 @@ class Traces:
         own = plan.instance_start[plan.subgraph[step]] + batch_part * choice.slices
         last = step == max(plan.place_of[own : own + choice.slices].tolist(), key=self._ended.__getitem__)
         by_rows = choice.split_columns == 1 and choice.axis != COLUMNS and choice.halo != CACHE
-        for index in self._evaluator.borders(choice.first, choice.stop)[1].tolist():
+        for index in self._evaluator.templates.borders(choice.first, choice.stop)[1].tolist():
             tensor = self._network.tensors[index]
             in_llb = bool(plan.in_llb[index])
             dense = choice.split_batch == batch and by_rows  # a slice is one dense window in DRAM

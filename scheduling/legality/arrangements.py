@@ -93,7 +93,7 @@ def _check_cover(evaluator: Evaluator, choices: Sequence[Choice]) -> None:
 def _producers(evaluator: Evaluator, choices: Sequence[Choice], subgraph: int) -> Iterator[tuple[int, int]]:
     """(tensor, sub-graph that makes it) of the entries of a sub-graph, graph inputs left out."""
     choice = choices[subgraph]
-    for tensor in evaluator.borders(choice.first, choice.stop)[0].tolist():
+    for tensor in evaluator.templates.borders(choice.first, choice.stop)[0].tolist():
         made_by = int(evaluator.table.producer[tensor])
         if made_by >= 0:
             yield tensor, next(q for q, c in enumerate(choices) if c.first <= made_by < c.stop)
@@ -105,7 +105,7 @@ def _tensors(
     batch = evaluator.network.batch
     residence = Residence(evaluator.table, choices, plan)
     for q, source in enumerate(choices):
-        for tensor in evaluator.borders(source.first, source.stop)[1].tolist():
+        for tensor in evaluator.templates.borders(source.first, source.stop)[1].tolist():
             if not plan.in_llb[tensor]:
                 continue
             shape = evaluator.network.tensors[tensor]
@@ -156,7 +156,7 @@ def _moved_tensors(
         readers = [
             s
             for s, choice in enumerate(choices)
-            if tensor in evaluator.borders(choice.first, choice.stop)[0].tolist()
+            if tensor in evaluator.templates.borders(choice.first, choice.stop)[0].tolist()
         ]
         uses = _uses(choices, readers, part, parts, batch, when_of)
         end = max(use for use in uses if residence.move_before(use, tensor, part) == i)
@@ -190,7 +190,7 @@ def _readers(
     """Of each tensor the places in the order of the instances that read it from outside their sub-graph."""
     found: dict[int, list[int]] = {}
     for s, choice in enumerate(choices):
-        for tensor in evaluator.borders(choice.first, choice.stop)[0].tolist():
+        for tensor in evaluator.templates.borders(choice.first, choice.stop)[0].tolist():
             places = (place_of[s, number] for number in range(choice.instances))
             found.setdefault(tensor, []).extend(places)
     return found

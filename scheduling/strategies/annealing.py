@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from scheduling.candidates.defaults import Defaults
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.moves import State, neighbour
 from scheduling.strategies.options import Options, simulated_cost
 

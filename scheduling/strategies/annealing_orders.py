@@ -17,9 +17,9 @@ import numpy as np
 
 from graph.network import Network
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.layer_order import Order, producers_of
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import orders_of

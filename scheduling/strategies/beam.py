@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.options import simulated_cost
 from scheduling.strategies.prefetching import best_prefetch, set_aside
 from scheduling.strategies.ranking import Ranking

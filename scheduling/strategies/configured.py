@@ -17,8 +17,8 @@ import numpy as np
 from scheduling.candidates.configurations import configurations, times
 from scheduling.candidates.ranker import shipped_ranker
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.dp import dp
 from scheduling.strategies.options import simulated_cost
 

@@ -30,11 +30,11 @@ from hwmodel.timing.energy import energy_pj
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import CACHE, CHOICE_FIELDS, COLUMNS, ROWS, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Rules
 from scheduling.lowering.planning import kept_bytes
 from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.dp import cut_points
 from scheduling.strategies.options import simulated_cost
 from scheduling.timeline.isolated import lone_cycles
@@ -197,7 +197,7 @@ class _Search:
             rows = self.problem.space.all(first)
             for row in rows[rows[:, 1] == stop, :CHOICE_FIELDS].tolist():
                 yield Choice(*row)
-        exits = [network.tensors[t] for t in self.evaluator.borders(first, stop)[1].tolist()]
+        exits = [network.tensors[t] for t in self.evaluator.templates.borders(first, stop)[1].tolist()]
         most_rows, most_columns = min(t.rows for t in exits), min(t.columns for t in exits)
         cores, batch = self.evaluator.machine.cores, network.batch
         for ways in dict.fromkeys((cores // self.images, 1)):
@@ -235,7 +235,7 @@ class _Search:
 
     def _timed(self, choice: Choice) -> Stack:
         evaluator = self.evaluator
-        rows, columns = evaluator.alike(choice)
+        rows, columns = evaluator.templates.alike(choice)
         kinds = Counter(
             (row, column, choice.keep_weights == 1 and number > 0)
             for number, (row, column) in enumerate(product(rows, columns))
@@ -244,7 +244,7 @@ class _Search:
         counts = np.zeros(len(Counts._fields), np.int64)
         inner: Ints | int = 0
         for (row, column, kept), times in kinds.items():
-            lowered = evaluator.lower(choice, 0, row, column, kept, self.plan)
+            lowered = evaluator.templates.lower(choice, 0, row, column, kept, self.plan)
             cycles += times * lone_cycles(evaluator.machine_table, lowered.rows)
             counts += times * lowered.counts
             inner = inner + times * lowered.inner

@@ -20,10 +20,10 @@ import numpy as np
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.evaluator import Rules
 from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.options import CYCLES, simulated_cost
 from scheduling.strategies.segments import Floats, Segments, segments
 from scheduling.strategies.shortest import shortest

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.layer_order import Order, balanced, rule_orders
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.dp import dp
 from scheduling.strategies.order_estimate import order_table
 

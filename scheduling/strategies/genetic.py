@@ -17,8 +17,8 @@ import numpy as np
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.moves import State, neighbour
 from scheduling.strategies.options import Options, simulated_cost
 from scheduling.strategies.random_search import random_schedule

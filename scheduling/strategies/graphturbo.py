@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
 
 

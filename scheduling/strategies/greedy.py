@@ -9,8 +9,8 @@ are those with the least additive cost.
 from __future__ import annotations
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.options import Options, simulated_cost
 from scheduling.strategies.prefetching import best_prefetch, set_aside
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Template
+from scheduling.evaluator import Evaluator
 from scheduling.instruction_orders import (
     InstructionOrder,
     alike_instances,
@@ -27,6 +27,7 @@ from scheduling.instruction_orders import (
 from scheduling.lowering.hazards import Hazards
 from scheduling.lowering.reordering import list_order, reordered, tails
 from scheduling.lowering.tables import Ints
+from scheduling.templates import Template, Templates
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.isolated import lone_cycles
 
@@ -73,33 +74,40 @@ class _Kernel:
         return self.template.lowered.rows
 
 
-class _Trials(Evaluator):
-    """The schedule, whose templates change in place while orders are tried."""
+class _Found(Templates):
+    """The templates of one schedule, which change in place while orders are tried."""
 
     def __init__(self, base: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> None:
-        super().__init__(base.network, base.machine, beside=base)
+        super().__init__(base.network, base.machine)
+        self._found = super().of(choices, plan)
+
+    def of(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
+        """The templates of the one schedule."""
+        return self._found
+
+    def indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
+        """(N,) the template of every instance, by its place in the store."""
+        return np.array([template.index for template in self._found], np.int64)
+
+
+class _Trials(Evaluator):
+    """The schedule and its kernels, which take one order of instructions after the other."""
+
+    def __init__(self, base: Evaluator, choices: Sequence[Choice], plan: Arrangement) -> None:
+        super().__init__(base.network, base.machine, base, _Found(base, choices, plan))
         self._choices, self._plan = tuple(choices), plan
-        self._found = super().templates(choices, plan)
         self.kernels: list[_Kernel] = []
         for (subgraph, _), (template, instances) in alike_instances(self, choices, plan).items():
             rows = template.lowered.rows
             if len(rows) <= MOST_INSTRUCTIONS:
                 share = len(instances) * lone_cycles(self.machine_table, rows)
-                must = template_hazards(self, choices[subgraph], template)
+                must = template_hazards(self.templates, choices[subgraph], template)
                 self.kernels.append(_Kernel(subgraph, instances, template, must, float(share)))
-
-    def templates(self, choices: Sequence[Choice], plan: Arrangement) -> list[Template]:
-        """The templates of the one schedule."""
-        return self._found
-
-    def _template_indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
-        """(N,) the template of every instance, by its place in the store."""
-        return np.array([template.index for template in self._found], np.int64)
 
     def apply(self, kernel: _Kernel, order: Ints | None) -> None:
         """Put a kernel's instructions in an order; None for that of lowering."""
         rows = kernel.rows if order is None else reordered(kernel.rows, kernel.hazards, order)
-        self._store.retime(kernel.template.index, rows)
+        self.templates.store.retime(kernel.template.index, rows)
 
     def cycles(self) -> int:
         """Simulated cycles of the schedule as it is."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.joining import join
 from scheduling.strategies.llb_first import RULES, llb_first
 

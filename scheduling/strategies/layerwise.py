@@ -10,8 +10,8 @@ import numpy as np
 
 from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.options import CYCLES
 from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 

@@ -7,11 +7,11 @@ else the best that it met. It keeps most on chip, which is not always what is fa
 from __future__ import annotations
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.exact.memory import least_memory as least_memory_order
 from scheduling.exact.operator_graph import operator_graph
 from scheduling.layer_order import Order
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.dp import dp
 
 STATES = 200_000

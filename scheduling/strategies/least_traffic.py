@@ -21,12 +21,12 @@ from typing import Any
 from graph.network import Network
 from hwmodel.machines.machine import Machine
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.exact.operator_graph import OperatorGraph, counted_tensors, operator_graph
 from scheduling.exact.traffic import LeastTraffic, Step
 from scheduling.exact.traffic import least_traffic as least_traffic_plan
 from scheduling.layer_order import Order
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.dp import dp
 from scheduling.strategies.llb_first import llb_first
 from scheduling.strategies.options import simulated_cost

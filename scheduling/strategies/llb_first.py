@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.layerwise import RULES as BASELINE
 from scheduling.strategies.layerwise import layerwise
 from scheduling.timeline.arrangement import SCOPE_DEFAULT

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.options import Options
 from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 

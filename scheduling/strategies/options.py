@@ -14,10 +14,10 @@ import numpy as np
 from scheduling.candidates.estimate import estimate
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Rules
 from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.timeline.isolated import isolated
 
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10

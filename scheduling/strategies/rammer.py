@@ -25,9 +25,9 @@ import numpy as np
 
 from scheduling.choice import Choice
 from scheduling.errors import UnsupportedDecision
-from scheduling.evaluator import Rules
 from scheduling.lowering.tables import NetworkTable
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.rammer_kernels import LayerKernel, LayerKernels
 from scheduling.strategies.rammer_programs import StepSimulator
 from scheduling.timeline.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED

@@ -23,7 +23,7 @@ class StepSimulator:
         table = evaluator.table
         tensors, layers = len(table.tensor_rows), len(table.is_matrix)
         self._evaluator = evaluator
-        self._store = evaluator.new_store()
+        self._store = evaluator.templates.new_store()
         self._templates: dict[Choice, int] = {}
         self._choices = np.array([[*Choice(layer, layer + 1)] for layer in range(layers)], np.int64)
         self._plan = evaluator.supposed_plan()._replace(
@@ -54,6 +54,6 @@ class StepSimulator:
 
     def _template(self, choice: Choice) -> int:
         if choice not in self._templates:
-            lowered = self._evaluator.lower(choice, 0, 0, 0, False, self._plan)
+            lowered = self._evaluator.templates.lower(choice, 0, 0, 0, False, self._plan)
             self._templates[choice] = self._store.add(lowered, 0, 0).index
         return self._templates[choice]

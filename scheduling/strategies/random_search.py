@@ -15,8 +15,8 @@ import numpy as np
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.moves import PREFETCH, State
 from scheduling.strategies.options import simulated_cost
 from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT

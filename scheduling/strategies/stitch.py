@@ -12,8 +12,8 @@ it takes the smallest split of the batch that fits; the global memory of the ori
 from __future__ import annotations
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.joining import join
 from scheduling.strategies.layerwise import RULES, layerwise
 

@@ -16,8 +16,9 @@ from env.problems import make_problem
 from env.schedule_env import ILLEGAL_REWARD, REWARD_SCALE, ScheduleEnv
 from hwmodel.machines.machine import load_machine
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
+from scheduling.rules import Rules
 from tests.hwmodel.machine_variants import without_llb
 
 

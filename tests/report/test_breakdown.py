@@ -23,8 +23,9 @@ from report.breakdown import (
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies import solve
 from tests.hwmodel.machine_variants import machine_called
 from tests.report.models import small_model

@@ -10,7 +10,8 @@ from hwmodel.timing.counts import Counts
 from report.decisions import binding_text, compare, pieces_text, rules_text, shortened, split_text
 from report.results import Result
 from scheduling.choice import CHANNELS, Choice
-from scheduling.evaluator import Evaluation, Rules
+from scheduling.evaluator import Evaluation
+from scheduling.rules import Rules
 from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
 from tests.report.models import small_model
 

@@ -9,7 +9,8 @@ from hwmodel.timing.counts import Counts
 from report.results import Result
 from report.strategies import footnotes, strategy_table
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluation, Rules
+from scheduling.evaluator import Evaluation
+from scheduling.rules import Rules
 
 STCP920 = load_machine("stcp920")
 

@@ -8,7 +8,8 @@ from hwmodel.machines.machine import load_machine
 from report.occupancy import llb_bytes_in_use
 from report.subgraphs import Subgraph, subgraph_table, subgraphs
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.timeline.consumer_scopes import FROM_DRAM, TensorRead
 from tests.report.models import small_model
 
@@ -86,7 +87,7 @@ def test_moves_are_in_the_tables(evaluator: Evaluator) -> None:
     """A tensor that goes to DRAM before its reader: its bytes are those of the sub-graph that made it, and the LLB
     holds it until then."""
     choices = cut(evaluator, 1)
-    (tensor,) = evaluator.borders(0, 2)[1].tolist()
+    (tensor,) = evaluator.templates.borders(0, 2)[1].tolist()
     reads = (TensorRead(tensor, 2, FROM_DRAM),)
     plan = evaluator.arrange(choices, Rules(weights=0))
     assert llb_bytes_in_use(evaluator, choices, plan).tolist() == [4 * 8 * 8 * 8 * 2] * 2

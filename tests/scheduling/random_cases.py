@@ -14,9 +14,10 @@ from scheduling.candidates.estimate import estimate
 from scheduling.choice import CACHE, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.lowering.tiling import LEGAL
+from scheduling.rules import Rules
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.race_checker import find_races
 
@@ -139,10 +140,10 @@ def _random_runs(
 def tileable(evaluator: Evaluator, choice: Choice) -> bool:
     """Whether every kind of instance of a choice can be lowered, by the estimate."""
     try:
-        evaluator.check(choice)
+        evaluator.templates.check(choice)
     except IllegalSchedule:
         return False
-    frame = evaluator.frame(choice)
+    frame = evaluator.templates.frame(choice)
     return estimate(frame.table, evaluator.machine_table, frame.choice).status == LEGAL
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from scheduling.choice import Choice
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS, Packing, Placement, Step
 
 

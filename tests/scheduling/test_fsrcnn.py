@@ -5,7 +5,8 @@ import pytest
 from benchmarks.fsrcnn import MACHINE, MODEL, PUBLISHED, SCHEDULES
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
-from scheduling.evaluator import Evaluation, Evaluator, Rules
+from scheduling.evaluator import Evaluation, Evaluator
+from scheduling.rules import Rules
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program, program_weights
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 
 
 def test_a_sub_graph_for_each_group_of_heads_is_right() -> None:

@@ -15,19 +15,20 @@ from report.verify import verify
 from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.exact.instruction_windows import order_by_windows
 from scheduling.instruction_orders import (
     InstructionOrder,
-    OrderedEvaluator,
     alike_instances,
     link_slots,
+    ordered,
     template_hazards,
 )
 from scheduling.lowering.hazards import Hazards
 from scheduling.lowering.reordering import list_order, out_of_order, reordered, start_cycles, tails
 from scheduling.lowering.rows import C_K0, C_K1, C_LATENCY, C_OP, C_TENSOR
 from scheduling.lowering.tables import Ints
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scheduling.strategies import solve
@@ -76,7 +77,9 @@ def random_orders(
             subgraph=s,
             instances=instances,
             order=random_order(
-                template_hazards(evaluator, choices[s], template), rng, float(rng.choice([5, 30, 1000]))
+                template_hazards(evaluator.templates, choices[s], template),
+                rng,
+                float(rng.choice([5, 30, 1000])),
             ),
         )
         for (s, _), (template, instances) in alike_instances(evaluator, choices, plan).items()
@@ -110,8 +113,8 @@ def test_any_order_that_keeps_the_hazards_is_right(
     assert choices is not None
     orders = random_orders(evaluator, choices, rules, rng)
     assert orders
-    ordered = OrderedEvaluator(evaluator, orders)
-    evaluation, program = checked_program(ordered, choices, rules)
+    in_order = ordered(evaluator, orders)
+    evaluation, program = checked_program(in_order, choices, rules)
     assert evaluation.counts == evaluator.evaluate(choices, rules).counts
     assert verify(model, program, machine, program_weights(model.network)).passed
     schedule = make_schedule(evaluator, choices, rules, model.network.model_hash, "random")
@@ -130,11 +133,11 @@ def test_kernels_side_by_side_run_in_any_order_and_gain(tmp_path: Path, seed: in
     problem = concurrent_problem(randomly_connected(tmp_path, rng), launch_cycles=200)
     evaluator, found = problem.evaluator, solve("rammer", problem)
     orders = random_orders(evaluator, found.choices, found.rules, rng)
-    checked_program(OrderedEvaluator(evaluator, orders), found.choices, found.rules)
+    checked_program(ordered(evaluator, orders), found.choices, found.rules)
     plan = evaluator.arrange(found.choices, found.rules)
     orders = order_instructions(evaluator, found.choices, plan, budget=40)
-    ordered = OrderedEvaluator(evaluator, orders)
-    assert checked_program(ordered, found.choices, found.rules)[0].cycles < found.evaluation.cycles
+    in_order = ordered(evaluator, orders)
+    assert checked_program(in_order, found.choices, found.rules)[0].cycles < found.evaluation.cycles
 
 
 def two_convolutions(folder: Path, size: int, channels: int, batch: int) -> Model:
@@ -153,9 +156,9 @@ def test_orders_hold_where_many_instances_look_alike(tmp_path: Path) -> None:
     choices = (Choice(0, 1, split_batch=20), Choice(1, 2, split_batch=20))
     (given, *_) = random_orders(evaluator, choices, Rules(), np.random.default_rng(0))
     one = given.model_copy(update={"instances": given.instances[7:8]})
-    alike = evaluator.templates(choices, evaluator.arrange(choices, Rules()))[0]
+    alike = evaluator.templates.of(choices, evaluator.arrange(choices, Rules()))[0]
     assert one.order != tuple(range(len(alike.lowered.rows)))
-    checked_program(OrderedEvaluator(evaluator, (one,)), choices, Rules())
+    checked_program(ordered(evaluator, (one,)), choices, Rules())
 
 
 def test_parts_of_an_output_in_a_ring_of_channels_keep_their_turn(tmp_path: Path) -> None:
@@ -163,16 +166,18 @@ def test_parts_of_an_output_in_a_ring_of_channels_keep_their_turn(tmp_path: Path
     model = two_convolutions(tmp_path, 6, 16, 2)
     evaluator = Evaluator(model.network, machine_called("tiny"))
     choice = Choice(0, 2, 2, ways_rows=2, pieces=4, axis=CHANNEL_RING)
-    template = evaluator.template(choice, 0, 0, evaluator.supposed_plan())
+    template = evaluator.templates.of_instance(choice, 0, 0, evaluator.supposed_plan())
     rows = template.lowered.rows
     stores = (rows[:, C_OP] == Op.STORE) & (rows[:, C_K1] > 0)
     assert stores.sum() == 4
-    order = order_by(template_hazards(evaluator, choice, template), np.arange(len(rows)) + 1e6 * stores)
+    order = order_by(
+        template_hazards(evaluator.templates, choice, template), np.arange(len(rows)) + 1e6 * stores
+    )
     found = [(i, int(rows[i, C_K0])) for i in order if rows[i, C_TENSOR] == rows[stores][0, C_TENSOR]]
     ends = [(rows[i, C_OP] == Op.STORE, k0) for i, k0 in found if rows[i, C_OP] in (Op.STORE, Op.VECTOR)]
     assert ends == [(s, 4 * k) for s, k in ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (0, 3), (1, 2), (1, 3))]
     given = InstructionOrder(subgraph=0, instances=(0, 1), order=order)
-    checked_program(OrderedEvaluator(evaluator, (given,)), (choice,), Rules())
+    checked_program(ordered(evaluator, (given,)), (choice,), Rules())
 
 
 @pytest.fixture
@@ -189,7 +194,7 @@ def test_orders_that_are_none_are_refused(small: tuple[Evaluator, tuple[Choice, 
     """Too short, of an instance that there is not, given twice, or against a hazard; and the message says which."""
     evaluator, choices = small
     plan = evaluator.arrange(choices, Rules())
-    template = evaluator.templates(choices, plan)[0]
+    template = evaluator.templates.of(choices, plan)[0]
     count = len(template.lowered.rows)
     schedule = small_schedule(evaluator, choices)
 
@@ -251,9 +256,9 @@ def test_a_kernel_in_one_window_is_as_fast_as_the_fastest_of_all_orders(tmp_path
     model = two_convolutions(tmp_path, size, 4, 1)
     evaluator = Evaluator(model.network, machine_called("tiny"))
     choice = Choice(0, 2)
-    template = evaluator.templates((choice,), evaluator.arrange((choice,), Rules()))[0]
+    template = evaluator.templates.of((choice,), evaluator.arrange((choice,), Rules()))[0]
     rows = template.lowered.rows
-    hazards = template_hazards(evaluator, choice, template)
+    hazards = template_hazards(evaluator.templates, choice, template)
     links = link_slots(evaluator.machine_table)
     times = [lone(rows, hazards, np.array(order), links) for order in legal_orders(hazards)]
     assert len(times) > 10 and max(times) > min(times)

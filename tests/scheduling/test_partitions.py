@@ -13,8 +13,9 @@ from graph.network import Network
 from hwmodel.machines.machine import load_machine
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order, order_of_blocks, producers_of
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_decisions, schedule_network
 from scheduling.schedule_file import load_schedule, save_schedule
 from tests.scheduling.random_graphs import random_graph_model

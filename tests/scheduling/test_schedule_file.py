@@ -12,7 +12,8 @@ from hwmodel.machines.machine import load_machine
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
 from scheduling.errors import ScheduleError
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay
 from scheduling.schedule_file import WeightPlace, load_schedule, save_schedule
 from tests.report.models import small_model

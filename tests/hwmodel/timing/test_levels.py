@@ -25,7 +25,8 @@ from hwmodel.timing.levels import (
 )
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from tests.graph.onnx_helpers import GraphBuilder
 
 KIB = 1024

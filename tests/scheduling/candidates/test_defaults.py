@@ -8,9 +8,10 @@ from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.estimate import estimate
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies import solve
 
 

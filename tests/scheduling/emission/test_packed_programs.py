@@ -14,7 +14,8 @@ from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_to_program
 from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.timeline.packing import (

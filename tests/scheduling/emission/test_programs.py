@@ -13,7 +13,8 @@ from hwmodel.timing.flatten import time_program
 from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program, program_weights
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_to_program
 from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder

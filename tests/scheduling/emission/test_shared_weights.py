@@ -17,9 +17,10 @@ from scheduling.bound import bound
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.emission.program import build_program, program_weights
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order, least_live
 from scheduling.legality.arrangements import check_arrangement
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_to_program
 from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.timeline.arrangement import WEIGHTS_RELOADED

@@ -8,7 +8,8 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machines.machine import Machine, load_machine
 from hwmodel.programs.isa import Op, Program
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from tests.hwmodel.accesses import instruction_accesses
 from tests.hwmodel.machine_variants import with_bursts
 from tests.scheduling.random_cases import (

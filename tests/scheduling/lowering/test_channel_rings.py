@@ -79,7 +79,7 @@ def test_a_random_schedule_with_rings_holds_all_the_way_down(
 
 def stored_by_parts(evaluator: Evaluator, choice: Choice) -> int:
     """Tensors that an instance stores by more than its operations do."""
-    template = evaluator.template(choice, 0, 0, evaluator.supposed_plan())
+    template = evaluator.templates.of_instance(choice, 0, 0, evaluator.supposed_plan())
     stores = np.count_nonzero(template.lowered.rows[:, C_OP] == OP_STORE)
     return int(stores - np.count_nonzero(template.lowered.plan.kind == STORE))
 
@@ -100,7 +100,7 @@ def test_a_ring_has_room_for_two_parts(tmp_path: Path) -> None:
     whole, ring = (Choice(0, 2, pieces=4, axis=axis) for axis in (CHANNELS, CHANNEL_RING))
     peaks, stores = [], []
     for choice in (whole, ring):
-        lowered = evaluator.template(choice, 0, 0, evaluator.supposed_plan()).lowered
+        lowered = evaluator.templates.of_instance(choice, 0, 0, evaluator.supposed_plan()).lowered
         peaks.append(int(lowered.plan.peak_bytes))
         stores.append(int(np.count_nonzero(lowered.rows[:, C_OP] == OP_STORE)))
     assert peaks == [12 * (16 + 40) * 2, 12 * (16 + 20) * 2]
@@ -114,7 +114,7 @@ def test_what_a_layer_of_the_same_kernel_reads_is_whole(tmp_path: Path) -> None:
     """Only the last output rings: the first product's is read by the second."""
     evaluator = two_products(tmp_path)
     assert stored_by_parts(evaluator, Choice(0, 1, pieces=4, axis=CHANNEL_RING)) == 4
-    lowered = evaluator.template(
+    lowered = evaluator.templates.of_instance(
         Choice(0, 2, pieces=4, axis=CHANNEL_RING), 0, 0, evaluator.supposed_plan()
     ).lowered
     assert lowered.plan.size_bytes.tolist() == [12 * 8 * 2, 12 * 16 * 2, 12 * 20 * 2]
@@ -151,7 +151,7 @@ def test_a_block_that_is_split_for_its_output_runs_whole_with_a_ring() -> None:
     block, ringed = one.choices[1], other.choices[1]
     assert (block.first, block.stop, block.split_batch) == (ringed.first, ringed.stop, 2)
     assert (ringed.split_batch, ringed.axis, ringed.pieces) == (1, CHANNEL_RING, 8)
-    lowered = evaluator.template(ringed, 0, 0, evaluator.supposed_plan()).lowered
+    lowered = evaluator.templates.of_instance(ringed, 0, 0, evaluator.supposed_plan()).lowered
     assert lowered.plan.peak_bytes == 786_432 + 196_608 + 2 * 196_608 // 8
     assert one.evaluation.counts.dram_read_bytes - other.evaluation.counts.dram_read_bytes > 9_400_000
     assert other.evaluation.cycles < 0.8 * one.evaluation.cycles

@@ -17,9 +17,10 @@ from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CACHE, COLUMNS, Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies import solve
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import checked_program
@@ -65,7 +66,7 @@ def test_cached_tiles_move_the_compulsory_bytes(fsrcnn: Evaluator) -> None:
 def test_alike_tiles_share_templates(fsrcnn: Evaluator) -> None:
     """1,920 tiles are of two heights (540 rows in 8 parts); the very first one loads the weights too."""
     choice, _ = fitting(fsrcnn, tiled(fsrcnn, "recompute", 4, 72))
-    templates = fsrcnn.templates((choice,), fsrcnn.arrange((choice,), Rules()))
+    templates = fsrcnn.templates.of((choice,), fsrcnn.arrange((choice,), Rules()))
     assert len(templates) == 1920
     assert len({template.index for template in templates}) == 3
 

@@ -12,10 +12,10 @@ from graph.network import Network
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.evaluator import Rules
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Simulated
+from scheduling.rules import Rules
 from scheduling.strategies import STRATEGIES, solve
 from scheduling.strategies.anytime import anytime, cost_after, cost_within
 from scheduling.strategies.genetic import crossover

@@ -10,7 +10,8 @@ from hwmodel.machines.machine import Machine, load_machine
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.timeline.arrangement import SCOPE_DRAM
 from scheduling.timeline.capacity import dram_bytes
 from tests.scheduling.random_cases import random_model

@@ -21,7 +21,8 @@ from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay, schedule_to_program
 from scheduling.schedule_file import TensorMove, load_schedule, save_schedule
 from scheduling.strategies.layerwise import RULES as LAYER_RULES

@@ -9,8 +9,9 @@ from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.evaluator import Evaluator, Rules
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.rows import SLOT_ENTRIES
+from scheduling.rules import Rules
 from scheduling.timeline.periods import STATES, jump, jump_stores, repeated
 from tests.graph.onnx_helpers import GraphBuilder
 
@@ -128,4 +129,6 @@ def test_figures_are_those_of_every_step_simulated(
     assert same == evaluation
     assert jumped.makespan == times.makespan
     assert np.array_equal(jumped.finish, times.finish)
-    assert [t.index for t in fast.templates(choices, plan)] == fast._template_indices(choices, plan).tolist()
+    assert [t.index for t in fast.templates.of(choices, plan)] == fast.templates.indices(
+        choices, plan
+    ).tolist()
