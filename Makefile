@@ -26,8 +26,9 @@ schedule: $(STAMP)
 train: $(STAMP)
 	$(PY) -m scripts.train --config $(CONFIG) $(ARGS)
 
+# Tests run side by side; more than four processes would each compile the same code first.
 test: lint
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
