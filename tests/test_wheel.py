@@ -53,8 +53,6 @@ def test_the_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
 
 
 def test_the_command_works_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    if "not built yet" in (ROOT / "scripts/schedule.py").read_text(encoding="utf-8"):
-        pytest.skip("scripts/schedule.py is a placeholder so far")
     home = tmp_path / "venv"
     venv.create(home, symlinks=os.name != "nt")
     scripts = home / ("Scripts" if os.name == "nt" else "bin")

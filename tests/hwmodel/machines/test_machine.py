@@ -271,7 +271,7 @@ def test_every_resource_has_a_number_and_a_name() -> None:
     assert resource_name(exchange_out(2, 1), 2) == "core 1 exchange out"
     assert exchange_in(2, 1) == resource_count(2) - 1
     for index in (-1, resource_count(2)):
-        with pytest.raises(IndexError, match="has 0 to 15"):
+        with pytest.raises(IndexError, match="has 0 to 14"):
             resource_name(index, 2)
 
 
