@@ -61,13 +61,13 @@ class TemplateStore:
     def add(self, lowered: Lowered, row_part: int, column_part: int) -> Template:
         """Keep a lowered instance."""
         rows, local, index = lowered.rows, lowered.geometry.tensor, self.count
-        self.arena = _grown(self.arena, self.rows + len(rows))
-        self.local = _grown(self.local, self._locals + len(local))
-        self.counts = _grown(self.counts, index + 1)
-        self.places = _grown(self.places, index + 1)
+        _grow(self.arena, self.rows + len(rows))
+        _grow(self.local, self._locals + len(local))
+        _grow(self.counts, index + 1)
+        _grow(self.places, index + 1)
         timing_rows(rows, self.arena[self.rows : self.rows + len(rows)])
         self.local[self._locals : self._locals + len(local)] = local
-        self.inner = _grown(self.inner, index + 1)
+        _grow(self.inner, index + 1)
         self.counts[index] = lowered.counts
         self.inner[index] = lowered.inner
         self.places[index] = (self.rows, len(rows), self._locals, lowered.geometry.entries)
@@ -82,12 +82,10 @@ class TemplateStore:
         timing_rows(rows, self.arena[first : first + count])
 
 
-def _grown(array: Ints, need: int) -> Ints:
-    if need <= len(array):
-        return array
-    larger = np.empty((2 * need, *array.shape[1:]), np.int64)
-    larger[: len(array)] = array
-    return larger
+def _grow(array: Ints, need: int) -> None:
+    """Make room for `need` rows in place: large blocks are mapped anew and not copied. No view of it may be in use."""
+    if need > len(array):
+        array.resize((need + need // 4, *array.shape[1:]), refcheck=False)
 
 
 class Border(NamedTuple):
