@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from agents.inference import decode, load_policy
+from agents.instances import REFERENCES
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.problem import Problem
@@ -23,7 +24,6 @@ from scheduling.strategies import STRATEGIES
 NETWORKS = ("inception_v1", "inception_v2", "squeezenet", "densenet121")
 BATCHES = (4, 16)
 MACHINES: tuple[dict[str, float], ...] = ({}, {"l1": 0.5, "llb": 0.5}, {"dram_bandwidth": 2.0, "launch": 0.5})
-GRAPHTURBO = tuple(name for name in STRATEGIES if name.startswith("graphturbo"))
 OTHERS = ("greedy", "lookahead", "dp", "annealing")
 COLUMNS = ("graphturbo*", *OTHERS, "learned_greedy", "learned")
 
@@ -80,7 +80,7 @@ def main() -> None:
 def measure(problem: Problem, options: argparse.Namespace) -> tuple[dict[str, float], float]:
     """Cost by every column, and the seconds of the beam decode once the candidate tables are there."""
     policy = load_policy(options.policy)
-    costs = {"graphturbo*": min(problem.cost(*STRATEGIES[name](problem)) for name in GRAPHTURBO)}
+    costs = {"graphturbo*": min(problem.cost(*STRATEGIES[name](problem)) for name in REFERENCES)}
     for name in OTHERS:
         costs[name] = problem.cost(*STRATEGIES[name](problem))
     costs["learned_greedy"] = problem.cost(*decode(policy, problem, beam=1))
