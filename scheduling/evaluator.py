@@ -154,11 +154,14 @@ class Evaluator:
                 places, copies, *_ragged(reuse.copies), self.periodic,
             )  # fmt: skip
         sums = store.counts[index].sum(axis=0)
-        sizes, out = copies.size_bytes, copies.to_dram[copies.job] == 1
-        burst = self.machine_table.dram_burst
-        crossing = -(-sizes // burst) * burst
-        sums[[N_DRAM_READ, N_LLB_WRITE]] += crossing[~out].sum(), sizes[~out].sum()
-        sums[[N_DRAM_WRITE, N_LLB_READ]] += crossing[out].sum(), sizes[out].sum()
+        sizes = copies.size_bytes
+        if len(sizes):
+            burst, outwards = self.machine_table.dram_burst, copies.to_dram[copies.job]
+            crossing = sizes if burst == 1 else -(-sizes // burst) * burst
+            sums[N_DRAM_READ] += crossing @ (1 - outwards)
+            sums[N_LLB_WRITE] += sizes @ (1 - outwards)
+            sums[N_DRAM_WRITE] += crossing @ outwards
+            sums[N_LLB_READ] += sizes @ outwards
         counts = Counts(*sums.tolist())
         inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
         energy = energy_pj(counts, self.machine, inner)

@@ -77,7 +77,8 @@ def arrange_by(
         if rules.packing.concurrent:
             packed = packed_order(rules.packing.steps, rules.packing.merge)
     spilled = np.zeros(len(table.producer), np.int64)
-    spilled[list(rules.spilled)] = 1
+    if rules.spilled:
+        spilled[list(rules.spilled)] = 1
     taken = np.empty((0, 4), np.int64)
     stays, addresses = Stays([], []), list[int]()
     lives = None
