@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -159,6 +159,25 @@ def legal(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> bo
     except IllegalSchedule:
         return False
     return True
+
+
+def legal_draws(
+    evaluator: Evaluator,
+    rng: np.random.Generator,
+    draw: Callable[[Evaluator, np.random.Generator], tuple[Choice, ...] | None] = random_choices,
+    attempts: int = 20,
+    most: int = 2,
+) -> Iterator[tuple[tuple[Choice, ...], Rules]]:
+    """Up to `most` random schedules that can be lowered; at least one."""
+    found = 0
+    for _ in range(attempts):
+        choices, rules = draw(evaluator, rng), random_rules(rng)
+        if choices is not None and legal(evaluator, choices, rules):
+            yield choices, rules
+            found += 1
+            if found == most:
+                return
+    assert found > 0
 
 
 def checked_program(

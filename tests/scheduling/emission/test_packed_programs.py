@@ -7,17 +7,11 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.functional.simulator import FunctionalSimulator
 from hwmodel.machines.machine import Machine, load_machine
-from hwmodel.programs.order import latest_first, random_order
-from report.verify import verify
 from scheduling.choice import Choice
-from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_to_program
-from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.timeline.packing import (
     AS_BARRIERS,
     BARRIERS,
@@ -30,14 +24,15 @@ from scheduling.timeline.packing import (
 )
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import (
-    checked_program,
     legal,
+    legal_draws,
     random_choices,
     random_model,
     random_rules,
     random_tiles,
 )
 from tests.scheduling.random_packings import random_packing
+from tests.scheduling.whole_checks import check_all_the_way_down
 
 
 def concurrent(name: str) -> Machine:
@@ -52,38 +47,15 @@ def concurrent(name: str) -> Machine:
     [*(("tiny", seed) for seed in range(8)), *(("stcp920", seed) for seed in range(4))],
 )
 def test_random_packed_steps_hold_all_the_way_down(tmp_path: Path, machine_name: str, seed: int) -> None:
-    """Fast timing equals that of the decoded program, nothing races, program order, latest first and random orders give
-    the same bytes, the outputs equal onnxruntime's, and the saved schedule replays to the same program."""
     rng = np.random.default_rng([seed, len(machine_name)])
     machine = concurrent(machine_name)
     batch = int(rng.choice([1, 3, 4]))
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
     draw = random_tiles if seed % 4 == 3 else random_choices
-    choices, rules = draw(evaluator, rng), random_rules(rng)
-    while choices is None or not legal(evaluator, choices, rules):
-        choices, rules = draw(evaluator, rng), random_rules(rng)
-    rules = replace(rules, packing=random_packing(evaluator, choices, rng))
-    evaluation, program = checked_program(evaluator, choices, rules)
-    weights = program_weights(model.network)
-    result = verify(model, program, machine, weights)
-    assert result.passed, result
-    simulator = FunctionalSimulator(program, machine, "fp32", weights)
-    tensors = model.network.tensors
-    entry, outputs = tensors[model.network.inputs[0]], []
-    image = rng.standard_normal((batch, entry.channels, entry.rows, entry.columns)).astype(np.float32)
-    for order in (None, latest_first(program), random_order(program, rng)):
-        simulator.clear()
-        simulator.write_input(entry.name, image)
-        simulator.run(order)
-        outputs.append(simulator.read_output(tensors[model.network.outputs[0]].name).tobytes())
-    assert outputs[0] == outputs[1] == outputs[2]
-    schedule = make_schedule(evaluator, choices, rules, model.network.model_hash, "random")
-    save_schedule(tmp_path / "schedule.json", schedule)
-    loaded = load_schedule(tmp_path / "schedule.json")
-    fresh = Evaluator(model.network, machine)
-    assert schedule_to_program(fresh, loaded) == program
-    assert replay(fresh, loaded) == evaluation
+    for choices, rules in legal_draws(evaluator, rng, draw, 200, most=1):
+        packed = replace(rules, packing=random_packing(evaluator, choices, rng))
+        check_all_the_way_down(model, evaluator, choices, packed, rng, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,21 +6,18 @@ import numpy as np
 import pytest
 
 from graph.importer import load_model
-from hwmodel.functional.simulator import FunctionalSimulator
 from hwmodel.machines.machine import load_machine
-from hwmodel.programs.order import latest_first, random_order
 from hwmodel.timing.flatten import time_program
 from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_to_program
-from scheduling.schedule_file import load_schedule, save_schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machine_variants import machine_called
 from tests.hwmodel.race_checker import find_races
-from tests.scheduling.random_cases import checked_program, legal, random_choices, random_model, random_rules
+from tests.scheduling.random_cases import legal_draws, random_model
+from tests.scheduling.whole_checks import check_all_the_way_down
 
 CASES = [
     *((machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(4)),
@@ -33,46 +30,12 @@ CASES = [
 def test_a_random_schedule_holds_all_the_way_down(
     tmp_path: Path, machine_name: str, batch: int, seed: int
 ) -> None:
-    """Fast timing equals that of the decoded program, nothing races, any allowed order gives the same bytes, the
-    outputs equal onnxruntime's, and the saved schedule replays to the same program."""
     rng = np.random.default_rng([seed, batch, len(machine_name)])
     machine = machine_called(machine_name)
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
-    tried = 0
-    for _ in range(20):
-        choices, rules = random_choices(evaluator, rng), random_rules(rng)
-        if choices is None or not legal(evaluator, choices, rules):
-            continue
-        evaluation, program = checked_program(evaluator, choices, rules)
-        weights = program_weights(model.network)
-        result = verify(model, program, machine, weights)
-        assert result.passed, result
-        simulator = FunctionalSimulator(program, machine, "fp32", weights)
-        outputs = []
-        image = rng.standard_normal((batch, *_shape(model.network.tensors[0]))).astype(np.float32)
-        for order in (None, latest_first(program), random_order(program, rng)):
-            simulator.clear()
-            simulator.write_input(model.network.tensors[0].name, image)
-            simulator.run(order)
-            outputs.append(
-                simulator.read_output(model.network.tensors[model.network.outputs[0]].name).tobytes()
-            )
-        assert outputs[0] == outputs[1] == outputs[2]
-        schedule = make_schedule(evaluator, choices, rules, model.network.model_hash, "random")
-        save_schedule(tmp_path / "schedule.json", schedule)
-        loaded = load_schedule(tmp_path / "schedule.json")
-        fresh = Evaluator(model.network, machine)
-        assert schedule_to_program(fresh, loaded) == program
-        assert replay(fresh, loaded) == evaluation
-        tried += 1
-        if tried == 2:
-            break
-    assert tried > 0
-
-
-def _shape(tensor: object) -> tuple[int, int, int]:
-    return (tensor.channels, tensor.rows, tensor.columns)  # type: ignore[attr-defined]
+    for choices, rules in legal_draws(evaluator, rng):
+        check_all_the_way_down(model, evaluator, choices, rules, rng, tmp_path)
 
 
 @pytest.mark.parametrize(("ways_rows", "pieces"), [(8, 1), (1, 6), (2, 7)])

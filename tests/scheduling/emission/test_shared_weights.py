@@ -21,12 +21,12 @@ from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order, least_live
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_to_program
-from scheduling.schedule_file import load_schedule, save_schedule
+from scheduling.schedule import make_schedule
 from scheduling.timeline.arrangement import WEIGHTS_RELOADED
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.scheduling.random_cases import checked_program, legal, random_choices, random_rules
+from tests.scheduling.random_cases import checked_program, legal_draws
 from tests.scheduling.random_packings import random_packing
+from tests.scheduling.whole_checks import check_replay
 
 CHANNELS, SIZE = 8, 6
 WEIGHT_BYTES = 2 * (CHANNELS * CHANNELS * 9 + CHANNELS)
@@ -137,11 +137,7 @@ def test_random_schedules_hold_all_the_way_down(tmp_path: Path, build, machine_n
     model, machine = build(tmp_path), machine_named(machine_name)
     network = model.network if seed % 2 else in_order(model.network, least_live(model.network))
     evaluator = Evaluator(network, machine)
-    tried = 0
-    for _ in range(20):
-        choices, rules = random_choices(evaluator, rng), random_rules(rng)
-        if choices is None or not legal(evaluator, choices, rules):
-            continue
+    for choices, rules in legal_draws(evaluator, rng):
         if machine.concurrent_kernels:
             rules = replace(rules, packing=random_packing(evaluator, choices, rng))
         evaluation, program = checked_program(evaluator, choices, rules)
@@ -150,11 +146,4 @@ def test_random_schedules_hold_all_the_way_down(tmp_path: Path, build, machine_n
         schedule = make_schedule(
             evaluator, choices, rules, network.model_hash, "random", reordered=seed % 2 == 0
         )
-        save_schedule(tmp_path / "schedule.json", schedule)
-        loaded = load_schedule(tmp_path / "schedule.json")
-        assert schedule_to_program(Evaluator(network, machine), loaded) == program
-        assert replay(Evaluator(network, machine), loaded) == evaluation
-        tried += 1
-        if tried == 2:
-            break
-    assert tried > 0
+        check_replay(evaluator, schedule, program, evaluation, tmp_path)

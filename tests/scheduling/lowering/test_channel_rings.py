@@ -8,10 +8,8 @@ import pytest
 
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
-from report.verify import verify
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHANNEL_RING, CHANNELS, Choice
-from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.footprint import ring_footprint
 from scheduling.lowering.geometry import geometry
@@ -20,13 +18,10 @@ from scheduling.lowering.planning import plan_instance
 from scheduling.lowering.rows import C_OP, OP_STORE
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.schedule import make_schedule, replay
-from scheduling.schedule_file import load_schedule, save_schedule
 from scheduling.strategies import solve
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import (
-    checked_program,
     legal,
     random_choices,
     random_model,
@@ -34,6 +29,7 @@ from tests.scheduling.random_cases import (
     random_tiles,
     tileable,
 )
+from tests.scheduling.whole_checks import check_all_the_way_down
 
 
 @pytest.mark.parametrize("drawn", [random_choices, random_tiles])
@@ -44,8 +40,6 @@ from tests.scheduling.random_cases import (
 def test_a_random_schedule_with_rings_holds_all_the_way_down(
     tmp_path: Path, drawn: object, machine_name: str, batch: int, seed: int
 ) -> None:
-    """Fast timing equals that of the decoded program, nothing races, the outputs equal onnxruntime's, and the saved
-    schedule replays to the same cost."""
     rng = np.random.default_rng([seed, batch])
     machine = machine_called(machine_name)
     rings = 0
@@ -64,13 +58,7 @@ def test_a_random_schedule_with_rings_holds_all_the_way_down(
         choices = tuple(ringed)
         if not legal(evaluator, choices, rules):
             continue
-        evaluation, program = checked_program(evaluator, choices, rules)
-        assert verify(model, program, machine, program_weights(model.network)).passed
-        save_schedule(
-            folder / "s.json", make_schedule(evaluator, choices, rules, model.network.model_hash, "random")
-        )
-        fresh = Evaluator(model.network, machine)
-        assert replay(fresh, load_schedule(folder / "s.json")) == evaluation
+        check_all_the_way_down(model, evaluator, choices, rules, rng, folder)
         rings += sum(stored_by_parts(evaluator, choice) for choice in choices)
         if rings > 2:
             return

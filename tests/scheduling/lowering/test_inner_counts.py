@@ -14,10 +14,9 @@ from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluator
 from tests.scheduling.random_cases import (
     checked_program,
-    legal,
+    legal_draws,
     random_choices,
     random_model,
-    random_rules,
     random_tiles,
 )
 
@@ -56,17 +55,9 @@ def test_rows_and_programs_count_the_same(
     machine = machine_of(name)
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
-    tried = 0
-    for _ in range(30):
-        choices, rules = draw(evaluator, rng), random_rules(rng)
-        if choices is None or not legal(evaluator, choices, rules):
-            continue
+    for choices, rules in legal_draws(evaluator, rng, draw, 30):
         evaluation, program = checked_program(evaluator, choices, rules)
         assert verify(model, program, machine, program_weights(model.network)).passed
         assert machine.levels is not None
         assert len(evaluation.inner.read_bytes) == len(machine.levels.inner)
         assert name == "crowded" or evaluation.inner.port_stall_cycles == 0
-        tried += 1
-        if tried == 2:
-            break
-    assert tried > 0

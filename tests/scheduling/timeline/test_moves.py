@@ -12,19 +12,16 @@ import numpy as np
 import pytest
 
 from graph.importer import Model, load_model
-from hwmodel.functional.simulator import FunctionalSimulator
-from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.machines.machine import load_machine
 from hwmodel.programs.isa import Program, Ref
 from hwmodel.programs.kernels import load_kernels, save_kernels
-from hwmodel.programs.order import latest_first, random_order
-from report.verify import verify
 from scheduling.choice import Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_to_program
-from scheduling.schedule_file import TensorMove, load_schedule, save_schedule
+from scheduling.schedule import make_schedule, replay
+from scheduling.schedule_file import TensorMove, load_schedule
 from scheduling.strategies.layerwise import RULES as LAYER_RULES
 from scheduling.timeline.arrangement import SCOPE_DEFAULT, SCOPE_SHORTENED
 from scheduling.timeline.consumer_scopes import COPIED_BACK, FROM_DRAM, KEPT, TensorRead
@@ -42,6 +39,7 @@ from tests.scheduling.random_cases import (
 )
 from tests.scheduling.random_graphs import random_graph_model
 from tests.scheduling.random_packings import random_packing
+from tests.scheduling.whole_checks import check_all_the_way_down
 
 
 def random_reads(
@@ -60,27 +58,6 @@ def random_reads(
     return tuple(found)
 
 
-def bytes_in_any_order(
-    model: Model, program: Program, machine: Machine, rng: np.random.Generator
-) -> list[list[bytes]]:
-    """The outputs in program order, latest first, and in a random order."""
-    network = model.network
-    simulator = FunctionalSimulator(program, machine, "fp32", program_weights(network))
-    images = []
-    for index in network.inputs:
-        entry = network.tensors[index]
-        shape = (network.batch, entry.channels, entry.rows, entry.columns)
-        images.append((entry.name, rng.standard_normal(shape).astype(np.float32)))
-    outputs = []
-    for order in (None, latest_first(program), random_order(program, rng)):
-        simulator.clear()
-        for name, image in images:
-            simulator.write_input(name, image)
-        simulator.run(order)
-        outputs.append([simulator.read_output(network.tensors[t].name).tobytes() for t in network.outputs])
-    return outputs
-
-
 @pytest.mark.parametrize(
     ("packed", "batch", "seed"),
     [
@@ -89,8 +66,6 @@ def bytes_in_any_order(
     ],
 )
 def test_random_moves_hold_all_the_way_down(tmp_path: Path, packed: bool, batch: int, seed: int) -> None:
-    """Fast timing and counts equal those of the decoded program, nothing races, any allowed order gives the same bytes,
-    all that crosses a border equals onnxruntime's, and the saved schedule replays to the same program."""
     rng = np.random.default_rng([seed, batch])
     machine = concurrent("stcp920") if packed else load_machine("stcp920")
     path = random_model(tmp_path, rng)
@@ -112,18 +87,7 @@ def test_random_moves_hold_all_the_way_down(tmp_path: Path, packed: bool, batch:
             break
     else:
         pytest.skip("luck found nothing that moves")
-    evaluation, program = checked_program(evaluator, choices, rules)
-    result = verify(model, program, machine, program_weights(model.network))
-    assert result.passed, result
-    one, *others = bytes_in_any_order(model, program, machine, rng)
-    assert all(other == one for other in others)
-    schedule = make_schedule(evaluator, choices, rules, model.network.model_hash, "random")
-    assert schedule.moves
-    save_schedule(tmp_path / "schedule.json", schedule)
-    loaded = load_schedule(tmp_path / "schedule.json")
-    fresh = Evaluator(model.network, machine)
-    assert schedule_to_program(fresh, loaded) == program
-    assert replay(fresh, loaded) == evaluation
+    assert check_all_the_way_down(model, evaluator, choices, rules, rng, tmp_path).moves
 
 
 def waiting(folder: Path, batch: int = 1) -> Model:

@@ -1,0 +1,138 @@
+"""Convolutions, pools and products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.graph.drawing import Drawing
+from tests.graph.drawn.registry import draws
+
+
+def window(d: Drawing, sizes: Sequence[int], pool: bool = False, dilated: bool = True) -> dict[str, object]:
+    """Attributes of a window on a map; of a pool, padding leaves no window empty."""
+    kernel = [d.size(1, min(3, size)) for size in sizes]
+    most = [min(3, (size - 1) // (k - 1)) if k > 1 else 2 for size, k in zip(sizes, kernel, strict=True)]
+    dilations = [d.size(1, largest) if dilated else 1 for largest in most]
+    reach = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
+    found: dict[str, object] = {"kernel_shape": kernel, "strides": d.sizes(len(sizes), 1, 3)}
+    if dilated:
+        found["dilations"] = dilations
+    padding = d.pick("none", "explicit", "explicit", "SAME_UPPER", "SAME_LOWER", "VALID")
+    if padding == "explicit":
+        # onnxruntime refuses padding of a pool that is not less than the kernel, whatever the dilation.
+        most = [k - 1 for k in kernel] if pool else reach
+        found["pads"] = [d.size(0, most[axis % len(sizes)]) for axis in range(2 * len(sizes))]
+    elif padding != "none" and max(dilations) == 1:
+        found["auto_pad"] = padding
+        # onnxruntime refuses SAME padding where the stride exceeds the kernel.
+        found["strides"] = [d.size(1, k) for k in kernel]
+    return found
+
+
+@draws("Conv", opsets=[7, 17])
+def conv(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.pick(1, 2, 2), 1, 8)
+    groups = d.size(1, 3)
+    channels, outputs = groups * d.size(1, 3), groups * d.size(1, 3)
+    attributes = window(d, sizes)
+    weight = d.b.random(outputs, channels // groups, *attributes["kernel_shape"])  # type: ignore[misc]
+    bias = [d.b.random(outputs)] if d.pick(True, False) else []
+    return d.b.node(name, d.x(channels, *sizes), weight, *bias, group=groups, **attributes)
+
+
+@draws("ConvTranspose")
+def conv_transpose(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.pick(1, 2, 2), 1, 5)
+    groups = d.size(1, 2)
+    channels, outputs = groups * d.size(1, 2), d.size(1, 2)
+    kernel, strides = d.sizes(len(sizes), 1, 3), d.sizes(len(sizes), 1, 3)
+    dilations = d.sizes(len(sizes), 1, 2)
+    reach = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
+    full = [(size - 1) * s + r for size, s, r in zip(sizes, strides, reach, strict=True)]
+    attributes: dict[str, object] = {"strides": strides, "dilations": dilations, "group": groups}
+    padding = d.pick("none", "pads", "output_padding", "output_shape", "auto_pad")
+    if padding == "pads":
+        most = [min((size - 1) // 2, r) for size, r in zip(full, reach, strict=True)]
+        attributes["pads"] = [d.size(0, most[axis % len(sizes)]) for axis in range(2 * len(sizes))]
+    elif padding == "output_padding":
+        # onnxruntime refuses as much as the stride.
+        attributes["output_padding"] = [d.size(0, stride - 1) for stride in strides]
+    elif padding == "output_shape":
+        attributes["output_shape"] = [
+            d.size(max(1, size - r), size + s - 1) for size, r, s in zip(full, reach, strides, strict=True)
+        ]
+    elif padding == "auto_pad":
+        attributes["auto_pad"] = d.pick("SAME_UPPER", "SAME_LOWER", "VALID")
+        attributes["strides"] = [d.size(1, r) for r in reach]
+    bias = [d.b.random(outputs * groups)] if d.pick(True, False) else []
+    weight = d.b.random(channels, outputs, *kernel)
+    return d.b.node(name, d.x(channels, *sizes), weight, *bias, **attributes)
+
+
+@draws("MaxPool")
+@draws("AveragePool", opsets=[17, 19])
+def pool(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.pick(1, 2, 2), 1, 8)
+    attributes = window(d, sizes, pool=True, dilated=name == "MaxPool" or d.opset >= 19)
+    if name == "AveragePool":
+        attributes |= d.optional(count_include_pad=1)
+    if "auto_pad" not in attributes and "count_include_pad" not in attributes:
+        attributes |= d.optional(ceil_mode=1)
+    return d.b.node(name, d.x(d.size(), *sizes), **attributes)
+
+
+@draws("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(d: Drawing, name: str) -> str:
+    return d.b.node(name, d.x(*d.sizes(d.pick(2, 3))))
+
+
+@draws("Gemm", opsets=[7, 17])
+def gemm(d: Drawing, name: str) -> str:
+    inner, outer = d.sizes(2)
+    turned = d.pick(0, 1)
+    weight = d.b.random(outer, inner) if turned else d.b.random(inner, outer)
+    bias = (
+        [d.b.random(*d.pick((outer,), (1, outer), (1,), ()))] if d.opset < 11 or d.pick(True, False) else []
+    )
+    attributes = d.optional(alpha=d.number(), beta=d.number())
+    return d.b.node(name, d.x(inner), weight, *bias, transB=turned, **attributes)
+
+
+@draws("MatMul")
+def matmul(d: Drawing, name: str) -> str:
+    rows, inner, outer = d.sizes(3)
+    front = d.sizes(d.size(0, 1))
+    if d.pick(True, False):
+        second = [d.pick(1, size) for size in front]
+        return d.b.node(name, d.x(*front, rows, inner), d.x(*second, inner, outer))
+    second = front if d.pick(True, False) else []
+    if d.pick(True, False, False):
+        return d.b.node(name, d.b.random(*second, rows, inner), d.x(*front, inner, outer))
+    return d.b.node(name, d.x(*front, rows, inner), d.b.random(*second, inner, outer))
+
+
+@draws("Einsum")
+def einsum(d: Drawing, name: str) -> str:
+    """One to three operands, each with some of the letters, perhaps one twice; those of the result in any order."""
+    sizes = dict(zip("cijk", d.sizes(4, 1, 4), strict=True))
+    names, terms = [], []
+    for place in range(d.pick(1, 2, 2, 2, 3)):
+        letters = [letter for letter in d.draw(_permutation("cijk")) if d.pick(True, False)]
+        if letters and d.pick(True, False, False, False):
+            letters.append(d.pick(*letters))
+        shape = [sizes[letter] for letter in letters]
+        if place and letters and d.pick(True, False):
+            names.append(d.b.random(*shape))
+            terms.append("".join(letters))
+        else:
+            names.append(d.x(*shape))
+            terms.append("".join(["b", *letters]))
+    known = sorted(set("".join(terms)) - {"b"})
+    result = d.draw(_permutation(["b", *(letter for letter in known if d.pick(True, False))]))
+    return d.b.node(name, *names, equation=f"{','.join(terms)}->{''.join(result)}")
+
+
+def _permutation(letters: Sequence[str]):  # type: ignore[no-untyped-def]
+    from hypothesis import strategies as st
+
+    return st.permutations(letters)
