@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from graph.errors import ModelError
+from hwmodel.errors import MachineError
 from scheduling.errors import ScheduleError
 
 DONE, LATE = "done", "out of time"
 
 Cell = dict[str, Any]
 """What was found out, as one line of a file; `status` is DONE, LATE, or says what went wrong."""
+
+
+class _Key(Protocol):
+    def _asdict(self) -> Cell: ...
+
+
+KeyT = TypeVar("KeyT", bound=_Key)
+"""What a cell is about: a named tuple."""
 
 
 def limited(find: Callable[[], Cell], seconds: float) -> Cell:
@@ -43,6 +53,30 @@ def _find_and_send(find: Callable[[], Cell], sender: Connection) -> None:
         sender.send({"status": DONE} | find())
     except (ModelError, ScheduleError) as error:
         sender.send({"status": str(error)})
+
+
+def append_cells(
+    path: Path, missing: Iterable[KeyT], find: Callable[[KeyT], Cell], say: Callable[[KeyT, Cell], str]
+) -> None:
+    """Append what `find` gives for each key, with the key, as a line of the file; what `say` makes of it goes to
+    standard error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for key in missing:
+            cell = key._asdict() | find(key)
+            file.write(json.dumps(cell) + "\n")
+            file.flush()
+            print(say(key, cell), file=sys.stderr, flush=True)
+
+
+def exit_status(program: str, work: Callable[[], None]) -> int:
+    """Do the work: 0 done, 2 bad input, with one line."""
+    try:
+        work()
+    except (OSError, ValueError, MachineError, ModelError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def read_lines(path: Path, key_of: Callable[[Cell], object]) -> list[Cell]:

@@ -9,7 +9,6 @@ again where the limit is longer now. Every cell runs in a process of its own, wi
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,10 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks._cells import DONE, LATE, Cell, limited, read_lines
+from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
 from env.problems import make_problem
-from graph.errors import ModelError
-from hwmodel.errors import MachineError
 from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import ScheduleError
@@ -64,15 +61,9 @@ class Key(NamedTuple):
 def main() -> int:
     """Exit status: 0 done, 2 bad input."""
     options = _parser().parse_args()
-    try:
-        if options.table is not None:
-            print(markdown(read_cells(options.table)), end="")
-        else:
-            run(options)
-    except (OSError, ValueError, MachineError, ModelError) as error:
-        print(f"comparison: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if options.table is not None:
+        return exit_status("comparison", lambda: print(markdown(read_cells(options.table)), end=""))
+    return exit_status("comparison", lambda: run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,15 +100,13 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(wanted) - len(missing)} cells are in {options.out}, {len(missing)} to run", file=sys.stderr)
     if not missing:
         return
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     warm_up(dict.fromkeys((key.machine, key.strategy) for key in missing))
-    with options.out.open("a", encoding="utf-8") as file:
-        for key in missing:
-            cell = key._asdict() | limited(partial(solved, key), options.seconds)
-            file.write(json.dumps(cell) + "\n")
-            file.flush()
-            found = f"{cell['cycles']:,} cycles" if cell["status"] == DONE else cell["status"]
-            print(f"{key.machine} {key.network}@{key.batch} {key.strategy}: {found}", file=sys.stderr)
+    append_cells(options.out, missing, lambda key: limited(partial(solved, key), options.seconds), _said)
+
+
+def _said(key: Key, cell: Cell) -> str:
+    found = f"{cell['cycles']:,} cycles" if cell["status"] == DONE else cell["status"]
+    return f"{key.machine} {key.network}@{key.batch} {key.strategy}: {found}"
 
 
 def _network(text: str) -> tuple[str, int]:

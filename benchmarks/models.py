@@ -12,7 +12,6 @@ full one would take minutes.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -23,15 +22,13 @@ from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from benchmarks._cells import DONE, LATE, Cell, limited, read_lines
+from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
 from benchmarks.comparison import LEARNED, Key, solved, warm_up
 from env.problems import make_problem
 from graph.counts import macs_per_image, weight_elements_total
-from graph.errors import ModelError
 from graph.files.zoo import zoo_names
 from graph.importer import load_model
 from graph.network import Network
-from hwmodel.errors import MachineError
 from hwmodel.machines.machine import Machine, load_machine
 from report.verify import verify
 from scheduling.choice import Choice
@@ -100,15 +97,9 @@ def main() -> int:
         "--table", type=Path, metavar="FILE", help="print the table of this file and run nothing"
     )
     options = parser.parse_args()
-    try:
-        if options.table is not None:
-            print(markdown(read_cells(options.table)), end="")
-        else:
-            run(options)
-    except (OSError, ValueError, MachineError, ModelError) as error:
-        print(f"models: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if options.table is not None:
+        return exit_status("models", lambda: print(markdown(read_cells(options.table)), end=""))
+    return exit_status("models", lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -125,14 +116,13 @@ def run(options: argparse.Namespace) -> None:
     )
     if not missing:
         return
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     warm_up(dict.fromkeys((finding.machine, finding.strategy) for finding in missing if finding.strategy))
-    with options.out.open("a", encoding="utf-8") as file:
-        for finding in missing:
-            cell = finding._asdict() | _found(finding, options.seconds, options.execution_seconds)
-            file.write(json.dumps(cell) + "\n")
-            file.flush()
-            print(*finding[1:2], *finding[3:], cell["status"], file=sys.stderr, flush=True)
+    append_cells(
+        options.out,
+        missing,
+        lambda finding: _found(finding, options.seconds, options.execution_seconds),
+        lambda finding, cell: " ".join((finding.model, *finding[3:], cell["status"])),
+    )
 
 
 def _findings(name: str, machine: str, budget: int, strategies: Sequence[str]) -> Iterator[Finding]:
