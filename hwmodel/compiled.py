@@ -35,6 +35,9 @@ _IMPORT = re.compile(
 # What numba's reading of an index or a data file raises when the file cannot be used.
 _UNUSABLE = (OSError, EOFError, pickle.UnpicklingError)
 
+# What it raises when the index names a module or a type of the project that was moved or renamed since.
+_OUT_OF_DATE = (ImportError, AttributeError)
+
 _warned = False
 
 
@@ -90,6 +93,9 @@ class _Cache(FunctionCache):
         """Return the cached code for a signature, or None."""
         try:
             return super().load_overload(sig, target_context)
+        except _OUT_OF_DATE:
+            self._remove_index()
+            return None
         except _UNUSABLE as error:
             self._give_up(error)
             return None
@@ -99,6 +105,13 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except _UNUSABLE as error:
+            self._give_up(error)
+
+    def _remove_index(self) -> None:
+        """Make room for a new index; numba's own would fail on the old one again when the new code is saved."""
+        try:
+            Path(self._cache_file._index_path).unlink(missing_ok=True)
+        except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:

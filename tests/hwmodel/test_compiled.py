@@ -163,6 +163,47 @@ def test_a_changed_import_makes_cached_code_out_of_date(tmp_path: Path) -> None:
     assert run(5) == "5 0"
 
 
+def test_code_kept_for_a_type_that_has_moved_is_out_of_date(tmp_path: Path) -> None:
+    """An update of the project moves modules, while the code that the earlier one kept stays on disk."""
+    package = tmp_path / "parts"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    pair = "from typing import NamedTuple\nclass Pair(NamedTuple):\n    x: int\n    y: int\n"
+    user = textwrap.dedent("""
+        from hwmodel.compiled import compiled
+        from parts.MODULE import Pair
+
+        @compiled
+        def add(pair):
+            return pair.x + pair.y
+    """)
+    root = Path(compiled_module.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    environment.pop("NUMBA_CACHE_DIR", None)
+
+    def run(module: str) -> str:
+        (package / f"{module}.py").write_text(pair)
+        (package / "user.py").write_text(user.replace("MODULE", module))
+        command = (
+            f"from parts.{module} import Pair; from parts.user import add; "
+            "print(add(Pair(1, 2)), sum(add.stats.cache_hits.values()))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert run("before") == "3 0"
+    assert run("before") == "3 1"
+    (package / "before.py").unlink()
+    assert run("after") == "3 0"
+    assert run("after") == "3 1"
+
+
 def test_a_function_without_a_file_is_still_compiled() -> None:
     namespace: dict[str, object] = {"__name__": "nowhere"}
     exec("def half(x):\n    return x / 2\n", namespace)
