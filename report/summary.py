@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graph.network import Network
 from hwmodel.machines.machine import Machine
+from report.accesses import access_summary, accesses
 from report.breakdown import Breakdown, breakdown_summary
 from report.output import TOOL
 from report.results import Result
@@ -60,6 +61,7 @@ def summary(
         },
         "breakdown": breakdown_summary(breakdown),
         "utilisation": utilisation_summary(busy),
+        "accesses": access_summary(accesses(chosen.evaluation, machine)),
         "strategies": {result.strategy: _row(result, machine) for result in results},
     }
 

@@ -14,6 +14,7 @@ from graph.model import Model
 from hwmodel.machines.describe import cores_text
 from hwmodel.machines.machine import load_machine
 from hwmodel.timing.flatten import time_program
+from report.accesses import access_table, accesses
 from report.breakdown import breakdown_table, schedule_breakdown
 from report.decisions import compare, rules_text
 from report.labels import labels
@@ -197,7 +198,7 @@ def _show(outcome: Outcome, show: Say) -> None:
 
 
 def _show_breakdown(outcome: Outcome, show: Say) -> None:
-    """What every cycle of the chosen schedule goes into, and how busy the machine is."""
+    """What every cycle of the chosen schedule goes into, how busy the machine is, and what its memories move."""
     machine = outcome.task.machine
     evaluator = schedule_evaluator(outcome.task.network, machine, outcome.schedule)
     program = schedule_to_program(evaluator, outcome.schedule)
@@ -207,6 +208,8 @@ def _show_breakdown(outcome: Outcome, show: Say) -> None:
     show(breakdown_table(schedule_breakdown(evaluator, *decisions, program, timing)))
     show("How busy engines and links are while each sub-graph runs\n")
     show(utilisation_table(utilisation(evaluator, *decisions, program, timing)))
+    show("Reads and writes of every memory, all cores of the cluster together, and their energy\n")
+    show(access_table(accesses(outcome.chosen.evaluation, machine)))
 
 
 def _bound_text(task: Task) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from graph.primitives import VectorClass
 from hwmodel.machines.machine import Machine
-from hwmodel.machines.machine_levels import Registers
+from hwmodel.machines.machine_levels import Buffer, Port, Registers
 from hwmodel.machines.machine_parts import Link, Matrix
 
 Line = tuple[str, str]
@@ -32,6 +32,7 @@ def describe(machine: Machine) -> str:
         *_memories(machine),
         *_links(machine),
         *_balance(machine),
+        *_energy(machine),
         *((("assumed" if i == 0 else ""), text) for i, text in enumerate(machine.assumed)),
     ]
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in lines)
@@ -71,6 +72,7 @@ def _engines(m: Machine) -> Iterator[Line]:
     peak = peak_macs_per_second(m)
     yield "matrix", f"{m.peak_macs_per_cycle} MACs a cycle and core, {peak / 1e12:.4g} TMAC/s in all"
     yield "", _mapping(m.matrix)
+    yield "", f"{_cycles(m.matrix.issue_cycles)} to issue, {m.matrix.drain_cycles} to drain"
     lanes = m.clusters * m.cores * m.vector.lanes * m.clock_ghz
     yield "vector", f"{m.vector.lanes} lanes a core, {m.peak_macs_per_cycle / m.vector.lanes:.4g} MACs a lane"
     by_cycles = sorted(VectorClass, key=lambda kind: m.vector.cycles[kind])
@@ -79,8 +81,9 @@ def _engines(m: Machine) -> Iterator[Line]:
         unit = "a cycle" if cycles == 1 else f"{cycles} cycles"
         yield "", f"{lanes / cycles / 1000:.4g} T operations/s in all where one takes {unit}: {names}"
     kernels = "kernels side by side" if m.concurrent_kernels else "one kernel at a time"
-    launch = f"{m.launch_cycles} cycles, {m.launch_cycles / m.clock_ghz / 1000:.4g} microseconds"
-    yield "launch", f"{launch}; {kernels}"
+    yield "launch", f"{_cycles(m.launch_cycles)}, {_microseconds(m, m.launch_cycles)}; {kernels}"
+    if m.concurrent_kernels:
+        yield "barrier", f"{_cycles(m.barrier_cycles)}, {_microseconds(m, m.barrier_cycles)}"
 
 
 def _mapping(matrix: Matrix) -> str:
@@ -100,15 +103,16 @@ def _mapping(matrix: Matrix) -> str:
 
 def _memories(m: Machine) -> Iterator[Line]:
     private = {"L1": m.memories.l1, "weights": m.memories.weights, "accumulator": m.memories.accumulator}
+    ports = {} if m.levels is None else {"L1": m.levels.l1, "weights": m.levels.weights}
     for name, memory in private.items():
-        yield name, f"{_size(memory.bytes)} a core"
+        yield name, f"{_size(memory.bytes)} a core{_words(ports[name]) if name in ports else ''}"
     yield "LLB", "none" if m.memories.llb is None else f"{_size(m.memories.llb.bytes)} a cluster"
     for level in () if m.levels is None else m.levels.inner:
-        size = f"{_size(level.bytes)} {'for each in use' if isinstance(level, Registers) else 'a core'}"
-        yield (
-            "inner",
-            f"{level.name}: {' and '.join(level.operands)}, {size}, words of {level.word_bits} bits",
-        )
+        if isinstance(level, Registers):
+            size = f"{_size(level.bytes)} for each in use, words of {level.word_bits} bits"
+        else:
+            size = f"{_size(level.bytes)} a core{_words(level)}"
+        yield "inner", f"{level.name}: {' and '.join(level.operands)}, {size}"
     dram = m.memories.dram
     if dram is not None and dram.bytes is not None:
         yield "DRAM", f"{_size(dram.bytes)} a cluster"
@@ -118,7 +122,8 @@ def _memories(m: Machine) -> Iterator[Line]:
 
 def _links(m: Machine) -> Iterator[Line]:
     def rate(bytes_per_cycle: int) -> str:
-        return f"{bytes_per_cycle} bytes a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
+        unit = "byte" if bytes_per_cycle == 1 else "bytes"
+        return f"{bytes_per_cycle} {unit} a cycle, {bytes_per_cycle * m.clock_ghz:.4g} GB/s"
 
     def both(name: str, link: Link) -> Iterator[Line]:
         yield f"{name} read", f"{rate(link.read_bytes_per_cycle)} a cluster"
@@ -129,8 +134,12 @@ def _links(m: Machine) -> Iterator[Line]:
     if m.links.llb is not None:
         yield from both("LLB", m.links.llb)
     yield "exchange", f"{rate(m.links.exchange.bytes_per_cycle)} a port"
-    yield "DMA", f"{rate(m.dma.bytes_per_cycle)} a core, {m.dma.startup_cycles} cycles to start"
-    yield "system DMA", "none" if m.system_dma is None else rate(m.system_dma.bytes_per_cycle)
+    yield "DMA", f"{rate(m.dma.bytes_per_cycle)} a core, {_cycles(m.dma.startup_cycles)} to start"
+    copies = m.system_dma
+    started = (
+        "" if copies is None else f"{rate(copies.bytes_per_cycle)}, {_cycles(copies.startup_cycles)} to start"
+    )
+    yield "system DMA", started or "none"
 
 
 def _balance(m: Machine) -> Iterator[Line]:
@@ -138,6 +147,38 @@ def _balance(m: Machine) -> Iterator[Line]:
         rate = point.bytes_per_cycle * m.clock_ghz
         words = f"{point.macs_per_byte:.4g} MACs a byte of {point.link}, {rate:.4g} GB/s in all"
         yield "balance" if i == 0 else "", words
+
+
+def _energy(m: Machine) -> Iterator[Line]:
+    """From DRAM inwards, by the byte, so that memories with words of different sizes compare."""
+    prices = m.energy
+    yield "energy", f"{prices.mac_pj:.4g} pJ a MAC, {prices.vector_op_pj:.4g} pJ a vector operation"
+    shared = [("DRAM", prices.dram_read_pj_per_byte, prices.dram_write_pj_per_byte)]
+    if prices.llb_read_pj_per_byte is not None and prices.llb_write_pj_per_byte is not None:
+        shared.append(("LLB", prices.llb_read_pj_per_byte, prices.llb_write_pj_per_byte))
+    private = [
+        ("L1", prices.l1_read_pj_per_byte, prices.l1_write_pj_per_byte),
+        ("weights", prices.weights_read_pj_per_byte, prices.weights_write_pj_per_byte),
+        ("accumulator", prices.accumulator_read_pj_per_byte, prices.accumulator_write_pj_per_byte),
+    ]
+    inner = () if m.levels is None else m.levels.inner[::-1]
+    within = [(level.name, level.read_pj_per_byte, level.write_pj_per_byte) for level in inner]
+    for name, read, written in (*shared, *private, *within):
+        yield "", f"{read:.4g} pJ a byte read of {name}, {written:.4g} written"
+    yield "", f"{prices.exchange_pj_per_byte:.4g} pJ a byte from core to core"
+
+
+def _words(port: Port | Buffer) -> str:
+    return f", words of {port.word_bits} bits, {port.ports} port{'s' if port.ports > 1 else ''}"
+
+
+def _cycles(count: int) -> str:
+    return f"{count} cycle{'' if count == 1 else 's'}"
+
+
+def _microseconds(m: Machine, cycles: int) -> str:
+    count = f"{cycles / m.clock_ghz / 1000:.4g}"
+    return f"{count} microsecond{'' if count == '1' else 's'}"
 
 
 def _size(count: int) -> str:

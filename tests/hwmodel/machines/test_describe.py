@@ -24,10 +24,16 @@ def test_tiny_in_words(capsys: pytest.CaptureFixture[str]) -> None:
         "DRAM read   4 bytes a cycle, 4 GB/s a cluster",
         "LLB write   16 bytes a cycle, 16 GB/s a cluster",
         "system DMA  none",
+        "            0 cycles to issue, 0 to drain",
         "launch      10 cycles, 0.01 microseconds; one kernel at a time",
         "balance     8 MACs a byte of DRAM, 4 GB/s in all",
         "            2 MACs a byte of LLB, 16 GB/s in all",
         "            2 MACs a byte of DMA of all cores, 16 GB/s in all",
+        "energy      1 pJ a MAC, 1 pJ a vector operation",
+        "            100 pJ a byte read of DRAM, 100 written",
+        "            10 pJ a byte read of LLB, 10 written",
+        "            1 pJ a byte read of accumulator, 1 written",
+        "            2 pJ a byte from core to core",
         "assumed     everything, since no such machine exists",
     ):
         assert expected in lines
@@ -55,6 +61,24 @@ def test_a_systolic_array_and_no_llb() -> None:
     machine = without_llb(load_machine("tiny"))
     assert "LLB         none\n" in describe(machine)
     assert [point.link for point in balance_points(machine)] == ["DRAM", "DMA of all cores"]
+
+
+def test_inner_memories_with_their_words_ports_and_energies() -> None:
+    """26.56 pJ for a word of 64 bytes are 0.415 pJ a byte."""
+    lines = describe(load_machine("meta_prototype_df")).splitlines()
+    for expected in (
+        "L1          1 MiB a core, words of 1024 bits, 2 ports",
+        "inner       sum_registers: outputs, 2 bytes for each in use, words of 16 bits",
+        "inner       activation_buffer: inputs and outputs, 64 KiB a core, words of 512 bits, 2 ports",
+        "            0.415 pJ a byte read of activation_buffer, 0.4813 written",
+        "            0.01 pJ a byte read of weight_registers, 0.01 written",
+    ):
+        assert expected in lines
+
+
+def test_only_kernels_side_by_side_have_barriers() -> None:
+    assert "barrier     1380 cycles, 1 microsecond" in describe(load_machine("rammer_v100")).splitlines()
+    assert "barrier" not in describe(load_machine("stcp920"))
 
 
 Line = tuple[str, list[tuple[float, float]]]
