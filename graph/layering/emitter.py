@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,10 +12,10 @@ from graph.errors import ModelError
 from graph.folded.constants import Array, fill
 from graph.layering.effects import Affine, Effect, Operand
 from graph.layering.layout import Digit, Digits, common_cut, extent, is_block, merged, without_batch
-from graph.layering.rearranging import rearrange_map
+from graph.layering.rearranging import Axes, rearrange_map, row_runs
 from graph.layering.values import Value, default_axes, stored_value
-from graph.network import RegionMap
-from graph.primitives import Anchor, Rearrange, StepOp
+from graph.network import AxisMap, RegionMap
+from graph.primitives import Anchor, Concat, Rearrange, StepOp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,9 +225,7 @@ class Emitter:
             self._copies[key] = self._copy(value, (rows, columns, channels), sizes, digits)
         return self._copies[key]
 
-    def _copy(
-        self, value: Value, axes: tuple[Digits, Digits, Digits], sizes: tuple[int, int, int], digits: Digits
-    ) -> Value:
+    def _copy(self, value: Value, axes: Axes, sizes: tuple[int, int, int], digits: Digits) -> Value:
         channels, rows, columns = sizes
         output = Value("", channels, rows, columns, ())
         if value.source in self.constants:
@@ -241,9 +240,16 @@ class Emitter:
                 taken = array.transpose(1, 2, 0).reshape(-1)[places].reshape(rows, columns, channels)
                 self.constants[source] = taken.transpose(2, 0, 1)
             return replace(output, source=source)
+        given = (value.rows, value.columns, value.channels)
+        runs = row_runs(axes, value.offset, given)
+        if len(runs) > 1:
+            copies = [self.placed(replace(value, offset=first), run, *axes[1:]) for run, first in runs]
+            starts = itertools.accumulate((copy.rows for copy in copies[:-1]), initial=0)
+            maps = tuple(RegionMap(AxisMap(offset=-start), AxisMap(), AxisMap()) for start in starts)
+            return self.emit(Anchored(Concat("rows"), tuple(copies), maps, output))
         counted = digits or (Digit(1, 1),)
         anchor = Rearrange(
             tuple(digit.size for digit in counted), tuple(digit.stride for digit in counted), value.offset
         )
-        region = rearrange_map(axes, value.offset, (value.rows, value.columns, value.channels))
+        region = rearrange_map(axes, value.offset, given)
         return self.emit(Anchored(anchor, (replace(value, dims=()),), (region,), output))

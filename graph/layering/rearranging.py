@@ -4,6 +4,7 @@ need.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -11,16 +12,55 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.layering.layout import Digits, extent
+from graph.layering.layout import Digits, extent, sliced
 from graph.network import AxisMap, RegionMap
 
 Numbers = NDArray[np.int64]
+
+Axes = tuple[Digits, Digits, Digits]
+"""Digits of a copy's rows, columns and channels."""
+
+# Elements that a row of a copy may need of its input: 128 KiB of fp16.
+_MOST_READ = 2**16
 
 # Positions of an axis, and pairs of them, that are tried out; with more of them, a map is the whole axis.
 _MOST_TRIED = 2**22
 
 
-def rearrange_map(axes: tuple[Digits, Digits, Digits], offset: int, sizes: tuple[int, int, int]) -> RegionMap:
+def row_runs(axes: Axes, offset: int, sizes: tuple[int, int, int]) -> list[tuple[Digits, int]]:
+    """The digits of the rows of a copy and the element that they begin at; of several runs of rows where one copy would
+    need much of its input for every row, and copies of runs need less. `axes`, `offset` and `sizes` are those of
+    `rearrange_map`.
+
+    No map goes backwards, and none takes rows out of columns: what turns a tensor round reads all of it for each row.
+    """
+    rows, columns, channels = axes
+    count = run = extent(rows)
+    read = _read(axes, offset, sizes)
+    while run > 1 and read > _MOST_READ:
+        half = -(-run // 2)
+        cut = sliced(rows, 0, 1, half)
+        less = read if cut is None else _read((cut[0], columns, channels), offset + cut[1], sizes)
+        if less > 0.75 * read:
+            break
+        run, read = half, less
+    found = [sliced(rows, start, 1, min(run, count - start)) for start in range(0, count, run)]
+    runs = [(digits, offset + before) for digits, before in filter(None, found)]
+    return runs if len(runs) == len(found) else [(rows, offset)]
+
+
+def _read(axes: Axes, offset: int, sizes: tuple[int, int, int]) -> int:
+    """Elements of the input that a copy needs for its first row."""
+    maps = rearrange_map(axes, offset, sizes)
+    wanted = (1, extent(axes[1]), extent(axes[2]))
+    needed = (
+        axis.needed(0, count, size)
+        for axis, count, size in zip((maps.rows, maps.columns, maps.channels), wanted, sizes, strict=True)
+    )
+    return math.prod(stop - start for start, stop in needed)
+
+
+def rearrange_map(axes: Axes, offset: int, sizes: tuple[int, int, int]) -> RegionMap:
     """The maps of output axes whose digits are `axes` (rows, columns, channels) on an input of `sizes`, in
     the same order.
     """
@@ -103,9 +143,10 @@ def _hull(numbers: Numbers, rest: Numbers, unit: int, cycle: int | None) -> tupl
 
 
 def _divisors(digits: Digits, low: Numbers) -> Sequence[int]:
-    """How many output positions may share one input position: where a digit or the first change says so."""
+    """How many output positions may share one input interval: where a digit or the first change says so, or all of
+    them, as where they go backwards."""
     change = int((low != low[0]).argmax()) if (low != low[0]).any() else 1
-    return sorted({1, change, *(extent(digits[place:]) for place in range(1, len(digits)))})
+    return sorted({1, change, low.size, *(extent(digits[place:]) for place in range(1, len(digits)))})
 
 
 def _fit(low: Numbers, high: Numbers, size: int, divisors: Sequence[int]) -> AxisMap:

@@ -1,6 +1,7 @@
 """LSTM and GRU, unrolled over time: the inputs' share of all steps at once, then layers for every step.
 
-The two ways of a bidirectional one take their steps together, each at its own time, as two groups of channels.
+The two ways of a bidirectional one take their steps together, each at its own time, as two groups of channels. The
+way back reads its input in reverse, once for all steps, so a step of both ways is one row of the inputs' share.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import numpy as np
 
 from graph.folded.constants import Array
 from graph.layering.effects import Affine, Apply
-from graph.layering.layout import Digit
 from graph.layering.operation import Operation, Pointwise
 from graph.layering.values import Value
 from graph.operators.joining import joined
@@ -81,21 +81,13 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
     own, other = np.split(bias, 2, axis=1)
     build = _lstm_step if gates == 4 else _gru_step
     step, offset = build(operation, recurrent, own, other)
-    shares = operation.emit(
-        linear(
-            operation,
-            value,
-            weights.reshape(-1, features),
-            (Affine(shift=offset.ravel().astype(np.float64)),),
-        )
-    )
-    shares = operation.reshaped(shares, [length, batch, count, gates * hidden])
+    shares = _shares(operation, value, weights, offset)
     like = replace(shares, dims=shares.dims[1:])
     state = [_initial(operation, 5 + i, (count, batch, hidden), like) for i in range(states)]
     found: list[Value] = []
     for time in range(length):
-        times = [time, length - 1 - time] if count == 2 else [length - 1 - time if reverse else time]
-        current = step(_now(operation, shares, times), state)
+        now = part(operation, shares, 0, length - 1 - time if reverse else time, 1, 1)
+        current = step(operation.reshaped(now, [batch, count, gates * hidden]), state)
         state = [*current]
         found.append(current[0])
     finals = [item.transposed([1, 0, 2]) for item in current]
@@ -105,15 +97,23 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
     )
 
 
-def _now(operation: Operation, shares: Value, times: Sequence[int]) -> Value:
-    """The shares (B, ways, gates x hidden) of one step, which each of the ways takes at its own time."""
-    ways = [part(operation, part(operation, shares, 0, t, 1, 1), 2, way, 1, 1) for way, t in enumerate(times)]
-    first, last = ways[0], ways[-1]
-    batch, size = shares.shape[1], shares.shape[3]
-    if len(ways) == 1:
-        return operation.reshaped(first, [batch, 1, size])
-    # The same part of the same tensor but for where it begins: the two are a digit of 2.
-    return replace(first, dims=(first.dims[1], (Digit(2, last.offset - first.offset),), first.dims[3]))
+def _shares(operation: Operation, value: Value, weights: Array, shift: Array) -> Value:
+    """What the inputs (T, B, D) add to the gates of every step, (T, B, ways, gates x hidden), by weights (ways, gates x
+    hidden, D); row t holds what the way back needs at its step t, of the input T - 1 - t.
+    """
+    ways, outputs, features = (int(size) for size in weights.shape)
+    length, batch, _ = value.shape
+    effects = (Affine(shift=shift.ravel().astype(np.float64)),)
+    if ways == 1 or length == 1:
+        found = operation.emit(linear(operation, value, weights.reshape(-1, features), effects))
+        return operation.reshaped(found, [length, batch, ways, outputs])
+    there = operation.arranged(value, rows=[0], channels=[2])
+    back = operation.arranged(part(operation, there, 0, length - 1, -1, length), rows=[0], channels=[2])
+    both = concatenated(
+        operation, [operation.reshaped(way, [length, batch, 1, features]) for way in (there, back)], 2
+    )
+    product = grouped_linear(operation, both.transposed([1, 2, 0, 3]), weights.transpose(0, 2, 1))
+    return operation.emit(replace(product, effects=effects)).transposed([2, 0, 1, 3])
 
 
 def _sequence(operation: Operation, found: Sequence[Value], reverse: bool) -> Value:
@@ -125,7 +125,9 @@ def _sequence(operation: Operation, found: Sequence[Value], reverse: bool) -> Va
     if ways == 2:
         there = part(operation, rows, 2, 0, 1, 1)
         back = part(operation, part(operation, rows, 2, 1, 1, 1), 0, len(found) - 1, -1, len(found))
-        rows = concatenated(operation, [there, back], 2)
+        rows = concatenated(
+            operation, [operation.arranged(way, rows=[0], channels=[2, 3]) for way in (there, back)], 2
+        )
     return rows.transposed([0, 2, 1, 3])
 
 

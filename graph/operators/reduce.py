@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graph.layering.effects import Affine, Apply, Operand
-from graph.layering.layout import Digit, Digits, merged
+from graph.layering.layout import Digit, Digits, is_block, merged
 from graph.layering.operation import Anchored, Operation, Operator, Pointwise, Result
 from graph.layering.values import Element, Value
 from graph.network import AxisMap, RegionMap
 from graph.operators.groups import grouped
 from graph.operators.joining import joined, truncated
 from graph.operators.linear import WHOLE
+from graph.operators.pieces import part
 from graph.primitives import ChannelReduce, StepOp, Window
 
 _MODES = {
@@ -26,6 +27,11 @@ _MODES = {
     "ReduceL1": "sum",
     "ReduceLogSumExp": "sum",
 }
+
+_JOINS = {"average": StepOp.ADD, "sum": StepOp.ADD, "max": StepOp.MAX, "min": StepOp.MIN}
+
+_FEW = 4
+"""Positions of a dimension, spread over the channels, that are joined one after another."""
 
 
 def reduced(operation: Operation, value: Value, axes: Sequence[int], mode: str) -> Value:
@@ -84,6 +90,12 @@ def _over_places(operation: Operation, value: Value, axes: list[int], mode: str)
 
 
 def _over_channels(operation: Operation, value: Value, axes: list[int], mode: str) -> Value:
+    if (
+        len(axes) == 1
+        and value.shape[axes[0]] <= _FEW
+        and not is_block(value.dims[axes[0]], value.shape[axes[0]])
+    ):
+        return _parts_joined(operation, value, axes[0], mode)
     value, group = grouped(operation, value, axes)
     count = value.channels // group
     dims: list[Digits] = []
@@ -94,6 +106,15 @@ def _over_channels(operation: Operation, value: Value, axes: list[int], mode: st
     channels = AxisMap(stride=group, extent=group) if count > 1 else WHOLE
     maps = (RegionMap(AxisMap(), AxisMap(), channels),)
     return operation.emit(Anchored(ChannelReduce(group, mode), (value,), maps, output))
+
+
+def _parts_joined(operation: Operation, value: Value, axis: int, mode: str) -> Value:
+    """The few positions of a dimension joined element by element: as channels side by side they would be copied, and
+    fill a vector badly."""
+    count = value.shape[axis]
+    parts = [operation.stored(part(operation, value, axis, place, 1, 1)) for place in range(count)]
+    effects = (Affine(scale=1.0 / count),) if mode == "average" else ()
+    return operation.emit(joined(operation, _JOINS[mode], parts, effects))
 
 
 def squared(operation: Operation, value: Value) -> Value:

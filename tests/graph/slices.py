@@ -4,6 +4,7 @@ else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -63,6 +64,14 @@ def needed_region(network: Network, layer: Layer, position: int, region: Region)
         maps.rows.needed(*region.rows, tensor.rows),
         maps.columns.needed(*region.columns, tensor.columns),
     )
+
+
+def first_row_elements(network: Network, layer: Layer) -> int:
+    """Elements of all inputs that the first row of a layer's output needs."""
+    out = network.tensors[layer.output]
+    row = Region((0, 1), (0, out.channels), (0, 1), (0, out.columns))
+    needs = (needed_region(network, layer, position, row) for position in range(len(layer.inputs)))
+    return sum(math.prod(need.shape) for need in needs)
 
 
 def evaluate_slice(network: Network, layer: Layer, inputs: Sequence[Floats], region: Region) -> Floats:

@@ -11,6 +11,7 @@ from graph.importer import load_model
 from graph.primitives import Contraction, Rearrange
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.graph.slices import first_row_elements
 
 _GATES = {"LSTM": 4, "GRU": 3}
 
@@ -63,8 +64,19 @@ def test_both_ways_take_their_steps_together(kind: str, tmp_path: Path) -> None:
             [sum(isinstance(layer.anchor, anchor) for layer in layers) for anchor in (Contraction, Rearrange)]
         )
     assert counts[0][0] == counts[1][0]
-    # A share and the gates of every step; in the end, the parts of the two ways.
+    # The way back of the inputs; in the end, the parts of the two ways.
     assert counts[1][1] - counts[0][1] <= 3
+
+
+def test_a_row_needs_a_part_of_a_long_sequence(tmp_path: Path) -> None:
+    """Both ways of a step are one row of the inputs' share, and what is turned round is so in runs of rows."""
+    builder = GraphBuilder()
+    x = builder.node("Transpose", builder.input("x", 1, 140, 1000), perm=[1, 0, 2])
+    weights = [builder.random(2, 16, 1000), builder.random(2, 16, 4)]
+    y = builder.node("LSTM", x, *weights, hidden_size=4, direction="bidirectional")
+    network = load_model(builder.save(tmp_path, builder.node("ReduceSum", y, builder.integers(1)))).network
+    assert network.tensors[0].elements > 2 * 2**16
+    assert max(first_row_elements(network, layer) for layer in network.layers) <= 2**16
 
 
 def test_a_long_loop_is_read_soon() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graph.importer import load_model
+from graph.layering import rearranging
 from graph.layering.emitter import Emitter
 from graph.layering.layout import Digit, merged
 from graph.layering.operation import Operation
@@ -23,6 +25,7 @@ from graph.network import AxisMap
 from graph.operators.pieces import taken
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.graph.slices import first_row_elements
 
 SETTINGS = settings(
     max_examples=150,
@@ -130,6 +133,38 @@ def test_chains(chain: tuple[GraphBuilder, str], batch: int, tmp_path: Path) -> 
     check_model(load_model(builder.save(tmp_path, value), batch=batch))
 
 
+@given(chain=chains(), batch=st.integers(1, 2))
+@settings(SETTINGS, max_examples=60)
+def test_chains_with_copies_in_runs_of_rows(
+    chain: tuple[GraphBuilder, str], batch: int, tmp_path: Path
+) -> None:
+    """As `test_chains`, where all copies are cut of which a row needs more than three elements."""
+    builder, value = chain
+    if not builder.nodes:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rearranging, "_MOST_READ", 3)
+        model = load_model(builder.save(tmp_path, value), batch=batch)
+    check_model(model)
+
+
+@pytest.mark.parametrize("case", ["backwards", "rows out of columns"])
+def test_a_row_of_a_copy_needs_a_part_of_a_large_tensor(case: str, tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    if case == "backwards":
+        x = builder.input("x", 1, 600, 256)
+        y = builder.node("Slice", x, *(builder.integers(n) for n in (-1, -1000, 1, -1)))
+    else:
+        x = builder.input("x", 1, 32, 8, 600)
+        y = builder.node("Transpose", x, perm=[0, 3, 1, 2])
+        y = builder.node("Reshape", y, builder.integers(1, 600, 256))
+    model = load_model(builder.save(tmp_path, builder.node("Relu", y)))
+    network = model.network
+    assert network.tensors[0].elements > 2 * 2**16
+    assert max(first_row_elements(network, layer) for layer in network.layers) <= 2**16
+    check_model(model)
+
+
 @st.composite
 def rearranges(
     draw: st.DrawFn,
@@ -147,7 +182,9 @@ def rearranges(
         start = draw(st.integers(0, digit.size - 1))
         offset += start * digit.stride
         count = draw(st.integers(1, digit.size - start))
-        kept.append(Digit(count, digit.stride))
+        backwards = draw(st.booleans())
+        offset += (count - 1) * digit.stride if backwards else 0
+        kept.append(Digit(count, -digit.stride if backwards else digit.stride))
         if draw(st.integers(0, 4)) == 0:
             kept.append(Digit(2, 0))
     ends = sorted(draw(st.integers(0, len(kept))) for _ in range(2))
