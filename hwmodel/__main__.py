@@ -102,6 +102,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
 
     The same arrays give the same bytes. Raises DataError where it cannot be written.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory, expected the name of an .npz file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,31 @@ class HostLayout:
     strides: tuple[int, ...]
     indices: bool = False
     buffer: str | None = None
+
+    def check(self, name: str, buffer: Buffer) -> None:
+        """Raise KernelError unless the digits of array `name` count its elements, each at an element of `buffer`."""
+        if len(buffer.shape) != 4:
+            raise KernelError(
+                f"interface.{name}: buffer {buffer.name!r} has shape {buffer.shape}, expected 4 axes"
+            )
+        if min((*self.shape, *self.sizes), default=1) < 1 or len(self.sizes) != len(self.strides):
+            raise KernelError(
+                f"interface.{name}: shape {self.shape}, sizes {self.sizes} and strides {self.strides}; "
+                "expected positive extents and a stride for each size"
+            )
+        if math.prod(self.sizes) != math.prod(self.shape):
+            raise KernelError(
+                f"interface.{name}: sizes {self.sizes} count {math.prod(self.sizes)} elements, expected "
+                f"{math.prod(self.shape)} of shape {self.shape}"
+            )
+        reach = [(size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True)]
+        first, last = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
+        most = math.prod(buffer.shape[1:]) // (2 if self.indices else 1)
+        if first < 0 or last >= most:
+            raise KernelError(
+                f"interface.{name}: reaches elements {first} to {last}, expected 0 to {most - 1} of an image of buffer "
+                f"{buffer.name!r}"
+            )
 
     def to_stored(self, name: str, array: NDArray[Any], buffer: Buffer) -> NDArray[np.float32]:
         """(images, channels, rows, columns) of an array of the host.

@@ -28,7 +28,7 @@ from hwmodel.programs.host import HostLayout
 from hwmodel.programs.isa import STORED_ROLES, Buffer, Kernel, Launch, Program, Run, Symbol, Trace
 from hwmodel.programs.order import positions
 
-FORMAT_VERSION = 2
+FORMAT = "oncore-kernels"
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
@@ -71,7 +71,8 @@ def save_kernels(
 
     A kernel folder that is already there is replaced when the new one is complete. Saving the same again gives
     the same bytes. Raises KernelError where a kernel could not be read back, a name is not fit for a file, a
-    weight is missing or misshapen, or the directory holds other files or cannot be written.
+    weight is missing or misshapen, an array of `interface` does not fit its buffer, or the directory cannot be written
+    or holds a file that no manifest of a kernel folder lists there.
     """
     directory = Path(directory).resolve()
     if program.machine != machine.name:
@@ -95,7 +96,7 @@ def save_kernels(
         interface=dict(interface or {}),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
-    _check_steps(manifest, program)
+    _check_manifest(manifest, program)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     files[MANIFEST] = f"{text}\n".encode()
     try:
@@ -121,7 +122,7 @@ def load_kernels(directory: str | Path) -> tuple[Program, Machine, Weights, Mani
         manifest.machine.name, kernels, manifest.steps, manifest.buffers, manifest.traces, manifest.order
     )
     try:
-        _check_steps(manifest, program)
+        _check_manifest(manifest, program)
     except KernelError as error:
         raise KernelError(f"{directory / MANIFEST}: {error}") from error
     data = _read(directory, manifest, WEIGHTS)
@@ -132,7 +133,8 @@ def load_kernels(directory: str | Path) -> tuple[Program, Machine, Weights, Mani
     return program, manifest.machine, weights, manifest
 
 
-def _check_steps(manifest: Manifest, program: Program) -> None:
+def _check_manifest(manifest: Manifest, program: Program) -> None:
+    """Raise KernelError where buffers, steps, order or interface do not fit the program or each other."""
     kernels = program.kernels
     names = [buffer.name for buffer in manifest.buffers]
     if len(set(names)) != len(names):
@@ -144,6 +146,12 @@ def _check_steps(manifest: Manifest, program: Program) -> None:
         if missing:
             raise KernelError(f"steps.{index}: symbol {min(missing)!r} of {step.kernel} is not bound")
     positions(program)
+    buffers = {buffer.name: buffer for buffer in manifest.buffers if buffer.role in ("input", "output")}
+    for name, layout in manifest.interface.items():
+        holder = layout.buffer or name
+        if holder not in buffers:
+            raise KernelError(f"interface.{name}: there is no input or output {holder!r}")
+        layout.check(name, buffers[holder])
 
 
 def _pack_weights(program: Program, machine: Machine, weights: Mapping[str, NDArray[np.float32]]) -> bytes:
@@ -211,6 +219,15 @@ def _read(directory: Path, manifest: Manifest, name: str) -> bytes:
     return data
 
 
+def _own_files(directory: Path) -> set[str]:
+    """Names of the files that the manifest of a kernel folder lists, and its own; none where there is no manifest."""
+    try:
+        manifest = json.loads(_read_bytes(directory / MANIFEST))
+        return {MANIFEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
+    except (KernelError, ValueError, RecursionError, KeyError, TypeError):
+        return set()
+
+
 def _read_kernel(directory: Path, manifest: Manifest, name: str, symbols: tuple[Symbol, ...]) -> Kernel:
     binary = _read(directory, manifest, f"{name}.bin")
     text = _read(directory, manifest, f"{name}.asm")
@@ -233,11 +250,7 @@ def _read_kernel(directory: Path, manifest: Manifest, name: str, symbols: tuple[
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
     if directory.exists():
-        others = [
-            path.name
-            for path in directory.iterdir()
-            if path.name not in (MANIFEST, WEIGHTS) and path.suffix not in (".asm", ".bin")
-        ]
+        others = {path.name for path in directory.iterdir()} - _own_files(directory)
         if others:
             raise KernelError(f"{directory}: holds {min(others)}, which is no file of a kernel folder")
     fresh = directory.with_name(f".{directory.name}.new-{os.getpid()}")

@@ -90,9 +90,16 @@ def test_data_that_does_not_fit_is_one_line(folder: Path, capsys: pytest.Capture
     assert not (folder / "y.npz").exists()
 
 
-def test_other_errors_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_errors_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert call(folder, "x.npz", "no/such/y.npz") == 2
     assert "y.npz: cannot be written (No such file" in capsys.readouterr().err
+    assert call(folder, "x.npz", ".") == 2
+    assert f"{folder}: is a directory, expected the name of an .npz file" in capsys.readouterr().err
+    monkeypatch.chdir(folder)
+    assert main(["run", "kernels", "--input", "x.npz", "--output", "."]) == 2
+    assert ".: is a directory" in capsys.readouterr().err
     (folder / "kernels" / "first.bin").unlink()
     assert call(folder) == 2
     assert "first.bin: cannot be read" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hwmodel.errors import KernelError
 from hwmodel.functional.simulator import FunctionalSimulator
 from hwmodel.machines.machine import Machine
+from hwmodel.programs.host import HostLayout
 from hwmodel.programs.isa import Op, Program, Ref, SystemCopy, Trace
 from hwmodel.programs.kernels import load_kernels, save_kernels
 from tests.hwmodel import made_programs as programs
@@ -113,6 +115,17 @@ def test_a_folder_with_other_files_is_not_replaced(folder: Path) -> None:
     assert (folder / "k.bin").exists()
 
 
+@pytest.mark.parametrize("manifest", [None, "{}", "[]", '{"format": "other", "files": {"firmware.bin": ""}}'])
+def test_a_directory_of_somebody_elses_files_is_not_replaced(tmp_path: Path, manifest: str | None) -> None:
+    """Whatever their suffix: only what the manifest of a kernel folder lists may go."""
+    (tmp_path / "firmware.bin").write_text("mine")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(KernelError, match=r"holds firmware\.bin, which is no file of a kernel folder"):
+        save_kernels(tmp_path, *example(), "hash")
+    assert (tmp_path / "firmware.bin").read_text() == "mine"
+
+
 def test_the_name_of_a_kernel_cannot_leave_the_folder(tmp_path: Path) -> None:
     program, machine, weights = example()
     (kernel,) = program.kernels.values()
@@ -155,6 +168,31 @@ def test_files_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None
     refused("k.asm", "SHA-256", lambda p: p.write_text(p.read_text().replace("rows=4", "rows=3")))
     refused("k.bin", "cannot be read", lambda p: p.unlink())
     refused("weights.safetensors", "SHA-256", lambda p: p.write_bytes(p.read_bytes()[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "message"),
+    [
+        ("x", HostLayout((48,), (48,), (1,), buffer="y"), "interface.x: there is no input or output 'y'"),
+        ("w", HostLayout((15,), (15,), (1,)), "there is no input or output 'w'"),
+        ("x", HostLayout((48,), (48,), ()), "a stride for each size"),
+        ("x", HostLayout((0,), (0,), (1,)), "expected positive extents"),
+        ("x", HostLayout((48,), (6, 7), (7, 1)), "sizes (6, 7) count 42 elements, expected 48"),
+        ("x", HostLayout((49,), (49,), (1,)), "reaches elements 0 to 48, expected 0 to 47"),
+        ("x", HostLayout((48,), (48,), (-1,)), "reaches elements -47 to 0, expected 0 to 47"),
+        ("x", HostLayout((25,), (25,), (1,), indices=True), "reaches elements 0 to 24, expected 0 to 23"),
+        ("x", HostLayout((1 << 70,), (1 << 70,), (1,)), "expected 0 to 47"),
+    ],
+)
+def test_arrays_of_the_host_fit_their_buffers(
+    folder: Path, tmp_path: Path, name: str, layout: HostLayout, message: str
+) -> None:
+    """The digits of an array count its elements, each at one of its buffer; `x` has 48 an image."""
+    with pytest.raises(KernelError, match=re.escape(message)):
+        save_kernels(tmp_path / "other", *example(), "hash", {name: layout})
+    edit(folder / "manifest.json", lambda d: d.update(interface={name: dataclasses.asdict(layout)}))
+    with pytest.raises(KernelError, match=re.escape(message)):
+        load_kernels(folder)
 
 
 def test_any_change_of_a_byte_is_an_error_of_its_own_kind(folder: Path) -> None:
