@@ -9,7 +9,18 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys, which hides a slip of whoever wrote the file."""
+    """A loader that refuses two equal keys, of which PyYAML keeps the last one: that hides a slip of whoever wrote the
+    file."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # What PyYAML lets through where a text looks like a date or a number, or is said to be one, and is none.
+        except (ValueError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"found {str(node.value)[:40]!r}, which is no {kind}", node.start_mark
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -28,7 +39,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(text: str) -> object:
-    """The value of a YAML document; raises yaml.YAMLError where it is malformed or has a key twice."""
+    """The value of a YAML document; raises yaml.YAMLError where it is malformed, has a key twice, or a value that is no
+    date or number though it looks like one."""
     try:
         return yaml.load(text, Loader=_Loader)
     except RecursionError:
