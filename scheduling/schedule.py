@@ -7,7 +7,8 @@ layout (larger rings first, lowest free place).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from scheduling.instruction_orders import OrderedTemplates, ordered
 from scheduling.layer_order import in_order
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.legality.packings import check_steps
+from scheduling.lowering.tables import Ints
 from scheduling.rules import Rules
 from scheduling.schedule_file import (
     VERSION,
@@ -124,18 +126,14 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     Raises ScheduleError where it is for another network, batch or machine, UnsupportedDecision for what this
     version cannot lower, and IllegalSchedule where it does not fit.
     """
-    network, table = evaluator.network, evaluator.table
+    network = evaluator.network
     _check_header(evaluator, schedule)
     numbers = {layer.name: number for number, layer in enumerate(network.layers)}
     choices = tuple(_choice(evaluator, numbers, subgraph) for subgraph in schedule.subgraphs)
+    home = _homes(network, choices)
     instances = [choice.instances for choice in choices]
     packing = _packing(schedule)
     order = [placed for step in packing.steps for placed in step.instances]
-    home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
-    if len(home) != len(network.layers):
-        raise IllegalSchedule(
-            f"the sub-graphs hold {len(home)} layers, the network has {len(network.layers)}"
-        )
     for s, i, *_ in order:
         if not (0 <= s < len(choices) and 0 <= i < instances[s]):
             raise IllegalSchedule(f"the steps name instance {i} of sub-graph {s}, which there is not")
@@ -147,22 +145,77 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     for k, placed in enumerate(order):
         place_of[starts[placed.subgraph] + placed.instance] = k
     packed = packed_order(packing.steps, packing.merge)
-    when = packed.when
-    if not packing.concurrent:
-        packed = nothing_packed()
-    count = len(network.tensors)
-    slices = [instances[home[int(made)]] if made >= 0 else 1 for made in table.producer.tolist()]
-    slice_start = np.concatenate(([0], np.cumsum(slices))).astype(np.int64)
-    in_llb, source_batch, source_rows = (
-        np.zeros(count, np.int64),
-        np.ones(count, np.int64),
-        np.ones(count, np.int64),
+    plan = Arrangement(
+        subgraph=np.array([placed.subgraph for placed in order], np.int64),
+        instance=np.array([placed.instance for placed in order], np.int64),
+        **_tensors(evaluator, schedule, choices, home)._asdict(),
+        **_weights(schedule, numbers, int(packed.when[-1]))._asdict(),
+        place_of=place_of,
+        instance_start=starts.astype(np.int64),
+        when=packed.when,
+        packed=packed if packing.concurrent else nothing_packed(),
+        moves=_moves(network, schedule.moves),
     )
-    slice_address = np.full(int(slice_start[-1]), -1, np.int64)
-    leaving = [
-        t for choice in choices for t in evaluator.templates.borders(choice.first, choice.stop)[1].tolist()
-    ]
-    by_name = {network.tensors[t].name: t for t in leaving}
+    check_arrangement(evaluator, choices, plan)
+    return choices, plan
+
+
+class _Tensors(NamedTuple):
+    """Where tensors are made: the fields of an Arrangement by these names."""
+
+    in_llb: Ints
+    source_batch: Ints
+    source_rows: Ints
+    slice_start: Ints
+    slice_address: Ints
+
+
+class _Weights(NamedTuple):
+    """Weights in the LLB: the fields of an Arrangement by these names."""
+
+    staged: Ints
+    staged_address: Ints
+    staged_by: Ints
+    copy_when: Ints
+    copy_layer: Ints
+
+
+def _homes(network: Network, choices: Sequence[Choice]) -> list[int]:
+    """(L,) the sub-graph of each layer; raises IllegalSchedule unless each is in one, and they are in order."""
+    names = [layer.name for layer in network.layers]
+    home: list[int] = []
+    for s, choice in enumerate(choices):
+        if choice.first != len(home):
+            expected = repr(names[len(home)]) if len(home) < len(names) else "no more layers"
+            raise IllegalSchedule(
+                f"sub-graph {s} begins with layer {names[choice.first]!r}, expected {expected}"
+            )
+        home += [s] * (choice.stop - choice.first)
+    if len(home) != len(names):
+        raise IllegalSchedule(f"the sub-graphs hold {len(home)} layers, the network has {len(names)}")
+    return home
+
+
+def _tensors(
+    evaluator: Evaluator, schedule: Schedule, choices: Sequence[Choice], home: Sequence[int]
+) -> _Tensors:
+    """The places of a schedule's tensors; raises ScheduleError for others than those that leave a sub-graph."""
+    network, producer = evaluator.network, evaluator.table.producer.tolist()
+    count = len(network.tensors)
+    slices = [choices[home[made]].instances if made >= 0 else 1 for made in producer]
+    start = np.concatenate(([0], np.cumsum(slices))).astype(np.int64)
+    found = _Tensors(
+        in_llb=np.zeros(count, np.int64),
+        source_batch=np.ones(count, np.int64),
+        source_rows=np.ones(count, np.int64),
+        slice_start=start,
+        slice_address=np.full(int(start[-1]), -1, np.int64),
+    )
+    by_name = {
+        network.tensors[tensor].name: tensor
+        for choice in choices
+        for tensor in evaluator.templates.borders(choice.first, choice.stop)[1].tolist()
+    }
     if by_name.keys() != schedule.tensors.keys():
         odd = sorted(by_name.keys() ^ schedule.tensors.keys())
         raise IllegalSchedule(
@@ -179,15 +232,20 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         if len(place.addresses) != expected:
             raise IllegalSchedule(f"tensor {name}: {len(place.addresses)} addresses, expected {expected}")
         if place.scope == "llb":
-            in_llb[tensor] = 1
-            source = choices[home[int(table.producer[tensor])]]
-            source_batch[tensor] = source.split_batch
+            source = choices[home[producer[tensor]]]
+            found.in_llb[tensor] = 1
+            found.source_batch[tensor] = source.split_batch
             in_one_piece = len(set(place.addresses[: source.slices])) == 1
-            source_rows[tensor] = 1 if in_one_piece or not apart[tensor] else source.split_rows
-            slice_address[slice_start[tensor] : slice_start[tensor + 1]] = place.addresses
-    layers = len(network.layers)
-    staged, staged_address = np.zeros(layers, np.int64), np.full(layers, -1, np.int64)
-    staged_by = np.full(layers, -1, np.int64)
+            found.source_rows[tensor] = 1 if in_one_piece or not apart[tensor] else source.split_rows
+            found.slice_address[start[tensor] : start[tensor + 1]] = place.addresses
+    return found
+
+
+def _weights(schedule: Schedule, numbers: Mapping[str, int], last_wave: int) -> _Weights:
+    """The weights that a schedule has in the LLB; raises IllegalSchedule for layers and waves that there are not."""
+    count = len(numbers)
+    staged = np.zeros(count, np.int64)
+    address, staged_by = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
     copies: list[tuple[int, int]] = []
     for name, weights in schedule.weights.items():
         by = weights.copied_for or name
@@ -195,33 +253,12 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
             if layer not in numbers:
                 raise IllegalSchedule(f"weights of layer {layer!r}, which the network has not")
         staged_by[numbers[name]] = numbers[by]
-        staged[numbers[name]], staged_address[numbers[name]] = 1, weights.address
+        staged[numbers[name]], address[numbers[name]] = 1, weights.address
         copies += [(wave, numbers[name]) for wave in weights.copied_in_waves]
-        if any(not 0 <= wave <= when[-1] for wave in weights.copied_in_waves):
+        if any(wave > last_wave for wave in weights.copied_in_waves):
             raise IllegalSchedule(f"weights of layer {name!r} are copied in a wave that there is not")
-    copies.sort()
-    copied = np.array(copies, np.int64).reshape(-1, 2)
-    plan = Arrangement(
-        np.array([placed.subgraph for placed in order], np.int64),
-        np.array([placed.instance for placed in order], np.int64),
-        in_llb,
-        source_batch,
-        source_rows,
-        slice_start,
-        slice_address,
-        staged,
-        staged_address,
-        staged_by,
-        np.ascontiguousarray(copied[:, 0]),
-        np.ascontiguousarray(copied[:, 1]),
-        place_of,
-        starts.astype(np.int64),
-        when,
-        packed,
-        _moves(network, schedule.moves),
-    )
-    check_arrangement(evaluator, choices, plan)
-    return choices, plan
+    when, layers = np.array(sorted(copies), np.int64).reshape(-1, 2).T
+    return _Weights(staged, address, staged_by, np.ascontiguousarray(when), np.ascontiguousarray(layers))
 
 
 def schedule_to_program(evaluator: Evaluator, schedule: Schedule) -> Program:
@@ -344,7 +381,7 @@ def _halo(choice: Choice) -> str:
     return "cache_columns" if choice.axis == COLUMNS else "recompute"
 
 
-def _apart(evaluator: Evaluator, choices: Sequence[Choice], home: dict[int, int]) -> list[bool]:
+def _apart(evaluator: Evaluator, choices: Sequence[Choice], home: Sequence[int]) -> list[bool]:
     """For every tensor whether its slices are runs of whole rows, each in a place of its own."""
     apart = []
     for made in evaluator.table.producer.tolist():
@@ -362,6 +399,10 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
     for name in (subgraph.first_layer, subgraph.last_layer):
         if name not in numbers:
             raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
+    if numbers[subgraph.last_layer] < numbers[subgraph.first_layer]:
+        raise IllegalSchedule(
+            f"sub-graph {subgraph.first_layer!r}: its last layer, {subgraph.last_layer!r}, comes before its first"
+        )
     if subgraph.halo not in _HALOS:
         raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected one of {_HALOS}")
     if subgraph.piece_axis not in _AXES:

@@ -140,14 +140,17 @@ def load_schedule(path: str | Path) -> Schedule:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ScheduleError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also text that is no UTF-8, and numbers of too many digits
         raise ScheduleError(f"{path} is not a schedule file: {error}") from None
     version = data.get("version") if isinstance(data, dict) else None
     if version != VERSION:
-        raise ScheduleError(f"{path}: version is {version!r}, expected {VERSION}")
+        raise ScheduleError(f"{path}: version is {version!r:.80}, expected {VERSION}")
     try:
         return Schedule.model_validate_json(json.dumps(data))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ScheduleError(f"{path}: {key}: {first['msg']} (got {first['input']!r:.80})") from None

@@ -75,6 +75,16 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: d["subgraphs"][0].update(last_layer="nowhere"), "has no such layer"),
     (lambda d: d["subgraphs"][0]["binding"].update(batch=16), "cores, stcp920 has 8"),
     (lambda d: d["subgraphs"].pop(), "the sub-graphs hold 2 layers"),
+    (
+        lambda d: d["subgraphs"][0].update(first_layer="n9_Softmax"),
+        "sub-graph 'n9_Softmax': its last layer, 'n2_Conv', comes before its first",
+    ),
+    (lambda d: d["subgraphs"].reverse(), "sub-graph 0 begins with layer"),
+    (
+        lambda d: d["subgraphs"][1].update(first_layer=d["subgraphs"][0]["last_layer"]),
+        "sub-graph 1 begins with layer 'n2_Conv', expected",
+    ),
+    (lambda d: d["subgraphs"].append(d["subgraphs"][1]), "expected no more layers"),
     (lambda d: d["steps"].reverse(), "whose result it reads"),
     (lambda d: d["steps"].pop(), "the order has"),
     (
@@ -123,7 +133,9 @@ def test_a_schedule_that_cannot_be_used_is_refused_with_a_reason(
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": 2}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 100_000, '{"version": 2}', f'{{"version": {"9" * 5000}}}']
+)
 def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str) -> None:
     """Not JSON, not an object, too deep, or empty of keys."""
     path = tmp_path / "faulty.json"
