@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument(
         "--strategies",
         nargs="*",
-        default=["dp"],
+        default=["graphturbo_rings", "dp"],
         metavar="NAME",
-        help="shown too, at the full batch (default dp)",
+        help="shown too, at the full batch (default graphturbo_rings dp)",
     )
     options = parser.parse_args()
     machine = load_machine(options.machine)

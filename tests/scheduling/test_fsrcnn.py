@@ -2,11 +2,14 @@
 
 import pytest
 
-from benchmarks.fsrcnn import MACHINE, MODEL, PUBLISHED, SCHEDULES
+from benchmarks.fsrcnn import BEST, MACHINE, MODEL, PUBLISHED, SCHEDULES, interleaved
+from env.problems import make_problem
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.evaluator import Evaluation, Evaluator
+from scheduling.objective import Objective
 from scheduling.rules import Rules
+from scheduling.strategies import solve
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +42,19 @@ def test_fully_cached_tiles_move_only_what_they_must(found: dict[str, Evaluation
     compulsory = 974 * 554 + 960 * 540 * 16 + 15992 + 188
     assert found["cached, tile 60x72"].counts.dram_bytes == compulsory
     assert found["cached, tile 4x72"].counts.dram_bytes == compulsory
+
+
+@pytest.mark.slow
+def test_depth_first_finds_no_worse_than_the_best_published_tiles(found: dict[str, Evaluation]) -> None:
+    """For energy and for cycles, the same simulator costing both; and fewer cycles than were published."""
+    assert min(PUBLISHED, key=lambda name: PUBLISHED[name].energy_mj) == BEST
+    assert min(PUBLISHED, key=lambda name: PUBLISHED[name].mcycles) == BEST
+    network, machine = load_model(MODEL, 1).network, load_machine(MACHINE)
+    same = found[BEST], interleaved(Evaluator(network, machine))
+    energy, latency = (
+        solve("depth_first", make_problem(network, machine, objective=objective)).evaluation
+        for objective in (Objective.ENERGY, Objective.LATENCY)
+    )
+    assert energy.energy_pj <= min(each.energy_pj for each in same)
+    assert latency.cycles <= min(each.cycles for each in same)
+    assert max(energy.cycles, latency.cycles) / 1e6 <= PUBLISHED[BEST].mcycles
