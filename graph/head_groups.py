@@ -27,6 +27,8 @@ from graph.primitives import (
     Window,
 )
 
+_MOST_GROUPS = 64
+
 
 def with_head_groups(model: Model, groups: int) -> Model:
     """The model with every attention in `groups` groups of heads; those whose heads they do not divide stay whole.
@@ -34,11 +36,23 @@ def with_head_groups(model: Model, groups: int) -> Model:
 
     Raises ModelError where `groups` is below 1, or cuts nothing.
     """
+    network = network_in_head_groups(model.network, groups)
+    return model if network is model.network else replace(model, network=network)
+
+
+def network_in_head_groups(network: Network, groups: int) -> Network:
+    """As `with_head_groups`, a network alone."""
     if groups < 1:
         raise ModelError(f"head groups is {groups}; expected at least 1")
-    if groups == 1:
-        return model
-    return replace(model, network=_Cut(model.network, groups).network())
+    return network if groups == 1 else _Cut(network, groups).network()
+
+
+def head_group_counts(network: Network) -> tuple[int, ...]:
+    """The numbers of groups that attention can be cut into, ascending: 1, and all up to 64 that divide the heads of one
+    of the products of activations."""
+    heads = {layer.anchor.groups for layer in network.layers if isinstance(layer.anchor, MatMul)}
+    counts = range(1, min(_MOST_GROUPS, max(heads, default=1)) + 1)
+    return tuple(n for n in counts if n == 1 or any(number % n == 0 for number in heads))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ FORMAT_VERSION = 1
 
 def summary(
     network: Network,
+    head_groups: int,
     machine: Machine,
     objective: Objective,
     bound: Bound,
@@ -32,12 +33,15 @@ def summary(
     breakdown: Breakdown,
     busy: Utilisation,
 ) -> dict[str, object]:
-    """The content of summary.json; `docs/command-line.md` says what each key means."""
+    """The content of summary.json; `docs/command-line.md` says what each key means. `head_groups` is how many groups of
+    heads the network's attention is cut into.
+    """
     return {
         "tool": TOOL,
         "format_version": FORMAT_VERSION,
         "model": network.name,
         "model_hash": network.model_hash,
+        "head_groups": head_groups,
         "machine": machine.name,
         "batch": chosen.batch,
         "objective": objective.value,

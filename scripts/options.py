@@ -17,13 +17,16 @@ BASELINE_BATCH = 2
 OBJECTIVES = ("latency", "off_core", "energy", "edp")
 TIMED = ("latency", "edp")
 """Objectives that cycles are part of."""
+AUTO = "auto"
+"""In place of a number of groups of heads: the best one."""
 SEARCH, CPSAT = "search", "cpsat"
 """How orders of instructions are searched for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for; `batch` and `machine` may be left open, and `strategies` is None for the usual ones."""
+    """What the user asked for; `batch` and `machine` may be left open, and `strategies` is None for the usual ones.
+    `head_groups` is a number or AUTO."""
 
     model: str
     machine: str | None
@@ -40,7 +43,7 @@ class Options:
     prove: bool = False
     breakdown: bool = False
     order_instructions: str | None = None
-    head_groups: int = 1
+    head_groups: int | str = 1
 
 
 def parse(arguments: Sequence[str] | None) -> Options | None:
@@ -53,6 +56,11 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         parser.error("MODEL is missing: a name from --list or the path of an ONNX file")
     if found.replay is not None and found.strategies is not None:
         parser.error("--replay runs the schedule of a file, so --strategies has no meaning beside it")
+    if found.replay is not None and found.head_groups == AUTO:
+        parser.error(
+            f"--replay runs the schedule of a file; expected the --head-groups that it was made with (head_groups in "
+            f"summary.json), not {AUTO}"
+        )
     if found.order_instructions is not None and found.objective not in TIMED:
         parser.error(f"--order-instructions changes cycles only, so it has no meaning for {found.objective}")
     if found.force and found.out is None:
@@ -107,10 +115,11 @@ def _parser() -> _Parser:
     parser.add_argument("--batch", type=_positive, metavar="N", help="images per cluster (default 1)")
     parser.add_argument(
         "--head-groups",
-        type=_positive,
+        type=_head_groups,
         default=1,
         metavar="N",
-        help="cut every attention into so many groups of heads, each with layers of its own (default 1)",
+        help="cut every attention into so many groups of heads, each with layers of its own (default 1); "
+        f"{AUTO} tries all that divide the heads",
     )
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what to make small")
     parser.add_argument(
@@ -157,6 +166,17 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--list", action="store_true", help="list models, machines and strategies, and exit")
     return parser
+
+
+def _head_groups(text: str) -> int | str:
+    if text == AUTO:
+        return AUTO
+    try:
+        return _positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not {AUTO} and not a whole number of at least 1"
+        ) from None
 
 
 def _positive(text: str) -> int:

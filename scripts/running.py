@@ -12,7 +12,7 @@ from graph.head_groups import with_head_groups
 from graph.importer import load_model
 from graph.model import Model
 from hwmodel.machines.describe import cores_text
-from hwmodel.machines.machine import load_machine
+from hwmodel.machines.machine import Machine, load_machine
 from hwmodel.timing.flatten import time_program
 from report.accesses import access_table, accesses
 from report.breakdown import breakdown_table, schedule_breakdown
@@ -34,9 +34,10 @@ from scheduling.layer_order import in_order
 from scheduling.objective import Objective
 from scheduling.schedule import make_schedule, schedule_decisions, schedule_evaluator, schedule_to_program
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+from scheduling.strategies.head_groups import best_head_groups, tried_head_groups
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels
-from scripts.options import BASELINE, BASELINE_BATCH, CPSAT, DEFAULT_MACHINE, LEARNED, Options
+from scripts.options import AUTO, BASELINE, BASELINE_BATCH, CPSAT, DEFAULT_MACHINE, LEARNED, Options
 from scripts.proving import proof
 from scripts.solving import (
     Task,
@@ -92,6 +93,8 @@ def run(options: Options, show: Say, progress: Say) -> None:
     machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
     batch = options.batch or (1 if given is None else given.batch)
     objective = Objective(options.objective)
+    if options.head_groups == AUTO:
+        options = replace(options, head_groups=_best_head_groups(options, machine, batch, show, progress))
     network = _load(options, batch, weights=False).network
     task = make_task(network, machine, objective, options.budget, options.seed)
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
@@ -109,7 +112,18 @@ def run(options: Options, show: Say, progress: Say) -> None:
 
 
 def _load(options: Options, batch: int, weights: bool) -> Model:
-    return with_head_groups(load_model(options.model, batch, weights=weights), options.head_groups)
+    return with_head_groups(load_model(options.model, batch, weights=weights), int(options.head_groups))
+
+
+def _best_head_groups(options: Options, machine: Machine, batch: int, show: Say, progress: Say) -> int:
+    """The number of groups of heads that the objective is best with, after showing what each one costs."""
+    progress("trying numbers of groups of heads ...")
+    network = load_model(options.model, batch, weights=False).network
+    tried = tried_head_groups(network, machine, Objective(options.objective), options.budget, options.seed)
+    best = best_head_groups(tried)
+    costs = ", ".join(f"{item.groups} {number(item.cost)} ({item.strategy})" for item in tried)
+    show(f"Groups of heads: {best}, by {options.objective} of those tried: {costs or 'none fits'}\n")
+    return best
 
 
 def _compare(options: Options, task: Task, progress: Say) -> Outcome:
@@ -246,7 +260,7 @@ def _deliver(options: Options, outcome: Outcome, show: Say, progress: Say) -> No
             if not verification.passed:
                 raise VerificationError(_difference(verification))
         if options.out is not None:
-            _write(folder, outcome, evaluator, exported, verification)
+            _write(folder, options, outcome, evaluator, exported, verification)
     if options.out is not None:
         show(f"Wrote {options.out}.")
 
@@ -259,6 +273,7 @@ def _difference(verification: Verification) -> str:
 
 def _write(
     folder: Path,
+    options: Options,
     outcome: Outcome,
     evaluator: Evaluator,
     exported: Exported,
@@ -277,6 +292,7 @@ def _write(
     )
     content = summary(
         task.network,
+        int(options.head_groups),
         task.machine,
         task.objective,
         task.bound,

@@ -18,6 +18,8 @@ from scripts.options import parse
         ("resnet50 --objective speed", "argument --objective: invalid choice: 'speed'"),
         ("resnet50 --strategies dp,,greedy", "'dp,,greedy' is not a list of names separated by commas"),
         ("resnet50 --force", "--force has no meaning without --out"),
+        ("resnet50 --replay x.json --head-groups auto", "expected the --head-groups that it was made with"),
+        ("resnet50 --head-groups many", "'many' is not auto and not a whole number of at least 1"),
         ("resnet50 --replay x.json --strategies dp", "so --strategies has no meaning beside it"),
         (
             "resnet50 --strategies dp --policy p",

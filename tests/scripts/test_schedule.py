@@ -116,6 +116,27 @@ def test_a_replayed_schedule_gives_the_same_kernels(model: Path, tmp_path: Path)
     )
 
 
+def test_the_best_groups_of_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two groups cost less than one here; the summary says what was taken, and a replay needs that."""
+    line = ["vit_b16:layers=1,width=512,heads=2,hidden=512", "--batch", "4", "--no-verify"]
+    out = tmp_path / "heads"
+    assert main([*line, "--head-groups", "auto", "--strategies", "graphturbo", "--out", str(out)]) == 0
+    found = re.search(
+        r"^Groups of heads: 2, by latency of those tried: 1 ([\d,]+) \(\w+\), 2 ([\d,]+) \(\w+\)$",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
+    assert found is not None
+    one, two = (int(text.replace(",", "")) for text in found.groups())
+    summary = json.loads((out / "summary.json").read_text())
+    assert two < one
+    assert summary["head_groups"] == 2
+    assert summary["strategies"]["graphturbo"]["cycles"] == two
+    replay = ["--replay", str(out / "schedule.json")]
+    assert main([*line, *replay, "--head-groups", "2"]) == 0
+    refused([*line, *replay], r"model is '.* in 2 groups of heads', expected", tmp_path, capsys)
+
+
 def test_exported_kernels_run_on_the_users_own_data(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
