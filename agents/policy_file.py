@@ -18,6 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from agents.errors import PolicyError
 from agents.scorer import Scorer
+from env.building import DEFAULT_PHASES, PHASES
 from env.features import CANDIDATE, FEATURES_VERSION, GLOBAL
 
 FORMAT = "oncore-policy-1"
@@ -67,6 +68,7 @@ def parse_policy(data: bytes, shown: str) -> tuple[Scorer, dict[str, Any]]:
     hidden = header.get("hidden")
     if not isinstance(hidden, int) or isinstance(hidden, bool) or not 1 <= hidden <= MOST_HIDDEN:
         raise PolicyError(f"{shown}: hidden is {hidden!r}, expected 1 to {MOST_HIDDEN}")
+    _check_training(header.get("training"), shown)
     try:
         tensors = load_tensors(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -86,6 +88,17 @@ def parse_policy(data: bytes, shown: str) -> tuple[Scorer, dict[str, Any]]:
     scorer.load_state_dict(tensors)
     scorer.eval()
     return scorer, header
+
+
+def _check_training(record: object, shown: str) -> None:
+    """The record is for people, but for the phases that the policy decides, which may be left out."""
+    if not isinstance(record, dict):
+        raise PolicyError(f"{shown}: training is {record!r:.80}, expected the record of a training")
+    phases = record.get("phases", list(DEFAULT_PHASES))
+    if not isinstance(phases, list) or not phases or not all(phase in PHASES for phase in phases):
+        raise PolicyError(
+            f"{shown}: training.phases are {phases!r:.80}, expected some of {', '.join(PHASES)}"
+        )
 
 
 def _header(data: bytes, shown: str) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
             f"--replay runs the schedule of a file; expected the --head-groups that it was made with (head_groups in "
             f"summary.json), not {AUTO}"
         )
+    if found.replay is not None and found.policy is not None:
+        parser.error("--replay runs the schedule of a file, so --policy has no meaning beside it")
     if found.order_instructions is not None and found.objective not in TIMED:
         parser.error(f"--order-instructions changes cycles only, so it has no meaning for {found.objective}")
     if found.force and found.out is None:

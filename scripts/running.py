@@ -62,18 +62,27 @@ _LEAST = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """All rows, layer by layer at the same batch for comparison, and the schedule that is kept.
+    """The published baseline, a row for each strategy, layer by layer at the same batch for comparison, and the
+    schedule that is kept.
 
-    `reason` says why it is, `rules` by which rules it was made.
+    `reason` says why it is, `rules` by which rules it was made. `ordered` is the row of better orders of instructions,
+    where some were found: a strategy's schedule once more, which no strategy is compared with.
     """
 
     task: Task
+    published: Result
     rows: list[Result]
     baseline: Result
     chosen: Result
     reason: str
     rules: str
     schedule: Schedule
+    ordered: Result | None = None
+
+    @property
+    def shown(self) -> list[Result]:
+        """All rows of the table, in order."""
+        return [self.published, *self.rows, *([] if self.ordered is None else [self.ordered])]
 
 
 def run(options: Options, show: Say, progress: Say) -> None:
@@ -139,9 +148,8 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
     schedule = make_schedule(
         evaluator, chosen.choices, chosen.rules, task.network.model_hash, chosen.strategy, bool(order)
     )
-    rows = [_published(options, task), *rows]
     rules = rules_text(chosen.rules, task.machine.memories.llb is not None)
-    return Outcome(task, rows, baseline, chosen, reason, rules, schedule)
+    return Outcome(task, _published(options, task), rows, baseline, chosen, reason, rules, schedule)
 
 
 def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
@@ -151,7 +159,8 @@ def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
         raise InputError(f"{options.replay}: {error}") from error
     return Outcome(
         task,
-        [_published(options, task), chosen],
+        _published(options, task),
+        [chosen],
         run_baseline(task, BASELINE),
         chosen,
         f"given by {options.replay}",
@@ -172,7 +181,7 @@ def _order(options: Options, outcome: Outcome, progress: Say) -> Outcome:
     schedule, row = found
     return replace(
         outcome,
-        rows=[*outcome.rows, row],
+        ordered=row,
         chosen=row,
         reason=f"{outcome.chosen.strategy} ({outcome.reason}) with its instructions in better orders",
         schedule=schedule,
@@ -194,10 +203,10 @@ def _show(outcome: Outcome, show: Say) -> None:
         f"{machine.element}: {network.batch} images a cluster, objective {task.objective}, "
         f"bound {_bound_text(task)}\n"
     )
-    show(strategy_table(outcome.rows, outcome.baseline, machine, chosen.strategy))
-    for note in footnotes(outcome.rows, machine, network.batch):
+    show(strategy_table(outcome.shown, outcome.baseline, machine, chosen.strategy))
+    for note in footnotes(outcome.shown, machine, network.batch):
         show(note)
-    published = outcome.rows[0]
+    published = outcome.published
     show(
         f"\n* chosen: {chosen.strategy}, {outcome.reason}; "
         f"{chosen.times_faster(published):.2f} times the images per second of {published.strategy}.\n"
@@ -205,8 +214,8 @@ def _show(outcome: Outcome, show: Say) -> None:
     evaluator = schedule_evaluator(network, machine, outcome.schedule)
     show(f"Sub-graphs of {chosen.strategy}: {outcome.rules}\n")
     show(subgraph_table(subgraphs(evaluator, *schedule_decisions(evaluator, outcome.schedule))))
-    compared = [row for row in outcome.rows[1:] if row.strategy != LEARNED]
-    learned = [row for row in outcome.rows[1:] if row.strategy == LEARNED]
+    compared = [row for row in outcome.rows if row.strategy != LEARNED]
+    learned = [row for row in outcome.rows if row.strategy == LEARNED]
     if learned and compared:
         show(compare(network, learned[0], compared, task.objective.value))
 
@@ -296,7 +305,7 @@ def _write(
         task.machine,
         task.objective,
         task.bound,
-        outcome.rows,
+        outcome.shown,
         outcome.chosen,
         outcome.reason,
         verification,

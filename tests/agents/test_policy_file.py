@@ -65,6 +65,11 @@ GOOD = save_policy(scorer(), {})
         (changed(GOOD, hidden=0), "hidden is 0"),
         (changed(GOOD, hidden=10**9), "hidden is 1000000000"),
         (changed(GOOD, hidden="8"), "hidden is '8'"),
+        (changed(GOOD, training=None), "training is None, expected the record"),
+        (changed(GOOD, training={"phases": []}), "training.phases are \\[\\]"),
+        (changed(GOOD, training={"phases": "subgraphs"}), "training.phases are 'subgraphs'"),
+        (changed(GOOD, training={"phases": ["subgraphs", "order"]}), "expected some of subgraphs, instances"),
+        (changed(GOOD, training={"phases": [["subgraphs"]]}), "expected some of subgraphs"),
     ],
 )
 def test_refusals(data, words):

@@ -21,6 +21,7 @@ from scripts.options import parse
         ("resnet50 --replay x.json --head-groups auto", "expected the --head-groups that it was made with"),
         ("resnet50 --head-groups many", "'many' is not auto and not a whole number of at least 1"),
         ("resnet50 --replay x.json --strategies dp", "so --strategies has no meaning beside it"),
+        ("resnet50 --replay x.json --policy p", "so --policy has no meaning beside it"),
         (
             "resnet50 --strategies dp --policy p",
             "--policy has no meaning without learned among the strategies",

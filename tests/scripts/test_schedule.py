@@ -91,6 +91,27 @@ def test_machines_of_other_kinds(
     assert summary["bound_cycles"] <= min(row["cycles"] for row in summary["strategies"].values())
 
 
+def test_learned_is_compared_with_strategies_and_not_with_itself_in_another_order(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Better orders of instructions for the learned schedule are a row of the table, and no other strategy."""
+    line = [
+        str(model),
+        "--machine",
+        "tiny",
+        "--batch",
+        "4",
+        "--no-verify",
+        "--strategies",
+        "layerwise,learned",
+    ]
+    assert main([*line, "--order-instructions", "search", "--budget", "40"]) == 0
+    said = capsys.readouterr().out
+    assert "* chosen: learned_ordered, learned (" in said
+    assert re.search(r"^learned_ordered \*", said, re.MULTILINE)
+    assert "better in latency than layerwise, the best of the others" in said
+
+
 def test_without_out_nothing_is_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     work.mkdir()
