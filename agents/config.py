@@ -12,7 +12,12 @@ from agents.errors import TrainingError
 from configs.reading import read_yaml
 from env.building import DEFAULT_PHASES
 
+SEEDS = 1 << 32
+"""Random generators take seeds below this."""
+
 Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Factor = Annotated[float, Field(gt=0, le=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -42,8 +47,8 @@ class Ppo(Part):
 class Generated(Part):
     """Networks from agents.generate: `count` of them, seeds counted from `seed`."""
 
-    count: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)] = 0
+    count: Natural
+    seed: Natural = 0
 
 
 class Instances(Part):
@@ -53,25 +58,25 @@ class Instances(Part):
     zoo: tuple[str, ...]
     zoo_variants: Positive = 2
     generated: Generated
-    batches: tuple[Positive, ...]
-    machine_factors: dict[str, tuple[Factor, ...]]
+    batches: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    machine_factors: dict[str, Annotated[tuple[Factor, ...], Field(min_length=1)]]
     nominal: Fraction = 0.4
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     episodes_each: Positive = 16
 
 
 class HeldOut(Part):
     """What training never sees and evaluations are made on."""
 
-    networks: tuple[str, ...]
-    batches: tuple[Positive, ...]
-    machines: tuple[dict[str, Factor], ...] = ({},)
+    networks: Annotated[tuple[str, ...], Field(min_length=1)]
+    batches: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    machines: Annotated[tuple[dict[str, Factor], ...], Field(min_length=1)] = ({},)
 
 
 class TrainingConfig(Part):
     """One training configuration."""
 
-    seeds: tuple[int, ...]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     parallel: Positive = 1
     phases: tuple[Literal["subgraphs", "instances", "instructions"], ...] = DEFAULT_PHASES  # type: ignore[assignment]
     objective: Literal["latency", "off_core", "energy", "edp"] = "latency"
@@ -97,6 +102,12 @@ def load_config(path: Path) -> TrainingConfig:
         first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TrainingError(f"{path}: {key}: {first['msg']}") from error
+    if not config.instances.zoo and not config.instances.generated.count:
+        raise TrainingError(
+            f"{path}: instances: zoo is empty and generated.count is 0, expected some networks"
+        )
+    if len(set(config.seeds)) < len(config.seeds):
+        raise TrainingError(f"{path}: seeds are {list(config.seeds)}, expected each once")
     both = sorted(set(config.instances.zoo) & set(config.held_out.networks))
     if both:
         raise TrainingError(f"{path}: held_out.networks: {', '.join(both)} would be trained on too")

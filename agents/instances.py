@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
@@ -70,6 +70,10 @@ def training_instances(config: TrainingConfig) -> list[Instance]:
     settings = config.instances
     rng = np.random.default_rng(settings.seed)
     machine = _machine(settings.machine)
+    for name in settings.machine_factors:
+        _varied(
+            machine, {name: 1.0}
+        )  # a name that there is not would be drawn again and again, and change nothing
     drafts: list[Network | str] = [name for name in settings.zoo for _ in range(settings.zoo_variants)]
     drafts += [
         generate(FAMILIES[k % len(FAMILIES)], settings.generated.seed + k, 1)
@@ -92,7 +96,7 @@ def held_out_instances(config: TrainingConfig) -> list[Instance]:
     machine = _machine(config.instances.machine)
     made = []
     for factors in settings.machines:
-        varied = machine.varied(**factors) if factors else machine
+        varied = _varied(machine, factors)
         for name in settings.networks:
             for batch in settings.batches:
                 network = _network(name, batch)
@@ -123,12 +127,14 @@ class Turns:
     def __init__(self, instances: list[Instance], start: int, episodes_each: int) -> None:
         count = len(instances)
         self._order: Iterator[Instance] = cycle([instances[(start + k) % count] for k in range(count)])
+        self._count = count
         self._each = episodes_each
         self._left = 0
         self.current: Instance | None = None
 
     def __call__(self, generator: np.random.Generator) -> Episodes:
-        while True:
+        """The episodes of the instance whose turn it is; raises TrainingError where none fits its machine."""
+        for _ in range(self._count + 1):
             if self._left == 0 or self.current is None:
                 if self.current is not None:
                     self.current.rest()
@@ -139,6 +145,7 @@ class Turns:
                 return self.current.episodes()
             except IllegalSchedule:  # a network that does not fit a varied machine is passed over
                 self._left = 0
+        raise TrainingError(f"none of the {self._count} training instances fits its machine")
 
 
 def _vary(machine: Machine, settings: Instances, rng: np.random.Generator) -> Machine:
@@ -159,6 +166,14 @@ def _vary(machine: Machine, settings: Instances, rng: np.random.Generator) -> Ma
 def _machine(name: str) -> Machine:
     try:
         return load_machine(name)
+    except MachineError as error:
+        raise TrainingError(str(error)) from error
+
+
+def _varied(machine: Machine, factors: Mapping[str, float]) -> Machine:
+    """The machine with these figures changed; raises TrainingError where it cannot be."""
+    try:
+        return machine.varied(**factors) if factors else machine
     except MachineError as error:
         raise TrainingError(str(error)) from error
 

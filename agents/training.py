@@ -59,18 +59,20 @@ def train(
 ) -> dict[str, Any]:
     """Train one policy; writes checkpoints, TensorBoard events and `policy.safetensors` to `out`.
 
-    Returns the training record that the policy file holds too.
+    Returns the training record that the policy file holds too. Raises TrainingError where the configuration names what
+    there is not, or `resume` is no checkpoint of it.
     """
     torch.set_num_threads(1)
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     if instances is None:
         instances = training_instances(config)
+    held_out = held_out_instances(config)
     model = make_model(config, seed, instances, out)
     spent = 0.0
     if resume is not None:
         spent = restore(model, read_checkpoint(resume), str(resume))
-    watch = _Watch(config, seed, out, held_out_instances(config), progress, spent)
+    watch = _Watch(config, seed, out, held_out, progress, spent)
     total = config.ppo.total_steps
     if model.num_timesteps < total:
         model.learn(total - model.num_timesteps, callback=watch, reset_num_timesteps=False, tb_log_name="ppo")

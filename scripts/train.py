@@ -2,7 +2,7 @@
 
 Without --seed all seeds of the configuration are trained, each in a process of its own that shares the candidate
 tables, and the median one by held-out score is copied to --ship.
-With --seed one is trained, and --resume goes on from a checkpoint.
+With --seed one is trained; --resume goes on from a checkpoint, with its seed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 # Before torch is imported: idle OpenMP threads sleep instead of spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from agents.config import TrainingConfig, load_config
+from agents.checkpoint import read_checkpoint
+from agents.config import SEEDS, TrainingConfig, load_config
 from agents.errors import TrainingError
-from agents.instances import Instance, training_instances, warm
+from agents.instances import Instance, held_out_instances, training_instances, warm
 from agents.training import POLICY, train
 from scheduling.errors import ScheduleError
 
@@ -33,14 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
-        if options.seed is None and options.resume is None:
+        seed = _seed(options)
+        if seed is None:
             return _all_seeds(config, options)
-        seed = config.seeds[0] if options.seed is None else options.seed
         _one_seed(config, seed, options.out, options.resume, None)
     except (TrainingError, ScheduleError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _seed(options: argparse.Namespace) -> int | None:
+    """The seed to train, None for all; that of the checkpoint where one is resumed, since the folder is named by it."""
+    seed: int | None = options.seed
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise TrainingError(f"--seed is {seed}, expected 0 to {SEEDS - 1}")
+    if options.resume is None:
+        return seed
+    resumed = int(read_checkpoint(options.resume)[0]["seed"])
+    if seed not in (None, resumed):
+        raise TrainingError(f"{options.resume}: is a checkpoint of seed {resumed}, not of --seed {seed}")
+    return resumed
 
 
 def _one_seed(
@@ -55,6 +69,7 @@ def _one_seed(
 def _all_seeds(config: TrainingConfig, options: argparse.Namespace) -> int:
     """Train the seeds, so many at a time; ship the median one."""
     instances = training_instances(config)
+    held_out_instances(config)  # what is wrong there is found before anything is trained
     warm(instances, config.parallel)
     context = multiprocessing.get_context("fork")
     waiting = list(config.seeds)

@@ -16,13 +16,16 @@ from agents.config import TrainingConfig, load_config
 from agents.errors import TrainingError
 from agents.generate import FAMILIES, generate
 from agents.inference import decode, load_policy
-from agents.instances import training_instances
+from agents.instances import Instance, Turns, held_out_instances, training_instances
 from agents.policy import CandidatePolicy
 from agents.scorer import Scorer
 from agents.training import CHECKPOINT, POLICY, make_model, train
 from env.features import CANDIDATE, GLOBAL, C
 from env.problems import make_problem
+from graph.importer import load_model
+from hwmodel.machines.machine import load_machine
 from scheduling.problem import Problem
+from scripts.train import main
 
 DEFAULT = Path(__file__).parents[2] / "configs" / "training" / "default.yaml"
 
@@ -142,7 +145,7 @@ def test_training_writes_a_policy_that_decodes(tmp_path):
     assert costs[4, 0] <= costs[1, 0] and costs[1, 4] <= costs[1, 0]
 
 
-def test_resume_goes_on(tmp_path):
+def test_resume_goes_on(tmp_path, capsys):
     train(small_config(), 1, tmp_path / "a", progress=False)
     checkpoint = tmp_path / "a" / CHECKPOINT
     header, tensors = read_checkpoint(checkpoint)
@@ -156,6 +159,18 @@ def test_resume_goes_on(tmp_path):
     again_header, again = read_checkpoint(tmp_path / "again")
     assert again_header == header
     assert all(torch.equal(again[name], value) for name, value in tensors.items())
+    restore(model, ({**header, "seed": 2**32 - 1}, tensors), "x")  # any seed that a training may have
+    for wrong in ("optimizer.0", "optimizer.first.step"):
+        with pytest.raises(TrainingError, match="x: does not fit this configuration"):
+            restore(model, (header, {**tensors, wrong: torch.zeros(1)}), "x")
+    for seed, words in (
+        (2, "is a checkpoint of seed 1, not of --seed 2"),
+        (2**32, "--seed is 4294967296, expected 0"),
+    ):
+        line = ["--seed", str(seed), "--resume", str(checkpoint), "--out", str(tmp_path / "c")]
+        assert main(line) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
@@ -194,6 +209,22 @@ def test_every_instance_can_be_scheduled_and_none_is_held_out():
         ("[", "not YAML"),
         ("seeds: [1]\nseeds: [2]\n", "not YAML"),
         ("3", "the file"),
+        (DEFAULT.read_text().replace("seeds: [1, 2, 3]", "seeds: []"), "seeds: .* at least 1 item"),
+        (
+            DEFAULT.read_text().replace("seeds: [1, 2, 3]", "seeds: [1, -2]"),
+            "seeds.1: .* greater than or equal",
+        ),
+        (DEFAULT.read_text().replace("seeds: [1, 2, 3]", "seeds: [1, 1]"), "expected each once"),
+        (
+            DEFAULT.read_text().replace("batches: [4, 16]", "batches: []"),
+            "held_out.batches: .* at least 1 item",
+        ),
+        (
+            DEFAULT.read_text()
+            .replace("zoo: [alexnet, zfnet512, vgg19, resnet50]", "zoo: []")
+            .replace("count: 186", "count: 0"),
+            "zoo is empty and generated.count is 0",
+        ),
     ],
 )
 def test_settings_that_are_wrong_are_refused(tmp_path, text, words):
@@ -209,6 +240,24 @@ def test_training_on_what_is_held_out_is_refused(tmp_path):
     file.write_text(DEFAULT.read_text().replace("zoo: [alexnet", "zoo: [squeezenet, alexnet"))
     with pytest.raises(TrainingError, match="squeezenet would be trained on"):
         load_config(file)
+
+
+def test_figures_that_no_machine_has_are_refused():
+    """A misspelt name would be drawn again and again, and change nothing."""
+    config = small_config()
+    instances = config.instances.model_copy(update={"machine_factors": {"l1_bytes": (0.5,)}})
+    with pytest.raises(TrainingError, match="stcp920: cannot vary 'l1_bytes', expected one of cores"):
+        training_instances(config.model_copy(update={"instances": instances}))
+    held_out = config.held_out.model_copy(update={"machines": ({"l1": 64.0},)})
+    with pytest.raises(TrainingError, match=r"llb\.bytes is .*, expected at least l1\.bytes"):
+        held_out_instances(config.model_copy(update={"held_out": held_out}))
+
+
+def test_instances_none_of_which_fits_are_refused():
+    network = load_model("vgg19", weights=False).network
+    turns = Turns([Instance("vgg19", network, load_machine("tiny"), small_config())] * 2, 0, 4)
+    with pytest.raises(TrainingError, match="none of the 2 training instances fits its machine"):
+        turns(np.random.default_rng(0))
 
 
 def test_the_command_refuses_in_one_line():
