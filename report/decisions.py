@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from graph.network import Network
 from report.results import Result
-from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, ROWS, RULE_SCALE, Choice
+from scheduling.choice import (
+    CACHE_DRAM,
+    CACHE_LLB,
+    CHANNEL_RING,
+    CHANNELS,
+    COLUMNS,
+    RECOMPUTE,
+    ROWS,
+    RULE_SCALE,
+    Choice,
+)
 from scheduling.rules import Rules
 from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
 from scheduling.timeline.consumer_scopes import COPIED_BACK
@@ -34,17 +44,22 @@ def last_node(network: Network, choice: Choice) -> str:
 
 
 def split_text(choice: Choice) -> str:
-    """How a sub-graph is cut into instances, such as `batch 8 x rows 2`; `cached` where these keep what they share."""
+    """How a sub-graph is cut into instances, such as `batch 8 x rows 2`; `cached` where these keep what they share,
+    in the memory that is named, or in L1."""
     axes = _axes(
         (("batch", choice.split_batch), ("rows", choice.split_rows), ("columns", choice.split_columns))
     )
-    return f"{axes} cached" if choice.halo == CACHE and choice.slices > 1 else axes
+    if choice.halo == RECOMPUTE or choice.slices == 1:
+        return axes
+    where = {CACHE_LLB: " in llb", CACHE_DRAM: " in dram"}.get(choice.halo, "")
+    return f"{axes} cached{where}"
 
 
 def binding_text(choice: Choice) -> str:
     """How an instance is spread over cores, such as `batch 2 x channels 4`."""
+    streamed = "columns" if choice.axis == COLUMNS else "rows"
     return _axes(
-        (("batch", choice.ways_batch), ("rows", choice.ways_rows), ("channels", choice.ways_channels))
+        (("batch", choice.ways_batch), (streamed, choice.ways_rows), ("channels", choice.ways_channels))
     )
 
 

@@ -16,6 +16,8 @@ CHANNEL_RING = 3
 
 RECOMPUTE = 0
 CACHE = 1
+CACHE_LLB = 2
+CACHE_DRAM = 3
 
 RULE_SCALE = 20
 """An instruction-order rule orders operations by layer + a x piece; it is stored as the integer a x 20."""
@@ -24,7 +26,8 @@ RULE_SCALE = 20
 class Choice(NamedTuple):
     """How one run of layers [first, stop) becomes kernels.
 
-    `split_*`: slices of the output per axis; one instance each. `ways_*`: how an instance is spread over cores.
+    `split_*`: slices of the output per axis; one instance each. `ways_*`: how an instance is spread over cores;
+    `ways_rows` along the axis that is streamed, so over the columns where `axis` is COLUMNS.
     `pieces` parts along `axis` (ROWS or COLUMNS: of every layer, streamed through rings; CHANNELS: output channels of
     every contraction; CHANNEL_RING: that too, and an output that only later sub-graphs read is stored part by part,
     scheduling.lowering.channel_rings). The other one of rows and columns is the *cross* axis: an instance has its part
@@ -32,7 +35,7 @@ class Choice(NamedTuple):
     `rule`: a x RULE_SCALE in the operation order key layer + a x piece. `overlap`: 1 lets weights be loaded as soon
     as their place is free, also under the previous kernel; 0 is one layer after the other.
     `halo`: what happens to what neighbouring slices of the cross axis both need. RECOMPUTE: each makes it; CACHE: the
-    earlier slice leaves it in L1 for the next one, so nothing is made or loaded twice.
+    earlier slice leaves it in L1 for the next one, so nothing is made or loaded twice; CACHE_LLB, CACHE_DRAM: there.
     `keep_weights`: 1 where instances of one slice of the batch find the weights of the first of them in the buffer.
     With either, the instances of a slice of the batch follow one another.
     """
@@ -65,7 +68,7 @@ class Choice(NamedTuple):
     @property
     def consecutive(self) -> bool:
         """Whether the instances of a slice of the batch must follow one another."""
-        return self.slices > 1 and (self.halo == CACHE or self.keep_weights == 1)
+        return self.slices > 1 and (self.halo != RECOMPUTE or self.keep_weights == 1)
 
     @property
     def cores(self) -> int:

@@ -15,7 +15,7 @@ from graph.network import Network
 from hwmodel.machines.machine import Machine
 from hwmodel.timing.counts import NO_INNER, Counts, InnerCounts
 from hwmodel.timing.energy import energy_pj
-from scheduling.choice import Choice
+from scheduling.choice import CACHE_LLB, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering.rows import N_DRAM_READ, N_DRAM_WRITE, N_LLB_READ, N_LLB_WRITE
 from scheduling.lowering.tables import Ints
@@ -95,7 +95,8 @@ class Evaluator:
 
     def arrange(self, choices: Sequence[Choice], rules: Rules) -> Arrangement:
         """Order, scopes and resident weights of these sub-graphs by `rules`; raises what `arrange_by` does."""
-        return arrange_by(rules, choices, self.table, self.machine, self.machine_table)
+        cached = self._cached_in_llb(choices)
+        return arrange_by(rules, choices, self.table, self.machine, self.machine_table, cached)
 
     def supposed_plan(self) -> Arrangement:
         """Places for an instance by itself: what other kernels make or read whole in the LLB where there is one, all
@@ -120,6 +121,7 @@ class Evaluator:
             nothing,
             nothing_packed(),
             no_moves(),
+            nothing,
         )
 
     def evaluate(self, choices: Sequence[Choice], rules: Rules = DEFAULT_RULES) -> Evaluation:
@@ -182,8 +184,14 @@ class Evaluator:
             return Overwritten([], [()] * len(plan.subgraph))
         cores = core_counts(choices, plan)
         return overwritten(
-            self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes, copies
-        )
+            self.table, self.machine.element_bytes, choices, plan, cores, self.weight_bytes,
+            self._cached_in_llb(choices), copies,
+        )  # fmt: skip
+
+    def _cached_in_llb(self, choices: Sequence[Choice]) -> list[int]:
+        """(S,) bytes of the LLB in which each sub-graph caches the overlaps of a slice of the batch."""
+        size = self.templates.shared_cache_bytes
+        return [size(choice) if choice.halo == CACHE_LLB else 0 for choice in choices]
 
     def inner_counts(self, sums: Sequence[int]) -> InnerCounts:
         """What `Lowered.inner` of several instances, added up, says."""

@@ -24,6 +24,7 @@ from scheduling.timeline.arrangement import (
     arrange,
     order_instances,
 )
+from scheduling.timeline.cache_places import place_caches
 from scheduling.timeline.consumer_scopes import (
     Lives,
     Order,
@@ -58,12 +59,19 @@ DEFAULT_RULES = Rules()
 
 
 def arrange_by(
-    rules: Rules, choices: Sequence[Choice], table: NetworkTable, machine: Machine, m: MachineTable
+    rules: Rules,
+    choices: Sequence[Choice],
+    table: NetworkTable,
+    machine: Machine,
+    m: MachineTable,
+    overlap_bytes: Sequence[int],
 ) -> Arrangement:
-    """Order, scopes and resident weights of these sub-graphs by `rules`; `m` is the table of `machine`.
+    """Order, scopes and resident weights of these sub-graphs by `rules`; `m` is the table of `machine`. Sub-graphs
+    cache `overlap_bytes` (S,) in the LLB, for each slice of the batch: these have their places before tensors and
+    weights.
 
     Raises IllegalSchedule where a packing does not name every instance once, producers first, on the machine's
-    cores.
+    cores, and where the LLB has no place for what is cached there.
     """
     array = choice_rows(choices)
     subgraph, instance, start = order_instances(table, array, rules.order)
@@ -96,6 +104,11 @@ def arrange_by(
         sizes = [lives.slice_elements(*stay[:2]) * machine.element_bytes for stay in stays.stays]
         addresses = place_stays(sizes, stays.stays, m.llb_bytes)
         taken = taken_by(stays, addresses, sizes)
+    caches = None
+    if any(overlap_bytes):
+        when_of = np.empty(len(subgraph), np.int64)  # by sub-graph, then instance
+        when_of[start[subgraph] + instance] = packed.when if len(packed.when) else np.arange(len(subgraph))
+        caches, taken = place_caches(choices, overlap_bytes, start, when_of, taken, m.llb_bytes)
     plan, items = arrange(
         table,
         m,
@@ -110,6 +123,8 @@ def arrange_by(
         spilled,
         taken,
     )
+    if caches is not None:
+        plan = plan._replace(overlap_address=caches)
     if lives is not None and rules.scopes == SCOPE_SHORTENED:
         more, places = shortened_stays(
             table,

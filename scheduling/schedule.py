@@ -16,7 +16,7 @@ from graph.network import Network
 from hwmodel.machines.machine import Machine
 from hwmodel.programs.isa import Program
 from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
-from scheduling.choice import CACHE, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import CACHE, CACHE_LLB, CHANNEL_RING, COLUMNS, RECOMPUTE, Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluation, Evaluator
@@ -29,6 +29,7 @@ from scheduling.rules import Rules
 from scheduling.schedule_file import (
     VERSION,
     Binding,
+    Cache,
     LaunchedStep,
     Schedule,
     Split,
@@ -56,6 +57,7 @@ L1_RULE = "larger rings first, lowest free place"
 ORDER_RULE = "layer + a x piece"
 _AXES = ("rows", "channels", "columns", "channel_ring")
 _HALOS = ("recompute", "cache_columns", "cache")
+_CACHES = ("l1", "llb", "dram")
 _SYNC = {"waits": WAITS, "barriers": BARRIERS}
 _MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
 
@@ -99,7 +101,9 @@ def make_schedule(
         strategy=strategy,
         l1_rule=L1_RULE,
         order_rule=ORDER_RULE,
-        subgraphs=tuple(_subgraph(evaluator, choice) for choice in choices),
+        subgraphs=tuple(
+            _subgraph(evaluator, choice, _caches(plan, s, choice)) for s, choice in enumerate(choices)
+        ),
         steps=_steps(plan),
         merge=_name(_MERGE, plan.packed.as_barriers),
         tensors=tensors,
@@ -155,6 +159,7 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         when=packed.when,
         packed=packed if packing.concurrent else nothing_packed(),
         moves=_moves(network, schedule.moves),
+        overlap_address=_cached_at(schedule.subgraphs, choices),
     )
     check_arrangement(evaluator, choices, plan)
     return choices, plan
@@ -359,24 +364,64 @@ def _name(codes: dict[str, int], code: int) -> str:
     return next(name for name, value in codes.items() if value == code)
 
 
-def _subgraph(evaluator: Evaluator, choice: Choice) -> Subgraph:
+def _caches(plan: Arrangement, subgraph: int, choice: Choice) -> Cache:
+    """Where a sub-graph of an arrangement caches its overlaps."""
+    if choice.halo != CACHE_LLB:
+        return Cache(memory=_CACHES[max(choice.halo - CACHE, 0)])
+    begin = int(plan.instance_start[subgraph])
+    places = plan.overlap_address[begin : begin + choice.instances : choice.slices]
+    return Cache(memory="llb", addresses=tuple(max(0, place) for place in places.tolist()))
+
+
+def _cached_at(subgraphs: Sequence[Subgraph], choices: Sequence[Choice]) -> Ints:
+    """(N,) by sub-graph, then instance, the address in the LLB of what its slice of the batch caches there, else -1."""
+    addresses: list[int] = []
+    for subgraph, choice in zip(subgraphs, choices, strict=True):
+        found = subgraph.cache.addresses or (-1,) * choice.split_batch
+        addresses += [address for address in found for _ in range(choice.slices)]
+    return np.array(addresses, np.int64)
+
+
+def _check_cache(subgraph: Subgraph) -> None:
+    """Refuse a cache of overlaps that cannot be, or in an unknown memory."""
+    cache, where = subgraph.cache, f"sub-graph {subgraph.first_layer!r}: cache"
+    if cache.memory not in _CACHES:
+        raise UnsupportedDecision(
+            f"{where}: memory {cache.memory!r} is not supported, expected one of {_CACHES}"
+        )
+    if cache.memory != "l1" and subgraph.halo != "cache":
+        raise UnsupportedDecision(
+            f"{where}: memory is {cache.memory!r} with halo {subgraph.halo!r}, expected 'cache'"
+        )
+    expected = subgraph.split.batch if cache.memory == "llb" else 0
+    if len(cache.addresses) != expected:
+        raise IllegalSchedule(f"{where}: {len(cache.addresses)} addresses, expected {expected}")
+
+
+def _subgraph(evaluator: Evaluator, choice: Choice, cache: Cache) -> Subgraph:
     layers = evaluator.network.layers
     return Subgraph(
         first_layer=layers[choice.first].name,
         last_layer=layers[choice.stop - 1].name,
         split=Split(batch=choice.split_batch, rows=choice.split_rows, columns=choice.split_columns),
         halo=_halo(choice),
-        binding=Binding(batch=choice.ways_batch, rows=choice.ways_rows, channels=choice.ways_channels),
+        binding=Binding(
+            batch=choice.ways_batch,
+            rows=1 if choice.axis == COLUMNS else choice.ways_rows,
+            channels=choice.ways_channels,
+            columns=choice.ways_rows if choice.axis == COLUMNS else 1,
+        ),
         pieces=choice.pieces,
         piece_axis=_AXES[choice.axis],
         order_a=choice.rule,
         overlap=bool(choice.overlap),
         keep_weights=bool(choice.keep_weights),
+        cache=cache,
     )
 
 
 def _halo(choice: Choice) -> str:
-    if choice.halo == CACHE:
+    if choice.halo != RECOMPUTE:
         return "cache"
     return "cache_columns" if choice.axis == COLUMNS else "recompute"
 
@@ -387,7 +432,7 @@ def _apart(evaluator: Evaluator, choices: Sequence[Choice], home: Sequence[int])
     for made in evaluator.table.producer.tolist():
         source = choices[home[made]] if made >= 0 else None
         by_rows = source is not None and source.split_columns == 1 and source.axis != COLUMNS
-        apart.append(by_rows and source is not None and source.halo != CACHE)
+        apart.append(by_rows and source is not None and source.halo == RECOMPUTE)
     for number, layer in enumerate(evaluator.network.layers):
         if choices[home[number]].axis == COLUMNS:
             for tensor in layer.inputs:
@@ -409,8 +454,15 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
         raise UnsupportedDecision(
             f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {_AXES}"
         )
+    _check_cache(subgraph)
     binding = subgraph.binding
-    ways = binding.batch * binding.rows * binding.channels
+    streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
+    if getattr(binding, cross) > 1:
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: {getattr(binding, cross)} ways over {cross} with pieces along "
+            f"{subgraph.piece_axis} are not supported, expected 1 (cores share {streamed})"
+        )
+    ways = binding.batch * binding.rows * binding.channels * binding.columns
     if ways > evaluator.machine.cores:
         raise IllegalSchedule(
             f"a binding of {ways} cores, {evaluator.machine.name} has {evaluator.machine.cores}"
@@ -421,14 +473,14 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
         subgraph.split.batch,
         subgraph.split.rows,
         binding.batch,
-        binding.rows,
+        binding.rows * binding.columns,
         binding.channels,
         subgraph.pieces,
         _AXES.index(subgraph.piece_axis),
         subgraph.order_a,
         int(subgraph.overlap),
         subgraph.split.columns,
-        CACHE if subgraph.halo == "cache" else RECOMPUTE,
+        CACHE + _CACHES.index(subgraph.cache.memory) if subgraph.halo == "cache" else RECOMPUTE,
         int(subgraph.keep_weights),
     )
     if _halo(choice) != subgraph.halo:

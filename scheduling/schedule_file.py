@@ -33,19 +33,29 @@ class Split(_Record):
 
 
 class Binding(_Record):
-    """Ways over the cores of a cluster per axis; cores are numbered batch, then rows, then output channels."""
+    """Ways over the cores of a cluster per axis; cores are numbered batch, then rows or columns, then output
+    channels."""
 
     batch: _Count
     rows: _Count
     channels: _Count
+    columns: _Count = 1
+
+
+class Cache(_Record):
+    """The memory in which neighbouring slices keep what they share: `l1`, `llb` or `dram`; in the LLB the byte address
+    for each slice of the batch."""
+
+    memory: str = "l1"
+    addresses: tuple[_Natural, ...] = ()
 
 
 class Subgraph(_Record):
     """A run of layers, first and last included, that is compiled into one kernel shape.
 
     `halo` is recompute; cache_columns with pieces along columns, which keep what they share while neighbouring slices
-    make it again; or cache: neighbouring slices keep what they share, too. `order_a` is a x 20 of the operation order;
-    `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
+    make it again; or cache: neighbouring slices keep what they share, too, where `cache` says. `order_a` is a x 20 of
+    the operation order; `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
     """
 
     first_layer: str
@@ -58,6 +68,7 @@ class Subgraph(_Record):
     order_a: _Natural
     overlap: bool
     keep_weights: bool = False
+    cache: Cache = Cache()
 
 
 class TensorPlace(_Record):

@@ -12,7 +12,7 @@ import numpy as np
 from graph.network import Network
 from hwmodel.machines.machine import Machine
 from hwmodel.timing.counts import Counts
-from scheduling.choice import COLUMNS, Choice
+from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering import Lowered, lower
 from scheduling.lowering.frames import Frame, turned_choice, turned_network
@@ -20,6 +20,7 @@ from scheduling.lowering.inner_counts import count_inner
 from scheduling.lowering.planning import check_axes, check_streams_columns
 from scheduling.lowering.reasons import explain
 from scheduling.lowering.shapes import alike_columns, alike_rows
+from scheduling.lowering.shared_cache import whole_shared_cache_bytes
 from scheduling.lowering.tables import Ints, NetworkTable, network_table
 from scheduling.lowering.tiling import LEGAL
 from scheduling.timeline.arrangement import Arrangement
@@ -121,6 +122,7 @@ class Templates:
         self._checked: set[Choice] = set()
         self._borders: dict[tuple[int, int], Border] = {}
         self._turned: tuple[Network, NetworkTable] | None = None
+        self._shared_cache: dict[Choice, int] = {}
         self._alike: dict[Choice, tuple[list[int], list[int]]] = {}
         self._alike_instances: dict[tuple[Choice, bool], Ints] = {}
 
@@ -216,6 +218,18 @@ class Templates:
         row, column = divmod(part, choice.split_columns)
         return (column, row) if choice.axis == COLUMNS else (row, column)
 
+    def shared_cache_bytes(self, choice: Choice) -> int:
+        """Bytes of the LLB or of DRAM in which a choice caches the overlaps of one slice of the batch; 0 where it
+        caches none there. Raises IllegalSchedule where the choice cannot be."""
+        if choice.halo <= CACHE or choice.slices == 1:
+            return 0
+        if choice not in self._shared_cache:
+            self.check(choice)
+            frame = self.frame(choice)
+            size = whole_shared_cache_bytes(frame.table, frame.choice, self.machine.element_bytes)
+            self._shared_cache[choice] = int(size)
+        return self._shared_cache[choice]
+
     def borders(self, first: int, stop: int) -> tuple[Ints, Ints]:
         """(entry tensors, tensors that leave) of layers [first, stop)."""
         border = self._border(first, stop)
@@ -225,6 +239,12 @@ class Templates:
         """Raise IllegalSchedule where a choice's axes and ways cannot be, whatever fits."""
         if choice in self._checked:
             return
+        if choice.halo == CACHE_LLB and self.machine.memories.llb is None:
+            first, last = self.network.layers[choice.first].name, self.network.layers[choice.stop - 1].name
+            raise IllegalSchedule(
+                f"sub-graph of layers {first} to {last}: overlaps cannot be cached in the llb, "
+                f"which {self.machine.name} has not"
+            )
         frame = self.frame(choice)
         if frame.turned:
             self._explain(choice, check_streams_columns(self.table, choice))

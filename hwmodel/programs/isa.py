@@ -238,9 +238,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A named interval of DRAM: `role` is input, output, boundary, weight, parameter, constant or table; activations
-    are (images, rows, columns, channels), weights (K, C/groups, kernel_h, kernel_w), parameters (K,), constants
-    (rows, columns, channels), tables (entries, channels)."""
+    """A named interval of DRAM: `role` is input, output, boundary, weight, parameter, constant, table or overlaps;
+    activations are (images, rows, columns, channels), weights (K, C/groups, kernel_h, kernel_w), parameters (K,),
+    constants (rows, columns, channels), tables (entries, channels), overlaps (slices of the batch, elements)."""
 
     name: str
     role: str

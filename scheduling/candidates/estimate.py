@@ -14,11 +14,11 @@ from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import matmul_cycles, matrix_cycles, vector_cycles
-from scheduling.choice import CACHE, Choice
+from scheduling.choice import RECOMPUTE, Choice
 from scheduling.lowering.footprint import ring_footprint
 from scheduling.lowering.geometry import geometry
-from scheduling.lowering.operations import batch_part_max
 from scheduling.lowering.planning import check_axes, least_l1_bytes, plan_geometry, plan_instance, tile_layers
+from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import CONVOLVES, EMBEDS, NetworkTable
 from scheduling.lowering.tiling import LEGAL, SHORT_L1
 
@@ -51,7 +51,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     geo = geometry(net, choice, 0, 0)
     peak, tiles = 0, np.zeros((choice.stop - choice.first, 4), np.int64)
-    if choice.halo == CACHE or m.l1_inner_bytes > 0:
+    if choice.halo != RECOMPUTE or m.l1_inner_bytes > 0:
         least = least_l1_bytes(net, choice, geo, m.element_bytes)
         if least > m.l1_bytes:
             return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)

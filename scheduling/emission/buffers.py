@@ -15,13 +15,15 @@ class DramBuffers:
     """The buffers of a network's program, and where each tensor and each layer's weights begin.
 
     `boundary` are the tensors that kernels hand on through DRAM; inputs, outputs and constants have a buffer anyway.
-    What layers share is there once.
+    What layers share is there once. Room for overlaps is added for the
+    sub-graphs that keep them in DRAM.
     """
 
     def __init__(self, network: Network, element_bytes: int, boundary: Collection[int]) -> None:
         self.buffers: list[Buffer] = []
         self.tensor_address: dict[int, int] = {}
         self.weight_address: dict[int, int] = {}
+        self.overlap_address: dict[int, int] = {}
         self._element_bytes = element_bytes
         self._used = 0
         self._place_tensors(network, boundary)
@@ -32,6 +34,11 @@ class DramBuffers:
         self.buffers.append(Buffer(name, role, address, shape))
         self._used += int(np.prod(shape)) * self._element_bytes
         return address
+
+    def add_overlaps(self, subgraph: int, name: str, parts: int, part_bytes: int) -> None:
+        """Make room for the overlaps of a sub-graph, named by its first layer, of each slice of the batch."""
+        shape = (parts, part_bytes // self._element_bytes)
+        self.overlap_address[subgraph] = self._add(f"{name}.overlaps", "overlaps", shape)
 
     def _place_tensors(self, network: Network, boundary: Collection[int]) -> None:
         for index, tensor in enumerate(network.tensors):

@@ -15,6 +15,7 @@ from graph.primitives import (
     MatMul,
 )
 from hwmodel.programs.isa import Instruction, Op
+from scheduling.choice import CACHE_LLB
 from scheduling.emission.places import Fields, Places, pad_before
 from scheduling.emission.vector import vector_fields
 from scheduling.lowering.rows import (
@@ -37,6 +38,9 @@ from scheduling.lowering.rows import (
     SLOT_ENTRIES,
 )
 from scheduling.lowering.shares import overlap, part_of, piece_rows
+
+OVERLAPS = "overlaps"
+"""Symbol of the cache of a sub-graph's overlaps in shared memory."""
 
 EVENT_COMPUTE, EVENT_DMA = "compute", "dma"
 """Events of the step before: its last compute instructions, its last transfer."""
@@ -90,6 +94,8 @@ class Emitter:
         return f"w{self.places.choice.first + local - entries}"
 
     def _load(self, row: list[int], core: int) -> Fields:
+        if row[C_R0]:
+            return self._overlaps(row, core, restores=True)
         local, geo = row[C_TENSOR], self.places.lowered.geometry
         index = int(geo.tensor[local])
         tensor, batch = self.places.network.tensors[index], self.places.network.batch
@@ -122,6 +128,8 @@ class Emitter:
         }
 
     def _store(self, row: list[int], core: int) -> Fields:
+        if row[C_R0]:
+            return self._overlaps(row, core, restores=False)
         local, geo = row[C_TENSOR], self.places.lowered.geometry
         index = int(geo.tensor[local])
         tensor = self.places.network.tensors[index]
@@ -149,6 +157,27 @@ class Emitter:
             **self.places.window(
                 "dst", symbol, local, mine[0] - first, low - from_row, column, channel, rows_held
             ),
+        }
+
+    def _overlaps(self, row: list[int], core: int, restores: bool) -> Fields:
+        """Between a tensor's ring and its cache in shared memory, all that the core has of a piece; of what all cores
+        of a channel group hold, each stores its share."""
+        local, places, geo = row[C_TENSOR], self.places, self.places.lowered.geometry
+        index = int(geo.tensor[local])
+        low, high = piece_rows(geo.start, geo.ends, places.ways(core)[1], local, row[C_PIECE])
+        first, last = places.images(core)
+        images = min(1, last - first) if index in places.network.constants else last - first
+        column = int(geo.held_start[local] if restores else geo.keep_start[local])
+        stop = int(geo.new_start[local] if restores else geo.held_stop[local])
+        channel, until = places.share(local, core)
+        if restores and geo.full[local]:
+            channel, until = 0, places.network.tensors[index].channels
+        ring, cache = ("dst", "src") if restores else ("src", "dst")
+        symbol = places.symbol(OVERLAPS, places.choice.halo == CACHE_LLB)
+        return {
+            **{"images": images, "rows": high - low, "columns": stop - column, "channels": until - channel},
+            **places.view(ring, local, core, 0, low, column, channel),
+            **places.overlap_window(cache, symbol, local, core, low, channel),
         }
 
     def _broadcast(self, row: list[int], core: int) -> Fields:

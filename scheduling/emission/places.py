@@ -33,7 +33,7 @@ class Places:
     are the columns of what lies in shared memory. `in_llb`, `source_batch`, `source_rows` and `staged` are those that
     it was lowered with. Symbols are made as they are needed; `scheduling.emission.program` binds them by their names:
     in{t}_{batch part}_{row part} (the part counted from the first that the instance touches; rows absolute), out{t},
-    w{layer}.
+    w{layer}, overlaps.
     """
 
     network: Network
@@ -134,6 +134,22 @@ class Places:
         row = first_row - int(geo.start[self.ways(core)[1], local])
         values = (int(plan.cache_address[local]), image_stride, row_stride, col_stride, row % rows, rows)
         return {f"{name}_{part}": value for part, value in zip(_VIEW, values, strict=True)}
+
+    def overlap_window(self, name: str, symbol: int, local: int, core: int, row: int, channel: int) -> Fields:
+        """Window of a tensor's cache in shared memory, from a row (absolute) and a channel of a core's images on."""
+        geo, choice = self.lowered.geometry, self.choice
+        way, row_way, _ = self.ways(core)
+        pixel = self.network.tensors[geo.tensor[local]].channels * self.element_bytes
+        row_stride = int(geo.cache_columns[local]) * pixel
+        rows = int(geo.cache_rows[local])
+        image_stride = choice.ways_rows * rows * row_stride
+        image = self.images(core)[0] - self.network.batch * self.batch_part // choice.split_batch
+        if geo.tensor[local] in self.network.constants:
+            image = way
+        row += row_way * rows - int(geo.start[row_way, local])
+        offset = int(self.lowered.plan.cache_address[local]) + image * image_stride + row * row_stride
+        values = (symbol, offset + channel * self.element_bytes, image_stride, row_stride, pixel)
+        return {f"{name}_{part}": value for part, value in zip(_WINDOW, values, strict=True)}
 
     def _held_channels(self, local: int, core: int) -> tuple[int, int]:
         """Channels of a tensor that a core has room for, and the first of them."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from graph.network import Network
 from hwmodel.programs.isa import Kernel, Launch, Program, Run, Trace
-from scheduling.choice import COLUMNS, Choice
+from scheduling.choice import CACHE_DRAM, COLUMNS, Choice
 from scheduling.emission.buffers import DramBuffers
-from scheduling.emission.instructions import Emitter
+from scheduling.emission.instructions import OVERLAPS, Emitter
 from scheduling.emission.places import Places
 from scheduling.emission.step_waits import StepWaits
 from scheduling.emission.traces import Traces
@@ -75,6 +75,11 @@ class _Builder:
         outside = [tensor for tensor in self._leaving() if not plan.in_llb[tensor]]
         moved = plan.moves.tensor[plan.moves.address < 0].tolist()
         self.buffers = DramBuffers(self.network, self.item, {*outside, *moved})
+        for number, choice in enumerate(choices):
+            size = evaluator.templates.shared_cache_bytes(choice)
+            if choice.halo == CACHE_DRAM and size:
+                name = self.network.layers[choice.first].name
+                self.buffers.add_overlaps(number, name, choice.split_batch, size)
         self._origins: dict[tuple[Choice, tuple[int, int]], list[tuple[int, int]]] = {}
 
     def build(self) -> Program:
@@ -153,6 +158,8 @@ class _Builder:
         batch = self.network.batch
         first = batch * batch_part // choice.split_batch
         shift = partial(self._shift, step)
+        if name == OVERLAPS:
+            return self._overlaps(step)
         if name.startswith("w"):
             layer = int(name[1:])
             return (
@@ -182,6 +189,16 @@ class _Builder:
             address = self.buffers.tensor_address[index]
         address += shift(index)
         return address + skip * self._image_bytes(index, self._slice_rows(index, row_part, row_parts))
+
+    def _overlaps(self, step: int) -> int:
+        """Where the overlaps of a step's slice of the batch are kept."""
+        choice, batch_part, _ = self._place(step)
+        subgraph = int(self.plan.subgraph[step])
+        if choice.halo == CACHE_DRAM:
+            size = self.evaluator.templates.shared_cache_bytes(choice)
+            return self.buffers.overlap_address[subgraph] + batch_part * size
+        number = self.plan.instance_start[subgraph] + self.plan.instance[step]
+        return int(self.plan.overlap_address[number])
 
     def _shift(self, step: int, index: int) -> int:
         """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""

@@ -11,7 +11,7 @@ from scheduling.choice import Choice
 from scheduling.emission.buffers import DramBuffers
 from scheduling.emission.instructions import EVENT_COMPUTE, EVENT_DMA
 from scheduling.evaluator import Evaluator, core_counts
-from scheduling.lowering.rows import C_OP, C_TENSOR
+from scheduling.lowering.rows import C_OP, C_R0, C_TENSOR
 from scheduling.templates import Template
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import Residence
@@ -198,7 +198,9 @@ class StepWaits:
             at = int(self._plan.place_of[self._plan.instance_start[source_number] + number])
             lowered = self._templates[at].lowered
             local = lowered.geometry.entries + made_by - source.first
-            found = np.flatnonzero((lowered.rows[:, C_OP] == Op.STORE) & (lowered.rows[:, C_TENSOR] == local))
+            rows = lowered.rows
+            stores = (rows[:, C_OP] == Op.STORE) & (rows[:, C_TENSOR] == local)
+            found = np.flatnonzero(stores & (rows[:, C_R0] == 0))  # not what it keeps for the next instance
             if len(found):  # with cached overlaps, a late instance may have nothing left to store
                 refs.append(Ref(at, int(found[-1])))
         return refs

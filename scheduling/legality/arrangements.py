@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduling.choice import CACHE, COLUMNS, Choice
+from scheduling.choice import CACHE_LLB, COLUMNS, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.legality.moves import check_moves
@@ -74,6 +74,7 @@ def llb_items(evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement
         *_tensors(evaluator, choices, plan, when_of),
         *_moved_tensors(evaluator, choices, plan, when_of),
         *_weights(evaluator, choices, plan, when_of),
+        *_overlaps(evaluator, choices, plan, when_of),
     ]
 
 
@@ -198,7 +199,7 @@ def _readers(
 
 def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
     """Whether a tensor between these can lie in slices of whole rows."""
-    by_rows = source.split_columns == 1 and source.axis != COLUMNS and source.halo != CACHE
+    by_rows = source.split_columns == 1 and source.axis != COLUMNS and source.halo == RECOMPUTE
     return by_rows and all(reader.axis != COLUMNS for reader in readers)
 
 
@@ -234,6 +235,28 @@ def _weights(
             stop = copies[k + 1] if k + 1 < len(copies) else len(when_of)
             served = [use for use in whens if begin <= use < stop]
             yield Item(name, begin, max(served, default=begin), int(plan.staged_address[layer]), size)
+
+
+def _overlaps(
+    evaluator: Evaluator, choices: Sequence[Choice], plan: Arrangement, when_of: dict[tuple[int, int], int]
+) -> Iterator[Item]:
+    """The caches of overlaps, of each slice of the batch from its first instance to its last."""
+    for s, choice in enumerate(choices):
+        if choice.halo != CACHE_LLB:
+            continue
+        size = evaluator.templates.shared_cache_bytes(choice)
+        first_layer = evaluator.network.layers[choice.first].name
+        for part in range(choice.split_batch):
+            instances = range(part * choice.slices, (part + 1) * choice.slices)
+            steps = [when_of[s, instance] for instance in instances]
+            addresses = {
+                int(plan.overlap_address[plan.instance_start[s] + instance]) for instance in instances
+            }
+            name = f"the cache of slice {part} of the batch of the sub-graph from layer {first_layer} on"
+            if len(addresses) > 1:
+                raise IllegalSchedule(f"{name} has several addresses, expected one")
+            if size:
+                yield Item(name, min(steps), max(steps), addresses.pop(), size)
 
 
 def _check_same_weights(evaluator: Evaluator, plan: Arrangement, layer: int, by: int) -> None:

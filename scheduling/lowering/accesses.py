@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from scheduling.choice import CACHE
+from scheduling.choice import RECOMPUTE
 from scheduling.lowering.draft import LOGGED, Draft, Site
 from scheduling.lowering.geometry import Geometry, needed_start, needed_stop
 from scheduling.lowering.shares import piece_rows
@@ -28,7 +28,7 @@ def wait_for_place(site: Site, draft: Draft, position: int) -> None:
     _wait_for_readers(
         site.net, site.geo, draft.reads, draft.read_head, latest, plan.ring_rows[t], t, plan.piece[position]
     )
-    caches = site.choice.halo == CACHE
+    caches = site.choice.halo != RECOMPUTE
     if plan.born[t] == position and size[t] > 0:
         for other in range(size.shape[0]):
             if (

@@ -19,11 +19,11 @@ from scheduling.lowering.operations import (
     LAYER_KEY,
     LOAD_KEY,
     STORE_KEY,
-    batch_part_max,
     is_empty,
     order_key,
     rows_read,
 )
+from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import Ints, NetworkTable
 
 _NEVER = 1 << 40

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import CACHE, Choice, row_pieces
+from scheduling.choice import RECOMPUTE, Choice, row_pieces
 from scheduling.lowering.tables import Ints, NetworkTable
 
 
@@ -250,7 +250,7 @@ def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> 
             result[5, t] = result[1, t] if leaves[t] else 0
         return result
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
-    if choice.halo != CACHE:
+    if choice.halo == RECOMPUTE:
         _needed_columns(net, choice, part, part + 1, tensor_of, edge_local, leaves, low, high)
         for t in range(n):
             result[0, t], result[1, t] = low[t], high[t]

@@ -37,6 +37,7 @@ from scheduling.lowering.rows import (
     OP_CONV,
     OP_GATHER,
     OP_LAUNCH,
+    OP_LOAD,
     OP_LOADW,
     OP_MATMUL,
     OP_STORE,
@@ -105,6 +106,9 @@ def touches(
             count += 1
             if op == OP_LOADW:
                 continue
+        elsewhere = (
+            op in (OP_LOAD, OP_STORE) and rows[i, C_R0] == 1
+        )  # the other end is a cache in shared memory
         computes = op in (OP_CONV, OP_MATMUL, OP_GATHER)
         computes = computes or (op == OP_VECTOR and rows[i, C_B] == VECTOR_COMPUTES)
         tiled = computes and op != OP_GATHER
@@ -136,12 +140,13 @@ def touches(
                 a, b = piece_rows(geo.start, geo.ends, way, t, p)
                 if tiled:
                     a, b = a + min(b - a, rows[i, C_H0]), a + min(b - a, rows[i, C_H1])
-                elif op == OP_STORE:
+                elif op == OP_STORE and not elsewhere:
                     a, b = max(a, geo.own_start[way, t]), min(b, geo.own_stop[way, t])
                 found[count, low + way], found[count, high + way] = a, max(a, b)
             count += 1
-        if op == OP_VECTOR and not computes:
-            _touch(found, count, i, n + t, rows[i, C_B] != VECTOR_RESTORES, 0, ALL, 0, ALL)
+        if elsewhere or (op == OP_VECTOR and not computes):
+            keeps = op == OP_STORE or (op == OP_VECTOR and rows[i, C_B] != VECTOR_RESTORES)
+            _touch(found, count, i, n + t, keeps, 0, ALL, 0, ALL)
             for way in range(ways):
                 found[count, high + way] = ALL
             count += 1

@@ -10,13 +10,14 @@ from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_inner
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import ceil_div
-from scheduling.choice import Choice
+from scheduling.choice import CACHE, Choice
 from scheduling.lowering.accesses import log_read, wait_for_place
 from scheduling.lowering.cached import lower_cached
 from scheduling.lowering.compute import lower_compute
 from scheduling.lowering.draft import ROW, Draft, Site, make_draft, most_rows_drafted
 from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.operations import COMPUTE, EXCHANGE, LOAD, RESTORE, STORE, Plan
+from scheduling.lowering.overlap_transfers import lower_shared_cache
 from scheduling.lowering.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
 from scheduling.lowering.rows import (
     C_ENGINE,
@@ -162,8 +163,10 @@ def _write_rows(
         elif kind == STORE:
             lower_store(site, draft, t, p, 0, 0)
             log_read(draft, t, t, -1, p, DMA, draft.state[ROW] - 1)
-        else:
+        elif choice.halo == CACHE:
             lower_cached(site, draft, kind, t, p)
+        else:
+            lower_shared_cache(site, draft, kind, t, p)
 
 
 @compiled_inner

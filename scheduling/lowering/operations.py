@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import CACHE, RULE_SCALE, Choice
+from scheduling.choice import CACHE, RECOMPUTE, RULE_SCALE, Choice
 from scheduling.lowering.channel_rings import most_held_channels, stored_by_itself
 from scheduling.lowering.geometry import Geometry, needed_start
+from scheduling.lowering.shared_cache import shared_cache_bytes
+from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import Ints, NetworkTable
 
 LOAD, COMPUTE, EXCHANGE, STORE, RESTORE, KEEP = range(6)
@@ -44,9 +46,10 @@ class Plan(NamedTuple):
     size_bytes: Ints  # (N,)
     born: Ints  # (N,) position of the first operation that writes it
     dies: Ints  # (N,) position of the last one that reads it
-    peak_bytes: int  # with the cache
-    cache_address: Ints  # (N,) bytes, behind the rings: the same in all instances of the sub-graph
-    cache_bytes: int
+    peak_bytes: int  # with the cache, where that is in L1
+    # (N,) bytes, the same in all instances of the sub-graph: in L1 behind the rings, or in the cache elsewhere
+    cache_address: Ints
+    cache_bytes: int  # of L1
 
 
 @compiled
@@ -108,7 +111,7 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
                 tensors[total] = t
                 piece_of[total] = p
                 total += 1
-            if choice.halo != CACHE or is_empty(start, ends, start, last, t, p):
+            if choice.halo == RECOMPUTE or is_empty(start, ends, start, last, t, p):
                 continue
             if geo.new_start[t] > geo.held_start[t]:
                 composite[total] = order_key(key[t, 0, p], base[t, 0] - 1, p)
@@ -176,7 +179,7 @@ def place(
     l1_bytes: int,
 ) -> Plan:
     """Size every ring by what is live in this order, and give offsets: larger rings first, at the lowest place that
-    is free for their whole life. What is cached lies at the end of L1, below `l1_bytes`."""
+    is free for their whole life. What is cached in L1 lies at its end, below `l1_bytes`."""
     first = choice.first
     entries = geo.entries
     n = geo.tensor.shape[0]
@@ -291,15 +294,12 @@ def place(
         placed[i] = t
         count += 1
     cache_address = np.full(n, -1, np.int64)
-    cached = 0
+    cached, elsewhere = 0, 0
     for t in range(n):
-        if geo.cache_columns[t] > 0:
+        if geo.cache_columns[t] > 0 and choice.halo == CACHE:
             cached += geo.cache_rows[t] * geo.cache_columns[t] * pixel_bytes[t]
             cache_address[t] = l1_bytes - cached
+        elif geo.cache_columns[t] > 0:
+            cache_address[t] = elsewhere
+            elsewhere += shared_cache_bytes(net, choice, geo, t, element_bytes)
     return Plan(kinds, tensors, pieces, ring, address, size, born, dies, peak + cached, cache_address, cached)
-
-
-@compiled_leaf
-def batch_part_max(batch: int, parts: int) -> int:
-    """Images of the largest of `parts` slices of the batch."""
-    return -(-batch // parts)

@@ -6,11 +6,12 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
-from scheduling.choice import CACHE, CHANNEL_RING, CHANNELS, COLUMNS, Choice
+from scheduling.choice import CHANNEL_RING, CHANNELS, COLUMNS, RECOMPUTE, Choice
 from scheduling.lowering.channel_rings import in_channel_ring, most_held_channels
 from scheduling.lowering.geometry import Geometry, geometry
 from scheduling.lowering.inner_places import place_inner
-from scheduling.lowering.operations import MOST_PIECES, Plan, batch_part_max, order_operations, place
+from scheduling.lowering.operations import MOST_PIECES, Plan, order_operations, place
+from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import (
     CONVOLVES,
     EMBEDS,
@@ -30,7 +31,6 @@ COLUMNS_NOT_CARRIED = 8
 TOO_MANY_PIECES = 9
 CACHED_TWO_WAYS = 10
 WEIGHTS_NOT_KEPT = 11
-ROW_WAYS_ACROSS = 12
 MOST_INSTRUCTIONS = 60_000
 
 
@@ -45,7 +45,7 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
         choice.axis == COLUMNS
     ):  # such choices are lowered with rows and columns swapped: scheduling.lowering.frames
         return COLUMNS_NOT_CARRIED, choice.first, 0
-    if choice.halo == CACHE and choice.split_rows > 1:
+    if choice.halo != RECOMPUTE and choice.split_rows > 1:
         return CACHED_TWO_WAYS, choice.first, 0
     parts = choice.split_rows * choice.ways_rows
     for layer in range(choice.first, choice.stop):
@@ -97,8 +97,6 @@ def settle(m: MachineTable, geo: Geometry, plan: Plan) -> Plan:
 @compiled
 def check_streams_columns(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
     """The same of a choice that streams along columns, of the network as it is, beside `check_axes` in its frame."""
-    if choice.ways_rows > 1:
-        return ROW_WAYS_ACROSS, choice.first, 0
     for layer in range(choice.first, choice.stop):
         if net.kind[layer] in (MULTIPLIES, EMBEDS, REARRANGES, JOINS_ROWS):
             return COLUMNS_NOT_CARRIED, layer, 0

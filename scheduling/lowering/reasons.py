@@ -10,7 +10,6 @@ from scheduling.lowering.planning import (
     CACHED_TWO_WAYS,
     COLUMNS_NOT_CARRIED,
     GROUPS_NOT_DIVISIBLE,
-    ROW_WAYS_ACROSS,
     ROWS_NOT_CARRIED,
     TOO_MANY_INSTRUCTIONS,
     TOO_MANY_PIECES,
@@ -40,7 +39,9 @@ def explain(
         # A choice that streams along columns is checked with both swapped.
         turned = choice.axis == COLUMNS
         rows = (status == ROWS_NOT_CARRIED) != turned
-        parts = choice.split_rows * choice.ways_rows if rows else choice.split_columns
+        parts = choice.split_rows if rows else choice.split_columns
+        if rows != turned:  # the axis that is streamed, which cores share
+            parts *= choice.ways_rows
         if turned and parts == 1:
             return f"{where}: pieces along columns are not possible at layer {name}"
         return f"{where}: {'rows' if rows else 'columns'} cannot be cut into {parts} through layer {name}"
@@ -51,8 +52,6 @@ def explain(
         return f"{where}: weights ({capacity} bytes) is short by {short_bytes} bytes to keep all weights"
     if status == WEIGHTS_NOT_KEPT:
         return f"{where}: weights cannot be kept, since the first instance does not use those of layer {name}"
-    if status == ROW_WAYS_ACROSS:
-        return f"{where}: {choice.ways_rows} row ways with pieces along columns are not supported, expected 1"
     if status == TOO_MANY_PIECES:
         return f"{where}: {choice.pieces} pieces, expected less than {MOST_PIECES}"
     if status == GROUPS_NOT_DIVISIBLE:

@@ -11,7 +11,11 @@ OP_MATMUL, OP_GATHER = int(Op.MATMUL), int(Op.GATHER)
 # Columns of a row: what the instruction does.
 C_OP, C_TENSOR, C_PIECE = 0, 1, 2
 C_K0, C_K1 = 3, 4  # output channels, from the start of the core's share
-C_R0, C_R1 = 5, 6  # input channels of a group; of VECTOR: C_R0 is 1 where it reads the accumulator
+C_R0, C_R1 = (
+    5,
+    6,
+)  # input channels of a group; of VECTOR: C_R0 is 1 where it reads the accumulator; of LOAD and
+# STORE: C_R0 is 1 where the other end is the cache of the tensor's overlaps
 C_I0, C_I1 = 7, 8  # images, from the core's first
 C_H0, C_H1 = 9, 10  # rows, from the start of the piece
 C_WEIGHT, C_ACC = 11, 12  # addresses; of VECTOR, C_WEIGHT is where its parameters are

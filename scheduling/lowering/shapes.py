@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
-from scheduling.choice import CACHE, Choice, row_pieces
+from scheduling.choice import RECOMPUTE, Choice, row_pieces
 from scheduling.lowering.geometry import Locals, cached_columns, column_ranges, local_tensors, row_ranges
 from scheduling.lowering.tables import EMBEDS, JOINS_ROWS, REARRANGES, Ints, NetworkTable
 
@@ -58,7 +58,7 @@ def alike_columns(net: NetworkTable, choice: Choice) -> Ints:
     n = own.tensor.shape[0]
     shapes = np.empty((choice.split_columns, 5 * n + 5 * own.edge_local.shape[0]), np.int64)
     alike = np.empty(choice.split_columns, np.int64)
-    caches = choice.halo == CACHE and choice.split_columns > 1
+    caches = choice.halo != RECOMPUTE and choice.split_columns > 1
     cached = cached_columns(net, choice, own) if caches else np.empty((0, 7, n), np.int64)
     for part in range(choice.split_columns):
         ranges = cached[part] if caches else column_ranges(net, choice, part, own)

@@ -11,6 +11,12 @@ from scheduling.lowering.tables import Ints, NetworkTable
 
 
 @compiled_leaf
+def batch_part_max(batch: int, parts: int) -> int:
+    """Images of the largest of `parts` slices of the batch."""
+    return -(-batch // parts)
+
+
+@compiled_leaf
 def part_of(position: int, size: int, parts: int) -> int:
     """Which of `parts` even slices of `size` holds `position`."""
     return ((position + 1) * parts - 1) // size

@@ -88,8 +88,8 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
             row[C_A] = image_part
             row[C_B] = row_part
             row[C_EXTERNAL0] = SLOT_ENTRIES + t
-            _cross_link(row, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes, rate)
-            _finish(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
+            cross_link(row, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes, rate)
+            finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
             state[ROW] = i + 1
             counts[N_LLB_READ if in_llb else N_DRAM_READ] += link_bytes
             moved = copied_images * copied_rows * pixel_bytes * holders
@@ -180,8 +180,8 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     row = draft.rows[i]
     row[C_OP] = OP_GATHER
     row[C_EXTERNAL0] = -1
-    _cross_link(row, LINK_DRAM_READ, link_bytes, m.dram_read)
-    _finish(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, m.dram_read))
+    cross_link(row, LINK_DRAM_READ, link_bytes, m.dram_read)
+    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, m.dram_read))
     draft.state[ROW] = i + 1
     counts[N_DRAM_READ] += link_bytes
     counts[N_L1_WRITE] += made_bytes
@@ -208,7 +208,7 @@ def lower_exchange(site: Site, draft: Draft, t: int, p: int) -> None:
     row[C_OP] = OP_BROADCAST
     row[C_LINK] = LINK_NONE
     row[C_EXTERNAL0] = -1
-    _finish(row, draft.raw[i], latest, t, p, m.dma_startup + -(-max(sent, received) // m.exchange))
+    finish_transfer(row, draft.raw[i], latest, t, p, m.dma_startup + -(-max(sent, received) // m.exchange))
     draft.state[ROW] = i + 1
     moved = site.images * all_rows(geo.start, geo.ends, t, p) * columns * channels * m.element_bytes
     counts[N_EXCHANGE] += moved * (ways - 1)
@@ -260,8 +260,8 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
     later(latest, VECTOR, draft.written[t, p, VECTOR])
     row[C_OP] = OP_STORE
     row[C_EXTERNAL0] = -1
-    _cross_link(row, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes, rate)
-    _finish(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
+    cross_link(row, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes, rate)
+    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
     draft.state[ROW] = i + 1
     counts[N_LLB_WRITE if in_llb else N_DRAM_WRITE] += link_bytes
     counts[N_L1_READ] += moved
@@ -269,13 +269,14 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
 
 
 @compiled_leaf
-def _cross_link(row: Ints, link: int, link_bytes: int, rate: int) -> None:
+def cross_link(row: Ints, link: int, link_bytes: int, rate: int) -> None:
+    """Note the link that a row's transfer takes, and for how long."""
     row[C_LINK] = link
     row[C_LINK_HOLD] = -(-link_bytes // rate)
 
 
 @compiled_leaf
-def _finish(row: Ints, raw: Ints, waits: Ints, t: int, p: int, hold: int) -> None:
+def finish_transfer(row: Ints, raw: Ints, waits: Ints, t: int, p: int, hold: int) -> None:
     """End a row that holds the DMA queues and waits for `waits`."""
     row[C_TENSOR] = t
     row[C_PIECE] = p

@@ -1,13 +1,14 @@
 """`depth_first`: stacks of layers run tile by tile; stack cuts, tile sizes and halo modes are searched.
 
 After DeFiNES (HPCA'23): the layers are cut into stacks, a stack's output into tiles of x columns and y rows, and what
-neighbouring tiles share is computed again, cached along rows of tiles (`cache_columns`), or cached both ways. A tile of
-the whole map is layer-by-layer inside a stack; a cut after every layer is single-layer. All tiles of the grid are
-tried for every stack, each with every mode. A schedule of a stack costs the sum of its instances' isolated times
-(or counts), where instances that look alike are lowered and timed once: the memoised tile types. Dynamic programming
-over the cuts adds stacks up, for every number of stacks; the best chains are simulated, then neighbours of the best
-ones (one stack in its next best ways, or with finer or coarser tiles) until none is better. The sums know nothing of
-what one kernel hides of the next, and simulation does.
+neighbouring tiles share is computed again, cached along rows of tiles (`cache_columns`), or cached both ways: what
+rows of tiles share in L1 or, where that does not hold it beside the rings, in the LLB, and where there is no room
+either, in DRAM. A tile of the whole map is layer-by-layer inside a stack; a cut after every layer is single-layer. All
+tiles of the grid are tried for every stack, each with every mode. A schedule of a stack costs the sum of its instances'
+isolated times (or counts), where instances that look alike are lowered and timed once: the memoised tile types. Dynamic
+programming over the cuts adds stacks up, for every number of stacks; the best chains are simulated, then neighbours of
+the best ones (one stack in its next best ways, or with finer or coarser tiles) until none is better. The sums know
+nothing of what one kernel hides of the next, and simulation does.
 
 Inferred: the grid (the engine's unrolling times powers of 4, of 16 in large networks; neighbours halve and double; even
 shares instead of a smaller last tile), and the order of pieces: they interleave over the layers (a = 1) where that fits
@@ -28,7 +29,17 @@ import numpy as np
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.energy import energy_pj
 from scheduling.candidates.defaults import Defaults
-from scheduling.choice import CACHE, CHOICE_FIELDS, COLUMNS, ROWS, RULE_SCALE, Choice
+from scheduling.choice import (
+    CACHE,
+    CACHE_DRAM,
+    CACHE_LLB,
+    CHOICE_FIELDS,
+    COLUMNS,
+    RECOMPUTE,
+    ROWS,
+    RULE_SCALE,
+    Choice,
+)
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering.planning import kept_bytes
 from scheduling.lowering.tables import Ints
@@ -220,18 +231,34 @@ class _Search:
                     yield whole._replace(pieces=high, axis=ROWS)
 
     def _stack(self, choice: Choice) -> Stack | None:
-        """A choice with its figures, pieces interleaved or else one after the other, weights kept where they fit; None
-        where it does not fit."""
+        """A choice with its figures, pieces interleaved or else one after the other, weights kept where they fit,
+        overlaps in the lowest memory that holds them; None where it does not fit."""
         evaluator = self.evaluator
         total = kept_bytes(evaluator.table, choice, evaluator.machine.element_bytes)
         keeps = choice.slices > 1 and total <= evaluator.machine.memories.weights.bytes
         serial = RULE_SCALE * (choice.stop - choice.first + 2)
-        for rule in dict.fromkeys((choice.rule, serial) if choice.pieces > 1 else (choice.rule,)):
+        rules = dict.fromkeys((choice.rule, serial) if choice.pieces > 1 else (choice.rule,))
+        try:
+            halos = self._halos(choice)
+        except IllegalSchedule:
+            return None
+        for halo, rule in product(halos, rules):
             try:
-                return self._timed(choice._replace(rule=rule, keep_weights=int(keeps)))
+                return self._timed(choice._replace(rule=rule, keep_weights=int(keeps), halo=halo))
             except IllegalSchedule:
                 continue
         return None
+
+    def _halos(self, choice: Choice) -> tuple[int, ...]:
+        """The halo modes of a choice: where it caches, in L1, or else in the lowest shared memory with room for it.
+        Raises IllegalSchedule where the choice cannot be."""
+        if choice.halo == RECOMPUTE:
+            return (RECOMPUTE,)
+        llb_bytes = self.evaluator.machine_table.llb_bytes
+        in_llb = choice._replace(halo=CACHE_LLB)
+        if llb_bytes and self.evaluator.templates.shared_cache_bytes(in_llb) <= llb_bytes:
+            return CACHE, CACHE_LLB
+        return CACHE, CACHE_DRAM
 
     def _timed(self, choice: Choice) -> Stack:
         evaluator = self.evaluator

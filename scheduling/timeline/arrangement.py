@@ -18,7 +18,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
-from scheduling.choice import CACHE, COLUMNS, choice_of, row_pieces
+from scheduling.choice import COLUMNS, RECOMPUTE, choice_of, row_pieces
 from scheduling.lowering.tables import CONVOLVES, NEVER, Ints, NetworkTable
 from scheduling.timeline.packing import PackedOrder
 from scheduling.timeline.tensor_moves import TensorMoves
@@ -58,6 +58,7 @@ class Arrangement(NamedTuple):
     when: Ints  # (N,)
     packed: PackedOrder
     moves: TensorMoves
+    overlap_address: Ints  # (N,) by sub-graph, then instance: where overlaps are cached that are in the LLB
 
 
 @compiled_leaf
@@ -260,7 +261,7 @@ def arrange(
         if made_by >= 0:
             s = home[made_by]
             parts = choices[s, SPLIT_BATCH] * slices(choices, s)
-            if choices[s, SPLIT_COLUMNS] > 1 or choices[s, AXIS] == COLUMNS or choices[s, HALO] == CACHE:
+            if choices[s, SPLIT_COLUMNS] > 1 or choices[s, AXIS] == COLUMNS or choices[s, HALO] != RECOMPUTE:
                 one_place[t] = True
         slice_start[t + 1] = slice_start[t] + parts
     slice_address = np.full(slice_start[tensors], -1, np.int64)
@@ -362,7 +363,7 @@ def arrange(
     arrangement = Arrangement(
         subgraph, instance, in_llb, source_batch, source_rows, slice_start, slice_address,
         staged, staged_address, staged_by, copy_step[:copies][by_step], copy_layer[:copies][by_step],
-        place_of, instance_start, when, packed, moves,
+        place_of, instance_start, when, packed, moves, np.full(total, -1, np.int64),
     )  # fmt: skip
     return arrangement, items[:placed]
 

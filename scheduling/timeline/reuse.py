@@ -41,16 +41,18 @@ def overwritten(
     plan: Arrangement,
     cores: Sequence[int],
     weight_bytes: Ints,
+    overlap_bytes: Sequence[int],
     copies: SystemCopies,
 ) -> Overwritten:
     """What each instance of an arrangement of all instances must wait for, besides what it reads. Instances that share
-    a core are left out, since its DMA queue orders them."""
+    a core are left out, since its DMA queue orders them. `overlap_bytes` (S,) are cached in the LLB for each slice of
+    the batch."""
     waits: list[set[int]] = [set() for _ in cores]
     left: list[set[int]] = [set() for _ in cores]
     segments: list[tuple[int, int, _Item]] = []  # address, stop, what was there last
     packed = len(plan.packed.step) > 0
     first = plan.packed.first_core.tolist() if packed else [0] * len(cores)
-    for item in sorted(_items(net, element_bytes, choices, plan, weight_bytes, copies)):
+    for item in sorted(_items(net, element_bytes, choices, plan, weight_bytes, overlap_bytes, copies)):
         kept = [(item.address, item.stop, item)]
         for address, stop, before in segments:
             if stop <= item.address or item.stop <= address:
@@ -80,6 +82,7 @@ def _items(
     choices: Sequence[Choice],
     plan: Arrangement,
     weight_bytes: Ints,
+    overlap_bytes: Sequence[int],
     copies: SystemCopies,
 ) -> list[_Item]:
     residence = Residence(net, choices, plan)
@@ -151,6 +154,12 @@ def _items(
             users = tuple(sorted(k for k in places if begin <= when[k] < following))
             address = int(plan.staged_address[layer])
             items.append(_Item(begin, (), address, address + int(weight_bytes[layer]), users))
+    for s, choice in enumerate(choices):
+        for part in range(choice.split_batch if overlap_bytes[s] else 0):
+            own = int(plan.instance_start[s]) + part * choice.slices
+            makers = tuple(sorted(plan.place_of[own : own + choice.slices].tolist()))
+            address = int(plan.overlap_address[own])
+            items.append(_Item(when[makers[0]], makers, address, address + overlap_bytes[s], makers))
     return items
 
 

@@ -25,6 +25,7 @@ from scheduling.lowering.rows import (
     C_LINK,
     C_LINK_HOLD,
     C_OP,
+    C_R0,
     C_TENSOR,
     C_WAIT0,
     DMA,
@@ -78,7 +79,7 @@ def timing_rows(rows: Ints, kept: Ints) -> None:
         for wait in range(3):
             kept[i, A_WAIT0 + wait] = rows[i, C_WAIT0 + wait]
         kept[i, A_STORES] = -1
-        if rows[i, C_OP] == OP_STORE and stored[rows[i, C_TENSOR]] == 0:
+        if rows[i, C_OP] == OP_STORE and rows[i, C_R0] == 0 and stored[rows[i, C_TENSOR]] == 0:
             kept[i, A_STORES] = rows[i, C_TENSOR]
             stored[rows[i, C_TENSOR]] = 1
         elif rows[i, C_OP] == OP_LAUNCH:

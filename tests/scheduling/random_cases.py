@@ -11,7 +11,7 @@ import numpy as np
 from hwmodel.programs.isa import Program
 from hwmodel.timing.flatten import time_program
 from scheduling.candidates.estimate import estimate
-from scheduling.choice import CACHE, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
+from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluation, Evaluator
@@ -88,12 +88,11 @@ def random_choices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choi
 
 
 def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
-    """As `random_choices`, cut over rows and columns, streamed along either, with overlaps made again or cached."""
+    """As `random_choices`, cut over rows and columns, streamed along either, with overlaps made again or cached
+    in any memory."""
 
     def draw(first: int, stop: int, ways: list[int]) -> Choice:
         axis = int(rng.choice([ROWS, COLUMNS, COLUMNS, CHANNELS]))
-        if axis == COLUMNS:
-            ways[1] = 1
         split_rows, split_columns = (int(rng.choice([1, 1, 2, 3, 5])) for _ in range(2))
         return Choice(
             first,
@@ -106,7 +105,7 @@ def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice
             int(rng.choice([1, 10, 20, 40, 100])),
             int(rng.integers(2)),
             split_columns,
-            int(rng.choice([RECOMPUTE, CACHE, CACHE])),
+            int(rng.choice([RECOMPUTE, CACHE, CACHE_LLB, CACHE_DRAM])),
             int(rng.integers(2)),
         )
 

@@ -60,6 +60,22 @@ REFUSED: list[tuple[Edit, str]] = [
         "halo is 'cache_columns' with pieces along rows, expected 'recompute' or 'cache'",
     ),
     (
+        lambda d: d["subgraphs"][0].update(halo="cache", cache={"memory": "l2"}),
+        "cache: memory 'l2' is not supported, expected one of ('l1', 'llb', 'dram')",
+    ),
+    (
+        lambda d: d["subgraphs"][0].update(cache={"memory": "dram"}),
+        "cache: memory is 'dram' with halo 'recompute', expected 'cache'",
+    ),
+    (
+        lambda d: d["subgraphs"][0].update(halo="cache", cache={"memory": "llb", "addresses": []}),
+        "cache: 0 addresses, expected",
+    ),
+    (
+        lambda d: d["subgraphs"][0]["binding"].update(columns=2),
+        "2 ways over columns with pieces along rows are not supported, expected 1 (cores share rows)",
+    ),
+    (
         lambda d: d["subgraphs"][0]["split"].update(columns=0),
         "subgraphs.0.split.columns: Input should be greater than or equal to 1",
     ),

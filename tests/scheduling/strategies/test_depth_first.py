@@ -126,8 +126,6 @@ def test_what_cannot_be_cut_is_refused_with_a_reason(tmp_path: Path) -> None:
     evaluator = Evaluator(model.network, load_machine("stcp920"))
     with pytest.raises(IllegalSchedule, match="columns cannot be cut into 2 through layer"):
         evaluator.evaluate((Choice(0, 2, split_columns=2),))
-    with pytest.raises(IllegalSchedule, match="2 row ways with pieces along columns are not supported"):
-        evaluator.evaluate((Choice(0, 2, ways_rows=2, pieces=2, axis=COLUMNS),))
     tiles = Choice(0, 1, split_rows=2, split_columns=2, halo=CACHE)
     with pytest.raises(IllegalSchedule, match="cached along rows or along columns, not both"):
         evaluator.evaluate((tiles, Choice(1, 2)))

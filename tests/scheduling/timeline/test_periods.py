@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
-from scheduling.choice import CACHE, COLUMNS, RECOMPUTE, ROWS, Choice
+from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, COLUMNS, RECOMPUTE, ROWS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.rows import SLOT_ENTRIES
@@ -113,7 +113,9 @@ def test_figures_are_those_of_every_step_simulated(
             pieces=data.draw(st.sampled_from([1, 2, 3])),
             axis=axis,
             rule=data.draw(st.sampled_from([10, 20, 60])),
-            halo=data.draw(st.sampled_from([RECOMPUTE, CACHE])) if axis == COLUMNS else RECOMPUTE,
+            halo=data.draw(st.sampled_from([RECOMPUTE, CACHE, CACHE_LLB, CACHE_DRAM]))
+            if axis == COLUMNS
+            else RECOMPUTE,
             keep_weights=data.draw(st.integers(0, 1)),
             overlap=data.draw(st.integers(0, 1)),
         )
