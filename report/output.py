@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hwmodel.programs.kernels import foreign_files
+
 TOOL = "oncore"
 SCHEDULE = "schedule.json"
 KERNELS = "kernels"
@@ -102,8 +104,11 @@ def _remove_empty(directory: Path) -> None:
 
 
 def _is_result(directory: Path) -> bool:
-    """Whether a directory holds what this tool writes, and nothing else."""
+    """Whether a directory holds what this tool writes, and nothing else, also among the kernels."""
     if {entry.name for entry in directory.iterdir()} - NAMES:
+        return False
+    kernels = directory / KERNELS
+    if kernels.exists() and (not kernels.is_dir() or foreign_files(kernels)):
         return False
     try:
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))

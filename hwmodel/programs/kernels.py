@@ -219,8 +219,15 @@ def _read(directory: Path, manifest: Manifest, name: str) -> bytes:
     return data
 
 
+def foreign_files(directory: Path) -> set[str]:
+    """Names of what is in a directory and no file of a kernel folder: all but the manifest of one and what that lists.
+
+    Raises OSError where the directory cannot be read.
+    """
+    return {path.name for path in directory.iterdir()} - _own_files(directory)
+
+
 def _own_files(directory: Path) -> set[str]:
-    """Names of the files that the manifest of a kernel folder lists, and its own; none where there is no manifest."""
     try:
         manifest = json.loads(_read_bytes(directory / MANIFEST))
         return {MANIFEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
@@ -250,7 +257,7 @@ def _read_kernel(directory: Path, manifest: Manifest, name: str, symbols: tuple[
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
     if directory.exists():
-        others = {path.name for path in directory.iterdir()} - _own_files(directory)
+        others = foreign_files(directory)
         if others:
             raise KernelError(f"{directory}: holds {min(others)}, which is no file of a kernel folder")
     fresh = directory.with_name(f".{directory.name}.new-{os.getpid()}")

@@ -10,7 +10,9 @@ from report.output import OutputError, check_output, output_directory
 
 def write_result(directory: Path, mark: str = "first") -> None:
     (directory / "kernels").mkdir()
-    (directory / "kernels" / "manifest.json").write_text(mark)
+    manifest = {"format": "oncore-kernels", "files": {"k.asm": ""}, "mark": mark}
+    (directory / "kernels" / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "kernels" / "k.asm").write_text(mark)
     (directory / "summary.json").write_text(json.dumps({"tool": "oncore", "mark": mark}))
 
 
@@ -63,7 +65,7 @@ def test_force_replaces_an_earlier_result(tmp_path: Path) -> None:
     (out / "trace.json").write_text("{}")
     with output_directory(out, force=True) as partial:
         write_result(partial, "second")
-    assert (out / "kernels" / "manifest.json").read_text() == "second"
+    assert (out / "kernels" / "k.asm").read_text() == "second"
     assert names(out) == {"kernels", "summary.json"}
     assert names(tmp_path) == {"out"}
 
@@ -90,6 +92,17 @@ def test_what_is_no_result_is_refused_even_with_force(tmp_path: Path, files: dic
     with pytest.raises(OutputError, match="holds files that are not a result of oncore"):
         check_output(tmp_path, force=True)
     assert names(tmp_path) == set(files)
+
+
+@pytest.mark.parametrize("name", ["y.npz", "mine.bin"])
+def test_a_result_with_a_file_of_the_users_among_the_kernels_is_refused_even_with_force(
+    tmp_path: Path, name: str
+) -> None:
+    write_result(tmp_path)
+    (tmp_path / "kernels" / name).write_text("mine")
+    with pytest.raises(OutputError, match="holds files that are not a result of oncore"):
+        check_output(tmp_path, force=True)
+    assert (tmp_path / "kernels" / name).read_text() == "mine"
 
 
 def test_a_file_and_the_current_directory_are_refused(
