@@ -153,12 +153,12 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         subgraph=np.array([placed.subgraph for placed in order], np.int64),
         instance=np.array([placed.instance for placed in order], np.int64),
         **_tensors(evaluator, schedule, choices, home)._asdict(),
-        **_weights(schedule, numbers, int(packed.when[-1]))._asdict(),
+        **_weights(evaluator.machine, schedule, numbers, int(packed.when[-1]))._asdict(),
         place_of=place_of,
         instance_start=starts.astype(np.int64),
         when=packed.when,
         packed=packed if packing.concurrent else nothing_packed(),
-        moves=_moves(network, schedule.moves),
+        moves=_moves(network, evaluator.machine, schedule.moves),
         overlap_address=_cached_at(schedule.subgraphs, choices),
     )
     check_arrangement(evaluator, choices, plan)
@@ -236,6 +236,8 @@ def _tensors(
         expected = slices[tensor] if place.scope == "llb" else 0
         if len(place.addresses) != expected:
             raise IllegalSchedule(f"tensor {name}: {len(place.addresses)} addresses, expected {expected}")
+        for address in place.addresses:
+            _check_aligned(evaluator.machine, f"tensor {name}", address)
         if place.scope == "llb":
             source = choices[home[producer[tensor]]]
             found.in_llb[tensor] = 1
@@ -246,7 +248,7 @@ def _tensors(
     return found
 
 
-def _weights(schedule: Schedule, numbers: Mapping[str, int], last_wave: int) -> _Weights:
+def _weights(machine: Machine, schedule: Schedule, numbers: Mapping[str, int], last_wave: int) -> _Weights:
     """The weights that a schedule has in the LLB; raises IllegalSchedule for layers and waves that there are not."""
     count = len(numbers)
     staged = np.zeros(count, np.int64)
@@ -257,6 +259,7 @@ def _weights(schedule: Schedule, numbers: Mapping[str, int], last_wave: int) -> 
         for layer in (name, by):
             if layer not in numbers:
                 raise IllegalSchedule(f"weights of layer {layer!r}, which the network has not")
+        _check_aligned(machine, f"weights of layer {name!r}", weights.address)
         staged_by[numbers[name]] = numbers[by]
         staged[numbers[name]], address[numbers[name]] = 1, weights.address
         copies += [(wave, numbers[name]) for wave in weights.copied_in_waves]
@@ -321,7 +324,14 @@ def _stored_moves(network: Network, moves: TensorMoves) -> tuple[TensorMove, ...
     )
 
 
-def _moves(network: Network, stored: Sequence[TensorMove]) -> TensorMoves:
+def _check_aligned(machine: Machine, name: str, address: int) -> None:
+    if address % machine.element_bytes:
+        raise IllegalSchedule(
+            f"{name}: byte {address} of the LLB, expected a multiple of the {machine.element_bytes} bytes of an element"
+        )
+
+
+def _moves(network: Network, machine: Machine, stored: Sequence[TensorMove]) -> TensorMoves:
     """The moves of a schedule; raises ScheduleError for a tensor, a memory or an address that cannot be."""
     numbers = {tensor.name: number for number, tensor in enumerate(network.tensors)}
     rows = []
@@ -336,6 +346,8 @@ def _moves(network: Network, stored: Sequence[TensorMove]) -> TensorMoves:
             wanted = "none in dram" if move.to == "dram" else "one in the llb"
             raise ScheduleError(f"moves.{number}: address is {move.address}, expected {wanted}")
         address = -1 if move.address is None else move.address
+        if move.address is not None:
+            _check_aligned(machine, f"moves.{number}: tensor {move.tensor}", move.address)
         rows.append((move.wave, numbers[move.tensor], move.slice, address))
     when, tensor, part, address_ = np.array(rows, np.int64).reshape(-1, 4).T
     return TensorMoves(*(np.ascontiguousarray(values) for values in (when, tensor, part, address_)))
@@ -382,7 +394,7 @@ def _cached_at(subgraphs: Sequence[Subgraph], choices: Sequence[Choice]) -> Ints
     return np.array(addresses, np.int64)
 
 
-def _check_cache(subgraph: Subgraph) -> None:
+def _check_cache(machine: Machine, subgraph: Subgraph) -> None:
     """Refuse a cache of overlaps that cannot be, or in an unknown memory."""
     cache, where = subgraph.cache, f"sub-graph {subgraph.first_layer!r}: cache"
     if cache.memory not in _CACHES:
@@ -396,6 +408,8 @@ def _check_cache(subgraph: Subgraph) -> None:
     expected = subgraph.split.batch if cache.memory == "llb" else 0
     if len(cache.addresses) != expected:
         raise IllegalSchedule(f"{where}: {len(cache.addresses)} addresses, expected {expected}")
+    for address in cache.addresses:
+        _check_aligned(machine, where, address)
 
 
 def _subgraph(evaluator: Evaluator, choice: Choice, cache: Cache) -> Subgraph:
@@ -454,7 +468,7 @@ def _choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -
         raise UnsupportedDecision(
             f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {_AXES}"
         )
-    _check_cache(subgraph)
+    _check_cache(evaluator.machine, subgraph)
     binding = subgraph.binding
     streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
     if getattr(binding, cross) > 1:

@@ -118,6 +118,14 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: first_place(d).update(addresses=[]), "0 addresses, expected"),
     (lambda d: first_place(d)["addresses"].__setitem__(0, 8 * 1024 * 1024), "is short by"),
     (
+        lambda d: first_place(d)["addresses"].__setitem__(0, 1025),
+        ": byte 1025 of the LLB, expected a multiple of the 2 bytes of an element",
+    ),
+    (
+        lambda d: d["weights"].update(n0_Conv={"address": 3, "copied_in_waves": [0]}),
+        "weights of layer 'n0_Conv': byte 3 of the LLB",
+    ),
+    (
         lambda d: d["weights"].update(ghost={"address": 0, "copied_in_waves": [0]}),
         "which the network has not",
     ),
