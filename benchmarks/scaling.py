@@ -1,6 +1,7 @@
 """How import and scheduling grow with the number of ONNX nodes: `python -m benchmarks scaling`.
 
-A decoder stack of growing depth; each size in a process of its own, so that peak memory is its own.
+A decoder stack of growing depth; each size in a process of its own, so that peak memory is its own. Seconds are of
+processor time, which other work on the machine does not change much.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ def _nodes(layers: int) -> int:
 
 
 def measure(layers: int) -> str:
-    """One row: nodes, layers, seconds and peak memory."""
+    """One row: nodes, layers, seconds of processor time and peak memory."""
     make_problem("squeezenet", load_machine("tiny"), 1)  # imports what is imported once
     for name in STRATEGY_NAMES:
         warm = make_problem(MODEL.format(1), load_machine("stcp920"), 1)
         warm.cost(*STRATEGIES[name](warm))
-    started = time.perf_counter()
+    started = time.process_time()
     model = load_model(MODEL.format(layers), weights=False)
-    seconds = [time.perf_counter() - started]
+    seconds = [time.process_time() - started]
     for name in STRATEGY_NAMES:
-        started = time.perf_counter()
+        started = time.process_time()
         problem = make_problem(model.network, load_machine("stcp920"))
         problem.cost(*STRATEGIES[name](problem))
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     cells = [f"{seconds[0]:9.2f}", *(f"{value:13.2f}" for value in seconds[1:])]
     return " ".join(

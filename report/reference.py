@@ -70,9 +70,12 @@ def _finished(
             item.external_data.add(key="location", value="memory")
     wanted = dict.fromkeys(outputs)
     written = {name for node in proto.graph.node for name in node.output}
+    written |= {item.name for item in proto.graph.initializer}
     for name in wanted:
         if name not in written:
-            raise ModelError(f"model {proto.graph.name!r}: no node writes tensor {name!r}")
+            raise ModelError(
+                f"model {proto.graph.name!r}: neither a node nor an initializer gives tensor {name!r}"
+            )
     del proto.graph.output[:]
     for name in wanted:
         proto.graph.output.append(onnx.ValueInfoProto(name=name))

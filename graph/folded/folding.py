@@ -17,6 +17,9 @@ from graph.files.source import DEFAULT_DOMAINS, Source
 from graph.folded.constants import SMALL, Array, evaluate, initializer_value, new_bytes
 from graph.folded.control_flow import CONTROL_FLOW, ControlFlow, all_names
 
+PASSED_ON = "//output"
+"""Behind the name of a graph input: the copy of it that is a graph output, which has to have another name."""
+
 SYMBOLIC_BATCH = 2
 """A file whose batch is symbolic is read for two images: of one, the batch could not be told from other dimensions of
 size 1, and an operator that mixes images would go unseen."""
@@ -73,7 +76,7 @@ def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BAT
     """Fold constants and drop what no output needs; a file that leaves its batch open is read for `open_batch` images.
 
     Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the
-    batch, and outputs that do not depend on an input.
+    batch, outputs that are constants in a file for several images, and where all are constants.
     """
     graph = source.proto.graph
     try:
@@ -126,14 +129,20 @@ def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BAT
         else:
             live.append(node)
     outputs = tuple(item.name for item in graph.output)
-    for name in outputs:
-        if name in constants:
-            raise ModelError(
-                f"{source.origin}: output {name!r} is a constant; expected it to depend on an input"
-            )
+    fixed = [name for name in outputs if name in constants]
+    if fixed and file_batch > 1:
+        raise ModelError(
+            f"{source.origin}: output {fixed[0]!r} is a constant, in a file for {file_batch} images; expected it to "
+            "depend on an input, or a file for one image"
+        )
+    passed = [name for name in outputs if name in shapes]
+    live += [helper.make_node("Identity", [name], [name + PASSED_ON]) for name in passed]
+    outputs = tuple(name + PASSED_ON if name in passed else name for name in outputs)
     nodes = _needed(live, outputs)
     read = {name for node in nodes for name in node.input} | set(outputs)
     used = {name: shape for name, shape in shapes.items() if name in read}
+    if not used:
+        raise ModelError(f"{source.origin}: all outputs are constants; expected one that depends on an input")
     kept = {name: value for name, value in constants.items() if name in read}
     if weights:
         _check_fills(source, kept)

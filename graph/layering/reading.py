@@ -73,6 +73,9 @@ def read_graph(
                 values[output] = replace(value, element=output_element(operation, place))
                 if emitter.owns(value.source) and value.plain:
                     emitter.names[value.source] = output
+    values |= {
+        name: _constant(emitter, name, constants[name]) for name in folded.outputs if name in constants
+    }
     outputs = {name: _output(emitter, name, values[name], inputs) for name in folded.outputs}
     values |= outputs
     for name, value in outputs.items():
@@ -137,10 +140,8 @@ def _index_value(name: str, sizes: tuple[Digits | int, ...]) -> Value:
 
 
 def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Value]) -> Value:
-    """Graph output `name` as all of a tensor: a new one where it is part of another, or a graph input."""
+    """Graph output `name` as all of a tensor: a new one where it is part of another, a graph input or a constant."""
     emitter.begin(name, (name,), name)
-    if name in inputs:
-        raise ModelError(f"{emitter.file}: output {name!r} is a graph input; expected what a node gives out")
     if value.indices:
         raise ModelError(f"{emitter.file}: output {name!r} is a graph input of indices; expected numbers")
     if not value.plain:
@@ -149,6 +150,16 @@ def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Valu
         identity = RegionMap(AxisMap(), AxisMap(), AxisMap())
         value = emitter.emit(Anchored(Move(), (value,), (identity,), value))
     return value
+
+
+def _constant(emitter: Emitter, name: str, array: Array) -> Value:
+    """A constant as an output of a file for one image. Raises ModelError where it holds no numbers."""
+    if not array.size or array.dtype.kind not in "fiub":
+        raise ModelError(
+            f"{emitter.file}: output {name!r} is a constant of shape {list(array.shape)} of {array.dtype}; "
+            "expected numbers"
+        )
+    return replace(emitter.constant(name, np.asarray(array)), element=Element.of(array.dtype))
 
 
 def _identity(folded: FoldedGraph, operation: Operation) -> tuple[object, ...]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from graph.errors import ModelError
 from graph.files.zoo import file_names, find_model, zoo_file, zoo_names
@@ -117,20 +120,37 @@ def test_inputs_that_disagree_about_the_batch(tmp_path: Path) -> None:
         load_model(str(path))
 
 
-def test_constant_output(tmp_path: Path) -> None:
+def test_constant_outputs_alone(tmp_path: Path) -> None:
     builder = GraphBuilder()
     builder.input("x", 1, 4, 6, 6)
     y = builder.node("Relu", builder.random(1, 4))
-    with pytest.raises(ModelError, match="output 't0' is a constant"):
+    with pytest.raises(ModelError, match="all outputs are constants; expected one that depends on an input"):
         load_model(builder.save(tmp_path, y))
 
 
-def test_output_that_is_an_input(tmp_path: Path) -> None:
+def test_a_constant_output_beside_several_images(tmp_path: Path) -> None:
     builder = GraphBuilder()
-    x = builder.input("x", 1, 4, 6, 6)
-    builder.shapes[x] = [1, 4, 6, 6]
-    with pytest.raises(ModelError, match="output 'x' is a graph input; expected what a node gives out"):
-        load_model(builder.save(tmp_path, builder.node("Relu", x), x))
+    y = builder.node("Relu", builder.input("x", 2, 4, 6, 6))
+    constant = builder.node("Relu", builder.random(1, 4))
+    with pytest.raises(ModelError, match="output 't1' is a constant, in a file for 2 images; expected"):
+        load_model(builder.save(tmp_path, y, constant))
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 3), np.float32), np.array(["a", "b"], dtype=object)])
+def test_a_constant_output_that_holds_no_numbers(array: NDArray[Any], tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", 1, 4))
+    constant = numpy_helper.from_array(array, "c")
+    builder.initializers.append(constant)
+    model = builder.model(y)
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 4
+    model.graph.output.append(helper.make_tensor_value_info("c", constant.data_type, array.shape))
+    path = tmp_path / "constant.onnx"
+    path.write_bytes(model.SerializeToString())
+    for weights in (True, False):
+        with pytest.raises(ModelError, match=r"output 'c' is a constant of shape .*; expected numbers"):
+            load_model(str(path), weights=weights)
 
 
 def test_batch_below_one() -> None:

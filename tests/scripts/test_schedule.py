@@ -14,6 +14,7 @@ from report import verify_result
 from scheduling.strategies import CONCURRENT, DEFAULT
 from scripts.schedule import main
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.graph.test_outputs import with_both
 from tests.hwmodel.machine_variants import without_llb
 from tests.report.models import small_model
 
@@ -175,6 +176,27 @@ def test_exported_kernels_run_on_the_users_own_data(model: Path, tmp_path: Path)
     with np.load(tmp_path / "y.npz") as found:
         (scores,) = found.values()
     assert scores.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_outputs_that_no_layer_makes(tmp_path: Path) -> None:
+    model = with_both(tmp_path)
+    out = tmp_path / "out"
+    assert main([model, "--machine", "tiny", "--batch", "2", *FEW, "--out", str(out)]) == 0
+    x = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    line = [
+        "run",
+        str(out / "kernels"),
+        "--input",
+        str(tmp_path / "x.npz"),
+        "--output",
+        str(tmp_path / "y.npz"),
+    ]
+    assert run_kernels(line) == 0
+    with np.load(tmp_path / "y.npz") as found:
+        assert set(found) == {"x//output", "t0", "t1"}
+        assert np.array_equal(found["x//output"], x)
+        assert np.array_equal(found["t1"], np.maximum(x, 0))
 
 
 def test_a_failed_verification_is_status_1_and_writes_nothing(

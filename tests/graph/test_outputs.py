@@ -1,0 +1,48 @@
+"""Outputs that no layer makes: constants, and graph inputs passed straight on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from tests.graph.checking import check_model
+from tests.graph.onnx_helpers import GraphBuilder
+
+
+def with_both(folder: Path) -> str:
+    """A file that gives out its input `x`, the input's ReLU `t1` and a constant `t0` of three dimensions."""
+    builder = GraphBuilder()
+    x = builder.input("x", 1, 4, 6, 6)
+    builder.shapes[x] = [1, 4, 6, 6]
+    constant = builder.node("Relu", builder.random(2, 7, 3))
+    builder.shapes[constant] = [2, 7, 3]
+    return builder.save(folder, x, constant, builder.node("Relu", x))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_they_are_layers_that_copy(batch: int, tmp_path: Path) -> None:
+    model = load_model(with_both(tmp_path), batch=batch)
+    network = model.network
+    assert set(model.outputs) == {"x//output", "t0", "t1"}
+    assert sorted(network.outputs) == list(range(network.source_count, len(network.tensors)))
+    tensors = check_model(model)
+    held = {network.tensors[index].name: tensors[index] for index in network.outputs}
+    assert np.array_equal(held[model.outputs["x//output"].source], tensors[0])
+    (constant,) = model.outputs["t0"].unstored(held[model.outputs["t0"].source][:1])[None]
+    assert constant.shape == (2, 7, 3)
+    for image in held[model.outputs["t0"].source]:
+        assert np.array_equal(model.outputs["t0"].unstored(image[None]), constant)
+
+
+def test_integers_and_several_names_of_one_constant(tmp_path: Path) -> None:
+    builder = GraphBuilder()
+    y = builder.node("Relu", builder.input("x", 1, 4))
+    first = builder.node("Abs", builder.integers(1, -7, 300))
+    second = builder.node("Identity", first)
+    builder.shapes |= {first: [3], second: [3]}
+    model = load_model(builder.save(tmp_path, first, y, second), batch=2)
+    assert set(model.outputs) == {first, y, second}
+    check_model(model)
