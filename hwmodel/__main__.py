@@ -151,9 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             machine = load_machine(options.machine)
             if options.svg is not None:
                 draw(machine, options.svg)
-            print(describe(machine))
+            print(describe(machine), flush=True)
     except (KernelError, MachineError, DataError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:  # what is printed cannot be written: a full disk, or a reader that has gone
+        print(f"error: output: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from graph.layering.layout import without_batch
 from graph.layering.values import Value
 from graph.model import Model
+from hwmodel.errors import KernelError
 from hwmodel.machines.machine import Machine
 from hwmodel.programs.host import HostLayout
 from hwmodel.programs.isa import Program
 from hwmodel.programs.kernels import Weights, load_kernels, save_kernels
 from hwmodel.timing.flatten import Timing, time_program
-from report.output import KERNELS
+from report.output import KERNELS, OutputError
 from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.schedule import schedule_to_program
@@ -57,17 +58,23 @@ def export_kernels(
 ) -> Exported:
     """Write the kernels of a schedule below `folder` and read them back.
 
-    Raises VerificationError where the kernels' own timing and counts are not the expected ones.
+    Raises VerificationError where the kernels' own timing and counts are not the expected ones, OutputError where they
+    cannot be written.
     """
     program = schedule_to_program(evaluator, schedule)
-    save_kernels(
-        folder / KERNELS,
-        program,
-        evaluator.machine,
-        program_weights(model.network),
-        model.network.model_hash,
-        host_layouts(model),
-    )
+    try:
+        save_kernels(
+            folder / KERNELS,
+            program,
+            evaluator.machine,
+            program_weights(model.network),
+            model.network.model_hash,
+            host_layouts(model),
+        )
+    except KernelError as error:
+        if isinstance(error.__cause__, OSError):  # a full disk says nothing about the kernels
+            raise OutputError(str(error)) from error
+        raise
     program, machine, weights, _ = load_kernels(folder / KERNELS)
     timing = time_program(program, machine)
     if timing.makespan_cycles != expected.cycles:

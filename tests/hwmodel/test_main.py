@@ -107,3 +107,13 @@ def test_other_errors_are_one_line(
     assert "such.svg: cannot be written (No such file" in capsys.readouterr().err
     assert main(["describe", "nothing"]) == 2
     assert capsys.readouterr().err.startswith("error: no machine is called 'nothing'")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "hwmodel", "describe", "tiny"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0
+    assert "error: output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

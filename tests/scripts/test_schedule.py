@@ -1,5 +1,6 @@
 """The command from end to end on a small network, and bad input: one clear line, status 2, nothing written."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from hwmodel.__main__ import main as run_kernels
 from hwmodel.machines.machine import load_machine
+from hwmodel.programs import kernels
 from report import verify_result
 from scheduling.strategies import CONCURRENT, DEFAULT
 from scripts.schedule import main
@@ -207,6 +209,17 @@ def test_a_failed_verification_is_status_1_and_writes_nothing(
     assert main([str(model), "--machine", "tiny", *FEW, "--out", str(out)]) == 1
     assert "verification failed: the outputs differ from onnxruntime's" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
+
+
+def test_a_full_disk_is_no_failed_verification(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(directory: Path, files: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernels, "_write", write)
+    line = [str(model), "--machine", "tiny", "--strategies", "layerwise"]
+    refused(line, r"kernels: cannot be written \(No space left on device\)", tmp_path, capsys)
 
 
 def test_the_list_names_models_machines_and_strategies(capsys: pytest.CaptureFixture[str]) -> None:
