@@ -14,7 +14,7 @@ Inferred: the grid (the engine's unrolling times powers of 4, of 16 in large net
 shares instead of a smaller last tile), and the order of pieces: they interleave over the layers (a = 1) where that fits
 L1, else one piece runs through the whole stack before the next one. Weights stay in the weight buffer where they all
 fit. A core has images of its own, as many slices of the batch as that takes; cores beyond the images share output
-channels.
+channels, or the axis that is streamed.
 """
 
 from __future__ import annotations
@@ -210,10 +210,15 @@ class _Search:
                 yield Choice(*row)
         exits = [network.tensors[t] for t in self.evaluator.templates.borders(first, stop)[1].tolist()]
         most_rows, most_columns = min(t.rows for t in exits), min(t.columns for t in exits)
-        cores, batch = self.evaluator.machine.cores, network.batch
-        for ways in dict.fromkeys((cores // self.images, 1)):
+        left = self.evaluator.machine.cores // self.images
+        for channels, across in dict.fromkeys(((left, 1), (1, left), (1, 1))):
             whole = Choice(
-                first, stop, split_batch=batch // self.images, ways_batch=self.images, ways_channels=ways
+                first,
+                stop,
+                split_batch=network.batch // self.images,
+                ways_batch=self.images,
+                ways_rows=across,
+                ways_channels=channels,
             )
             yield whole
             heights, widths = (_parts(size, self.step, self.ratio) for size in (most_rows, most_columns))
