@@ -16,6 +16,7 @@ from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, COLUMNS, RECOMPUTE, 
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
+from scheduling.schedule import make_schedule, replay
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.whole_checks import check_all_the_way_down
 
@@ -140,6 +141,23 @@ def test_a_memory_without_room_is_refused_with_a_reason(model: Model) -> None:
     ):
         evaluator.evaluate((tiles,))
     assert evaluator.evaluate((tiles._replace(halo=RECOMPUTE),)).cycles > 0
+
+
+def test_a_cache_and_a_tensor_do_not_share_bytes_of_the_llb(model: Model) -> None:
+    """The map between lies in the LLB until the second convolution, which caches overlaps there too, has read it."""
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    tiles = TILES._replace(first=1, halo=CACHE_LLB)
+    choices = (tiles._replace(first=0, stop=1, halo=RECOMPUTE), tiles)
+    schedule = make_schedule(evaluator, choices, Rules(), evaluator.network.model_hash, "test")
+    (between, _), cached = schedule.tensors.values(), schedule.subgraphs[1].cache
+    assert between.scope == "llb" and not set(between.addresses) & set(cached.addresses)
+    shared = cached.model_copy(update={"addresses": between.addresses[:: tiles.slices]})
+    second = schedule.subgraphs[1].model_copy(update={"cache": shared})
+    wrong = schedule.model_copy(update={"subgraphs": (schedule.subgraphs[0], second)})
+    with pytest.raises(
+        IllegalSchedule, match=r"and the cache of slice 0 of the batch .* share bytes of the LLB"
+    ):
+        replay(evaluator, wrong)
 
 
 def _templates(model: Model, choice: Choice) -> list:  # type: ignore[type-arg]
