@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hwmodel.machines.machine import Machine
 from hwmodel.timing.energy import energy_parts_pj, inner_parts_pj
-from report.table import Column, number, render
+from report.table import Column, decimals_for, number, render
 from scheduling.evaluator import Evaluation
 
 _MEMORIES = ("dram", "llb", "l1", "weights", "accumulator")
@@ -61,15 +61,16 @@ def access_table(found: Sequence[Access]) -> str:
         Column("% of\nall"),
     )
     total = sum(each.energy_pj for each in found)
+    decimals = decimals_for(total * 1e-9 / 100)
     rows = [
         [
             each.name.replace("_", " "),
             *(_millions(count) for count in (each.read_bytes, each.write_bytes, each.operations)),
-            *_energy(each.energy_pj, total),
+            *_energy(each.energy_pj, total, decimals),
         ]
         for each in found
     ]
-    return render(columns, [*rows, ["all", "", "", "", *_energy(total, total)]])
+    return render(columns, [*rows, ["all", "", "", "", *_energy(total, total, decimals)]])
 
 
 def access_summary(found: Sequence[Access]) -> dict[str, dict[str, float]]:
@@ -88,5 +89,5 @@ def _millions(count: int | None) -> str:
     return "" if count is None else number(count / 1e6, 3)
 
 
-def _energy(energy_pj: float, total_pj: float) -> tuple[str, str]:
-    return number(energy_pj * 1e-9, 4), number(100 * energy_pj / total_pj, 1) if total_pj else "-"
+def _energy(energy_pj: float, total_pj: float, decimals: int) -> tuple[str, str]:
+    return number(energy_pj * 1e-9, decimals), number(100 * energy_pj / total_pj, 1) if total_pj else "-"

@@ -99,7 +99,8 @@ def _packing_text(packing: Packing) -> str:
     sync = (
         "with barriers between waves" if packing.steps[0].sync == BARRIERS else "waiting for what they read"
     )
-    return f"{count} kernels side by side in {len(packing.steps)} launches, {sync}"
+    launches = "one launch" if len(packing.steps) == 1 else f"{len(packing.steps)} launches"
+    return f"{count} kernels side by side in {launches}, {sync}"
 
 
 def first_difference(network: Network, ours: Result, theirs: Result) -> str:
