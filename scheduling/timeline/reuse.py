@@ -3,7 +3,7 @@ cores, and kernels after moves to DRAM."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,14 @@ def overwritten(
     segments: list[tuple[int, int, _Item]] = []  # address, stop, what was there last
     packed = len(plan.packed.step) > 0
     first = plan.packed.first_core.tolist() if packed else [0] * len(cores)
-    for item in sorted(_items(net, element_bytes, choices, plan, weight_bytes, overlap_bytes, copies)):
+    found = _Items(net, element_bytes, choices, plan)
+    items = [
+        *found.moved(),
+        *found.made(copies),
+        *found.weights(weight_bytes),
+        *found.caches(overlap_bytes),
+    ]
+    for item in sorted(items):
         kept = [(item.address, item.stop, item)]
         for address, stop, before in segments:
             if stop <= item.address or item.stop <= address:
@@ -76,91 +83,108 @@ def overwritten(
     )
 
 
-def _items(
-    net: NetworkTable,
-    element_bytes: int,
-    choices: Sequence[Choice],
-    plan: Arrangement,
-    weight_bytes: Ints,
-    overlap_bytes: Sequence[int],
-    copies: SystemCopies,
-) -> list[_Item]:
-    residence = Residence(net, choices, plan)
-    readers: dict[int, set[int]] = {}  # of a slice where it was made
-    loaded: dict[int, set[int]] = {}  # of what a move brings to the LLB
-    home = {layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)}
-    when = plan.when.tolist()
-    for k, s in enumerate(plan.subgraph.tolist()):
-        choice = choices[s]
-        for edge in range(net.edge_start[choice.first], net.edge_start[choice.stop]):
+class _Items:
+    """What lies in the LLB in an arrangement."""
+
+    def __init__(
+        self, net: NetworkTable, element_bytes: int, choices: Sequence[Choice], plan: Arrangement
+    ) -> None:
+        self._net, self._element_bytes, self._choices, self._plan = net, element_bytes, choices, plan
+        self._residence = Residence(net, choices, plan)
+        self._home = {
+            layer: s for s, choice in enumerate(choices) for layer in range(choice.first, choice.stop)
+        }
+        self._when = plan.when.tolist()
+        self._readers: dict[int, set[int]] = {}  # of a slice where it was made
+        self._loaded: dict[int, set[int]] = {}  # of what a move brings to the LLB
+        for k, s in enumerate(plan.subgraph.tolist()):
+            self._note_reads(k, s)
+
+    def _note_reads(self, k: int, s: int) -> None:
+        """Instance `k`, of sub-graph `s`, is a reader of all that it finds in the LLB."""
+        net, plan, choices, residence = self._net, self._plan, self._choices, self._residence
+        for edge in range(net.edge_start[choices[s].first], net.edge_start[choices[s].stop]):
             tensor = int(net.edge_tensor[edge])
             made_by = int(net.producer[tensor])
-            if made_by >= 0 and home[made_by] == s:
+            if made_by >= 0 and self._home[made_by] == s:
                 continue
             if tensor not in residence.moved and not plan.in_llb[tensor]:
                 continue
-            own = choices[home[made_by]].slices if made_by >= 0 else 1
+            own = choices[self._home[made_by]].slices if made_by >= 0 else 1
             for part in residence.touched(k, tensor):
-                move = residence.move_before(when[k], tensor, part)
+                move = residence.move_before(self._when[k], tensor, part)
                 if move != STAYS:
-                    loaded.setdefault(move, set()).add(k)
+                    self._loaded.setdefault(move, set()).add(k)
                     continue
                 for index in range(part * own, (part + 1) * own):
-                    readers.setdefault(int(plan.slice_start[tensor]) + index, set()).add(k)
-    items = []
-    left_by = dict(
-        zip(
-            copies.first_slice[copies.to_dram == 1].tolist(),
-            np.flatnonzero(copies.to_dram).tolist(),
-            strict=True,
-        )
-    )
-    for move in np.flatnonzero(plan.moves.address >= 0).tolist():
-        tensor, part, address = (int(plan.moves[field][move]) for field in (1, 2, 3))
-        images = _extent(net.batch, residence.parts(tensor), part)
-        size = images * int(
-            net.tensor_rows[tensor] * net.tensor_columns[tensor] * net.tensor_channels[tensor]
-        )
-        users = tuple(sorted(loaded.get(move, ())))
-        items.append(_Item(int(plan.moves.when[move]), (), address, address + size * element_bytes, users))
-    for tensor in np.flatnonzero(plan.in_llb).tolist():
-        s = home[int(net.producer[tensor])]
-        source = choices[s]
-        apart = source.split_rows if plan.source_rows[tensor] > 1 else 1
-        together = source.slices // apart  # instances that write one place
-        for index in range(0, source.instances, together):
-            part, row = divmod(index // together, apart)
-            images = _extent(net.batch, source.split_batch, part)
-            rows = _extent(int(net.tensor_rows[tensor]), apart, row)
-            size = (
-                images * rows * int(net.tensor_columns[tensor] * net.tensor_channels[tensor]) * element_bytes
-            )
-            place = int(plan.slice_start[tensor]) + index
-            address = int(plan.slice_address[place])
-            own = int(plan.instance_start[s]) + index
-            makers = tuple(sorted(plan.place_of[own : own + together].tolist()))
-            last = {user for slice_ in range(place, place + together) for user in readers.get(slice_, ())}
-            users = tuple(sorted(last or set(makers)))
-            first_slice = int(plan.slice_start[tensor]) + part * source.slices
-            gone = (left_by[first_slice],) if first_slice in left_by else ()
-            begin = min(when[maker] for maker in makers)
-            items.append(_Item(begin, makers, address, address + size, () if gone else users, gone))
-    for layer in np.unique(plan.copy_layer).tolist():
-        places: list[int] = []
-        for s in sorted({home[reader] for reader in np.flatnonzero(plan.staged_by == layer).tolist()}):
-            places += plan.place_of[plan.instance_start[s] : plan.instance_start[s + 1]].tolist()
-        waves = plan.copy_when[plan.copy_layer == layer].tolist()
-        for begin, following in zip(waves, [*waves[1:], len(when)], strict=True):
-            users = tuple(sorted(k for k in places if begin <= when[k] < following))
-            address = int(plan.staged_address[layer])
-            items.append(_Item(begin, (), address, address + int(weight_bytes[layer]), users))
-    for s, choice in enumerate(choices):
-        for part in range(choice.split_batch if overlap_bytes[s] else 0):
-            own = int(plan.instance_start[s]) + part * choice.slices
-            makers = tuple(sorted(plan.place_of[own : own + choice.slices].tolist()))
-            address = int(plan.overlap_address[own])
-            items.append(_Item(when[makers[0]], makers, address, address + overlap_bytes[s], makers))
-    return items
+                    self._readers.setdefault(int(plan.slice_start[tensor]) + index, set()).add(k)
+
+    def moved(self) -> Iterator[_Item]:
+        """Slices that moves bring to the LLB."""
+        net, moves = self._net, self._plan.moves
+        for move in np.flatnonzero(moves.address >= 0).tolist():
+            tensor, part = int(moves.tensor[move]), int(moves.part[move])
+            address = int(moves.address[move])
+            images = _extent(net.batch, self._residence.parts(tensor), part)
+            elements = net.tensor_rows[tensor] * net.tensor_columns[tensor] * net.tensor_channels[tensor]
+            stop = address + images * int(elements) * self._element_bytes
+            users = tuple(sorted(self._loaded.get(move, ())))
+            yield _Item(int(moves.when[move]), (), address, stop, users)
+
+    def made(self, copies: SystemCopies) -> Iterator[_Item]:
+        """Slices of tensors that kernels write there."""
+        net, plan = self._net, self._plan
+        spills = np.flatnonzero(copies.to_dram)
+        left_by = dict(zip(copies.first_slice[spills].tolist(), spills.tolist(), strict=True))
+        for tensor in np.flatnonzero(plan.in_llb).tolist():
+            s = self._home[int(net.producer[tensor])]
+            source = self._choices[s]
+            apart = source.split_rows if plan.source_rows[tensor] > 1 else 1
+            together = source.slices // apart  # instances that write one place
+            row_bytes = int(net.tensor_columns[tensor] * net.tensor_channels[tensor]) * self._element_bytes
+            for index in range(0, source.instances, together):
+                part, row = divmod(index // together, apart)
+                images = _extent(net.batch, source.split_batch, part)
+                rows = _extent(int(net.tensor_rows[tensor]), apart, row)
+                place = int(plan.slice_start[tensor]) + index
+                address = int(plan.slice_address[place])
+                own = int(plan.instance_start[s]) + index
+                makers = tuple(sorted(plan.place_of[own : own + together].tolist()))
+                last = {
+                    user
+                    for slice_ in range(place, place + together)
+                    for user in self._readers.get(slice_, ())
+                }
+                users = tuple(sorted(last or set(makers)))
+                first_slice = int(plan.slice_start[tensor]) + part * source.slices
+                gone = (left_by[first_slice],) if first_slice in left_by else ()
+                begin = min(self._when[maker] for maker in makers)
+                stop = address + images * rows * row_bytes
+                yield _Item(begin, makers, address, stop, () if gone else users, gone)
+
+    def weights(self, weight_bytes: Ints) -> Iterator[_Item]:
+        """Weights, from each of their copies to the next one."""
+        plan, when = self._plan, self._when
+        for layer in np.unique(plan.copy_layer).tolist():
+            places: list[int] = []
+            readers = np.flatnonzero(plan.staged_by == layer).tolist()
+            for s in sorted({self._home[reader] for reader in readers}):
+                places += plan.place_of[plan.instance_start[s] : plan.instance_start[s + 1]].tolist()
+            waves = plan.copy_when[plan.copy_layer == layer].tolist()
+            for begin, following in zip(waves, [*waves[1:], len(when)], strict=True):
+                users = tuple(sorted(k for k in places if begin <= when[k] < following))
+                address = int(plan.staged_address[layer])
+                yield _Item(begin, (), address, address + int(weight_bytes[layer]), users)
+
+    def caches(self, overlap_bytes: Sequence[int]) -> Iterator[_Item]:
+        """Overlaps of neighbouring slices, for each slice of the batch."""
+        plan = self._plan
+        for s, choice in enumerate(self._choices):
+            for part in range(choice.split_batch if overlap_bytes[s] else 0):
+                own = int(plan.instance_start[s]) + part * choice.slices
+                makers = tuple(sorted(plan.place_of[own : own + choice.slices].tolist()))
+                address = int(plan.overlap_address[own])
+                yield _Item(self._when[makers[0]], makers, address, address + overlap_bytes[s], makers)
 
 
 def _extent(size: int, parts: int, index: int) -> int:
