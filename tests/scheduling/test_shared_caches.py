@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
 from scheduling.schedule import make_schedule, replay
+from scheduling.schedule_file import Schedule
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.whole_checks import check_all_the_way_down
 
@@ -158,6 +160,17 @@ def test_a_cache_and_a_tensor_do_not_share_bytes_of_the_llb(model: Model) -> Non
         IllegalSchedule, match=r"and the cache of slice 0 of the batch .* share bytes of the LLB"
     ):
         replay(evaluator, wrong)
+
+
+def test_a_file_from_before_caches_had_a_memory_means_l1(model: Model) -> None:
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    tiles = TILES._replace(halo=CACHE)
+    schedule = make_schedule(evaluator, (tiles,), Rules(), evaluator.network.model_hash, "test")
+    data = schedule.model_dump(mode="json")
+    del data["subgraphs"][0]["cache"], data["subgraphs"][0]["binding"]["columns"]
+    loaded = Schedule.model_validate_json(json.dumps(data))
+    assert loaded == schedule
+    assert replay(evaluator, loaded) == evaluator.evaluate((tiles,))
 
 
 def _templates(model: Model, choice: Choice) -> list:  # type: ignore[type-arg]

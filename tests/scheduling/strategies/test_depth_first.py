@@ -14,7 +14,7 @@ from report.verify import verify
 from scheduling.bound import bound
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
-from scheduling.choice import CACHE, COLUMNS, Choice
+from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, RECOMPUTE, Choice
 from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
@@ -115,6 +115,23 @@ def test_cached_slices_compute_nothing_twice(tmp_path: Path, axis: int) -> None:
     assert again.macs > whole.macs and again.dram_read_bytes > whole.dram_read_bytes
     with pytest.raises(IllegalSchedule, match=r"weights \(1024 bytes\) is short by"):
         small.evaluate((tiles,))
+
+
+def test_overlaps_go_where_there_is_room_for_them() -> None:
+    """With a 64th of its L1, `stcp920` caches overlaps in the LLB: they do not fit L1, and cost more made again."""
+    model = load_model("dmcnn_vd:rows=48,columns=64,width=16,layers=5", 1)
+    machine = load_machine("stcp920").varied(l1=1 / 64)
+    evaluator = Evaluator(model.network, machine)
+    problem = Problem(evaluator, CandidateSpace(evaluator), Objective.ENERGY, budget=40)
+    solution = solve("depth_first", problem)
+    first, *others = solution.choices
+    assert first.halo == CACHE_LLB
+    with pytest.raises(IllegalSchedule, match=r"l1 \(16384 bytes\) is short by"):
+        evaluator.evaluate((first._replace(halo=CACHE), *others))
+    again = (first._replace(halo=RECOMPUTE), *others)
+    assert problem.cost(again, solution.rules) > problem.cost(solution.choices, solution.rules)
+    _, program = checked_program(evaluator, solution.choices, solution.rules)
+    assert verify(model, program, machine, program_weights(model.network)).passed
 
 
 def test_what_cannot_be_cut_is_refused_with_a_reason(tmp_path: Path) -> None:
