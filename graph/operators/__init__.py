@@ -5,6 +5,7 @@ from __future__ import annotations
 from graph.layering.operation import Operator
 from graph.operators.activations import ACTIVATIONS
 from graph.operators.arithmetic import ARITHMETIC
+from graph.operators.attention import attention
 from graph.operators.batch_normalization import batch_normalization
 from graph.operators.cast import cast
 from graph.operators.clip import clip
@@ -32,6 +33,7 @@ OPERATORS: dict[str, Operator] = {
     **ACTIVATIONS,
     **ARITHMETIC,
     **REDUCTIONS,
+    "Attention": attention,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "Cast": cast,

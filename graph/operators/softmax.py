@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graph.layering.operation import Anchored, Operation
+from graph.layering.values import Value
 from graph.network import AxisMap, RegionMap
 from graph.operators.groups import grouped
 from graph.operators.linear import channel_blocks
@@ -18,7 +21,12 @@ def softmax(operation: Operation) -> Anchored:
     old = operation.opset < 13
     value = operation.value()
     axis = operation.axis(value, operation.integer("axis", 1 if old else -1))
-    value, group = grouped(operation, value, list(range(axis, value.rank)) if old else [axis])
+    return softmax_over(operation, value, list(range(axis, value.rank)) if old else [axis])
+
+
+def softmax_over(operation: Operation, value: Value, axes: Sequence[int]) -> Anchored:
+    """A Softmax, or the node's LogSoftmax, over those dimensions."""
+    value, group = grouped(operation, value, axes)
     count = value.channels // group
     return Anchored(
         anchor=Softmax(group, operation.node.op_type == "LogSoftmax"),

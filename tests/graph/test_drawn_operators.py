@@ -18,6 +18,7 @@ from tests.graph.drawn_operators import DRAWS, OPSETS, USUAL
 
 EXAMPLES = 12
 MORE_EXAMPLES = {
+    "Attention": 40,
     "AveragePool": 30,
     "Conv": 50,
     "ConvTranspose": 40,

@@ -146,3 +146,30 @@ def test_a_pattern_that_others_read_stays(tmp_path: Path) -> None:
     model = load_model(builder.save(tmp_path, builder.node("Mul", x, share), share))
     assert StepOp.SILU not in {step.op for layer in model.network.layers for step in layer.steps}
     check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("past", "has past keys and values or lengths; expected queries, keys, values and a mask"),
+        ("scores", "gives out keys, values or scores that are read; expected the first output alone"),
+        ("nothing", "the mask leaves a query without keys; expected at least one for each"),
+        ("heads", "input 1 has shape .* for 3 heads; expected"),
+    ],
+)
+def test_attention_that_is_refused(case: str, message: str, tmp_path: Path) -> None:
+    builder = GraphBuilder(23)
+    inputs = [builder.input(name, 1, T, D) for name in ("q", "k", "v")]
+    heads = {"q_num_heads": HEADS, "kv_num_heads": 3 if case == "heads" else HEADS}
+    if case == "nothing":
+        inputs.append(builder.constant(np.eye(T, k=1, dtype=np.bool_)))
+    if case == "past":
+        past = [builder.random(1, HEADS, 2, D // HEADS) for _ in range(2)]
+        inputs += ["", *past]
+    found = builder.nodes_of("Attention", 2 if case == "scores" else 1, *inputs, **heads)
+    outputs = [builder.node("Relu", name) for name in found]
+    builder.shapes = {name: [1, T, D] for name in outputs[:1]} | {
+        name: [1, HEADS, T, 4] for name in outputs[1:]
+    }
+    with pytest.raises(ModelError, match=message):
+        load_model(builder.save(tmp_path, *outputs))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tests.graph.drawing import Drawing
 from tests.graph.drawn.registry import draws
 
@@ -136,3 +138,34 @@ def _permutation(letters: Sequence[str]):  # type: ignore[no-untyped-def]
     from hypothesis import strategies as st
 
     return st.permutations(letters)
+
+
+@draws("Attention", opsets=[23])
+def attention(d: Drawing, name: str) -> str:
+    """Heads apart or together, keys for each head of the queries or for several, masks of every kind."""
+    groups, repeats = d.size(1, 2), d.size(1, 2)
+    tokens, keys, width, depth = d.size(1, 4), d.size(1, 4), d.size(1, 3), d.size(1, 3)
+    apart = d.pick(True, False)
+    heads = groups * repeats
+    inputs = [
+        d.x(count, length, size) if apart else d.x(length, count * size)
+        for count, length, size in ((heads, tokens, width), (groups, keys, width), (groups, keys, depth))
+    ]
+    attributes = {} if apart else {"q_num_heads": heads, "kv_num_heads": groups}
+    mask = d.pick("none", "constant", "activation", "booleans", "constant booleans")
+    front = d.pick([], [1], [heads])
+    if mask == "constant":
+        inputs.append(d.b.random(*([1] if front else []), *front, tokens, keys))
+    elif mask == "constant booleans":
+        # A query has its first key at least.
+        allowed = np.tril(np.ones((tokens, keys), np.bool_), d.size(0, 2))
+        inputs.append(d.b.constant(allowed))
+    elif mask == "activation":
+        inputs.append(d.x(1, tokens, keys))
+    elif mask == "booleans":
+        first = np.zeros((tokens, keys), np.bool_)
+        first[:, 0] = True
+        inputs.append(d.b.node("Or", d.condition(1, tokens, keys), d.b.constant(first)))
+    return d.b.node(
+        name, *inputs, **attributes, **d.optional(is_causal=1, scale=d.number(), softcap=d.number(1.0, 3.0))
+    )

@@ -1,0 +1,101 @@
+"""Attention as one operator (from opset 23 on): products, steps and a Softmax, heads as groups of channels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graph.folded.constants import Array
+from graph.layering.effects import Affine, Apply
+from graph.layering.operation import Operation, Pointwise
+from graph.layering.values import Element, Value
+from graph.operators.joining import joined
+from graph.operators.matmul import product_of
+from graph.operators.softmax import softmax_over
+from graph.primitives import StepOp
+
+MASKED = -32768.0
+"""What masks out, as in graph/folded/masks.py: exp of it is 0 and every element type holds it."""
+
+
+def attention(operation: Operation) -> Value:
+    """softmax(scale Q K' + mask) V for each head; keys and values may have fewer heads, each for several of theirs.
+
+    Refused: past keys and values, and outputs other than the first.
+    """
+    if any(name in operation.read_names for name in operation.node.output[1:]):
+        raise operation.error(
+            "gives out keys, values or scores that are read; expected the first output alone to be"
+        )
+    if any(operation.item(index) is not None for index in range(4, 7)):
+        raise operation.error(
+            "has past keys and values or lengths; expected queries, keys, values and a mask"
+        )
+    query, key, value = (_heads(operation, operation.value(place), place) for place in range(3))
+    batch, heads, tokens, width = query.shape
+    key, value = (_repeated(operation, item, heads) for item in (key, value))
+    keys = key.shape[2]
+    scale = operation.number("scale", 1.0 / math.sqrt(width))
+    scores = operation.emit(product_of(operation, query, key.transposed([0, 1, 3, 2])))
+    scores = operation.emit(Pointwise((scores,), scores, (Affine(scale=scale),)))
+    softcap = operation.number("softcap", 0.0)
+    if softcap > 0:
+        capped = (Affine(scale=1.0 / softcap), Apply(StepOp.TANH), Affine(scale=softcap))
+        scores = operation.emit(Pointwise((scores,), scores, capped))
+    for mask in _masks(operation, tokens, keys):
+        scores = operation.emit(joined(operation, StepOp.ADD, [scores, mask]))
+    weights = operation.emit(softmax_over(operation, scores, [3]))
+    found = operation.emit(product_of(operation, weights, value))
+    if operation.value().rank == 4:
+        return found
+    return operation.reshaped(found.transposed([0, 2, 1, 3]), [batch, tokens, heads * value.shape[3]])
+
+
+def _heads(operation: Operation, value: Value, place: int) -> Value:
+    """(B, heads, T, D) of an input that may be (B, T, heads x D)."""
+    if value.rank == 4:
+        return value
+    count = operation.integer("kv_num_heads" if place else "q_num_heads", 0)
+    if value.rank != 3 or count < 1 or value.shape[2] % count:
+        raise operation.error(
+            f"input {place} has shape {operation.text(value)} for {count} heads; expected (B, heads, T, D) or "
+            "(B, T, heads x D)"
+        )
+    batch, tokens, width = value.shape
+    return operation.reshaped(value, [batch, tokens, count, width // count]).transposed([0, 2, 1, 3])
+
+
+def _repeated(operation: Operation, value: Value, heads: int) -> Value:
+    """Keys or values for so many heads, each of their own one after another."""
+    batch, count, tokens, width = value.shape
+    if heads % count:
+        raise operation.error(f"{heads} heads of queries and {count} of keys; expected a multiple")
+    if heads == count:
+        return value
+    parted = operation.reshaped(value, [batch, count, 1, tokens, width])
+    return operation.reshaped(
+        parted.broadcast([batch, count, heads // count, tokens, width]), [batch, heads, tokens, width]
+    )
+
+
+def _masks(operation: Operation, tokens: int, keys: int) -> list[Value | Array]:
+    """What is added to the scores: one constant for a constant mask and causality, and a mask that is an activation."""
+    item = operation.item(3)
+    fixed = np.zeros((1, 1))
+    if isinstance(item, np.ndarray):
+        fixed = np.where(item, 0.0, MASKED) if item.dtype == np.bool_ else np.maximum(item, MASKED)
+    if operation.integer("is_causal", 0):
+        fixed = np.where(np.tril(np.ones((tokens, keys), np.bool_)), fixed, MASKED)
+    if operation.emitter.weights and (fixed.max(axis=-1) <= MASKED).any():
+        raise operation.error("the mask leaves a query without keys; expected at least one for each")
+    masks: list[Value | Array] = [] if fixed.size == 1 else [fixed.astype(np.float32)]
+    return [*masks, _added(operation, operation.value(3))] if isinstance(item, Value) else masks
+
+
+def _added(operation: Operation, mask: Value) -> Value:
+    """A mask that is an activation as what is added."""
+    mask = operation.stored(mask)
+    if operation.element(3) is not Element.BOOLEAN:
+        return mask
+    return operation.emit(Pointwise((mask,), mask, (Affine(scale=-MASKED, shift=MASKED),)))
