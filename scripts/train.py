@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TrainingError, ScheduleError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"train: {error.filename or options.out}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -97,7 +100,9 @@ def _all_seeds(config: TrainingConfig, options: argparse.Namespace) -> int:
     _, median = sorted(scores)[len(scores) // 2]
     data = (options.out / f"seed{median}" / POLICY).read_bytes()
     options.ship.parent.mkdir(parents=True, exist_ok=True)
-    options.ship.write_bytes(data)
+    part = options.ship.with_suffix(".part")  # the policy that ships is replaced by a whole one or not at all
+    part.write_bytes(data)
+    part.replace(options.ship)
     print(f"seed {median} is the median: {options.ship} ({len(data)} bytes)")
     return 0
 

@@ -242,6 +242,13 @@ def test_training_on_what_is_held_out_is_refused(tmp_path):
         load_config(file)
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert main(["--config", str(DEFAULT), "--seed", "1", "--out", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"train: {tmp_path / 'file' / 'seed1'}: Not a directory"
+
+
 def test_figures_that_no_machine_has_are_refused():
     """A misspelt name would be drawn again and again, and change nothing."""
     config = small_config()
