@@ -97,32 +97,14 @@ def depth_first(network: Network) -> Order:
 def least_live(network: Network) -> Order:
     """List scheduling: always the ready layer after which the fewest elements are live; then one that reads what was
     just made; then as in the file."""
-    ready = _Ready(network)
-    readers = [0] * len(network.layers)
-    for producers in ready.producers:
-        for layer in producers:
-            readers[layer] += 1
-    made = [network.tensors[layer.output].elements for layer in network.layers]
-    kept = {tensor - network.source_count for tensor in network.outputs}
-    waiting, order = list(ready.first), []
+    ready = _Live(network)
+    waiting, order = list(ready.first), list[int]()
     last = -1
     while waiting:
-
-        def growth(layer: int, last: int = last) -> tuple[int, bool, int]:
-            freed = sum(
-                made[source]
-                for source in ready.producers[layer]
-                if readers[source] == 1 and source not in kept
-            )
-            return made[layer] - freed, last not in ready.producers[layer], layer
-
-        layer = min(waiting, key=growth)
-        waiting.remove(layer)
-        order.append(layer)
-        for source in ready.producers[layer]:
-            readers[source] -= 1
-        waiting += ready.after(layer)
-        last = layer
+        *_, last = min((ready.growth(layer), last not in ready.producers[layer], layer) for layer in waiting)
+        waiting.remove(last)
+        order.append(last)
+        waiting += ready.after(last)
     return tuple(order)
 
 
@@ -130,36 +112,22 @@ def balanced(network: Network, matrix: Sequence[float], vector: Sequence[float])
     """List scheduling by live elements and engine skew: the ready layer with the least sum of its growth of live
     elements, over the largest tensor, and of how far the matrix and the vector engine then are from having done the
     same share of their work, in layers. `matrix`, `vector` (L,): cycles of each layer."""
-    ready = _Ready(network)
-    readers = [0] * len(network.layers)
-    for producers in ready.producers:
-        for layer in producers:
-            readers[layer] += 1
-    made = [network.tensors[layer.output].elements for layer in network.layers]
-    kept = {tensor - network.source_count for tensor in network.outputs}
-    largest, layers = max(made), len(made)
+    ready = _Live(network)
+    layers = len(network.layers)
     each = [
         m / max(1.0, sum(matrix)) - v / max(1.0, sum(vector)) for m, v in zip(matrix, vector, strict=True)
     ]
-    waiting, order = list(ready.first), []
+    waiting, order = list(ready.first), list[int]()
     skew = 0.0
     while waiting:
-
-        def price(layer: int, skew: float = skew) -> tuple[float, int]:
-            freed = sum(
-                made[source]
-                for source in ready.producers[layer]
-                if readers[source] == 1 and source not in kept
-            )
-            return (made[layer] - freed) / largest + layers * abs(skew + each[layer]), layer
-
-        layer = min(waiting, key=price)
-        waiting.remove(layer)
-        order.append(layer)
-        skew += each[layer]
-        for source in ready.producers[layer]:
-            readers[source] -= 1
-        waiting += ready.after(layer)
+        _, best = min(
+            (ready.growth(layer) / ready.largest + layers * abs(skew + each[layer]), layer)
+            for layer in waiting
+        )
+        waiting.remove(best)
+        order.append(best)
+        skew += each[best]
+        waiting += ready.after(best)
     return tuple(order)
 
 
@@ -208,3 +176,32 @@ class _Ready:
             if not self._missing[consumer]:
                 found.append(consumer)
         return found
+
+
+class _Live(_Ready):
+    """Also how many elements are live: made, and an output or still to be read. `largest`: of one tensor."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self._made = [network.tensors[layer.output].elements for layer in network.layers]
+        self._kept = {tensor - network.source_count for tensor in network.outputs}
+        self._readers = [0] * len(network.layers)
+        for producers in self.producers:
+            for layer in producers:
+                self._readers[layer] += 1
+        self.largest = max(self._made)
+
+    def growth(self, layer: int) -> int:
+        """Live elements that a layer adds when it runs next: what it makes, less what nobody else reads later."""
+        freed = sum(
+            self._made[source]
+            for source in self.producers[layer]
+            if self._readers[source] == 1 and source not in self._kept
+        )
+        return self._made[layer] - freed
+
+    def after(self, layer: int) -> list[int]:
+        """Layers that have become ready, ascending."""
+        for source in self.producers[layer]:
+            self._readers[source] -= 1
+        return super().after(layer)
