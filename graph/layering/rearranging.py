@@ -23,6 +23,9 @@ Axes = tuple[Digits, Digits, Digits]
 # Elements that a row of a copy may need of its input: 128 KiB of fp16.
 _MOST_READ = 2**16
 
+# Runs of rows that a copy is cut into.
+_MOST_RUNS = 256
+
 # Positions of an axis, and pairs of them, that are tried out; with more of them, a map is the whole axis.
 _MOST_TRIED = 2**22
 
@@ -39,6 +42,8 @@ def row_runs(axes: Axes, offset: int, sizes: tuple[int, int, int]) -> list[tuple
     read = _read(axes, offset, sizes)
     while run > 1 and read > _MOST_READ:
         half = -(-run // 2)
+        if -(-count // half) > _MOST_RUNS:
+            break
         cut = sliced(rows, 0, 1, half)
         less = read if cut is None else _read((cut[0], columns, channels), offset + cut[1], sizes)
         if less > 0.75 * read:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from graph.importer import load_model
 from graph.layering import rearranging
 from graph.layering.emitter import Emitter
-from graph.layering.layout import Digit, merged
+from graph.layering.layout import Digit, extent, merged
 from graph.layering.operation import Operation
-from graph.layering.rearranging import rearrange_map
+from graph.layering.rearranging import rearrange_map, row_runs
 from graph.layering.values import Value
 from graph.network import AxisMap
 from graph.operators.pieces import taken
@@ -163,6 +163,15 @@ def test_a_row_of_a_copy_needs_a_part_of_a_large_tensor(case: str, tmp_path: Pat
     assert network.tensors[0].elements > 2 * 2**16
     assert max(first_row_elements(network, layer) for layer in network.layers) <= 2**16
     check_model(model)
+
+
+def test_a_copy_is_cut_into_a_limited_number_of_runs() -> None:
+    """A tensor of 5,000 rows backwards, each of them as much as a row may need."""
+    channels = (Digit(2**16, 1),)
+    runs = row_runs(((Digit(5000, -(2**16)),), (), channels), 4999 * 2**16, (5000, 1, 2**16))
+    assert 128 <= len(runs) <= 256
+    assert sum(extent(digits) for digits, _ in runs) == 5000
+    assert runs[0][1] == 4999 * 2**16
 
 
 @st.composite
