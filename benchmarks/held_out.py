@@ -49,13 +49,13 @@ def main() -> None:
     slowest = 0.0
     machine = load_machine("stcp920")
     for factors in MACHINES:
-        varied = machine.varied(**factors) if factors else machine
+        varied = machine.varied(**factors)
         for network in options.networks:
             for batch in options.batches:
                 problem = make_problem(network, varied, batch)
                 costs, seconds = measure(problem, options)
                 slowest = max(slowest, seconds)
-                label = " ".join(f"{key}x{value:g}" for key, value in factors.items()) or "stcp920"
+                label = machine_label(factors)
                 cells = (f"{costs[name] / costs['dp']:14.3f}" for name in COLUMNS)
                 print(
                     f"{network:13} {batch:5} {label:24} {costs['dp']:11.0f}",
@@ -75,6 +75,11 @@ def main() -> None:
             f"  {name:15} geometric mean {mean:.4f}, worst {math.exp(max(ratios)):.3f}, {wins} won, {losses} lost"
         )
     print(f"slowest decode: {slowest:.2f} s (candidate tables shared with dp)")
+
+
+def machine_label(factors: dict[str, float]) -> str:
+    """What a machine of MACHINES is called in a table."""
+    return " ".join(f"{key}x{value:g}" for key, value in factors.items()) or "stcp920"
 
 
 def measure(problem: Problem, options: argparse.Namespace) -> tuple[dict[str, float], float]:

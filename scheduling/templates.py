@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import NamedTuple, cast
 
@@ -26,6 +27,7 @@ from scheduling.lowering.tiling import LEGAL
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import Residence
 from scheduling.timeline.simulation import ARENA_COLUMNS, timing_rows
+from scheduling.timeline.timed import Timed, lower_timed, timed
 
 COUNTS = len(Counts._fields)
 
@@ -33,15 +35,23 @@ _MANY_ALIKE = 16
 """From so many instances for each sub-graph on, templates are found for kinds of instances, not for each."""
 
 
-@dataclass(frozen=True, slots=True)
+_NO_INNER = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
 class Template:
     """A lowered instance; `index` is its place in the store. It is that of row slice `row_part` and column slice
     `column_part` of its frame; slices that look alike share it."""
 
-    lowered: Lowered
+    lower: Callable[[], Lowered]
     index: int
     row_part: int = 0
     column_part: int = 0
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """All of it, lowered again when first asked for: searches only time most templates."""
+        return self.lower()
 
 
 class TemplateStore:
@@ -61,21 +71,27 @@ class TemplateStore:
 
     def add(self, lowered: Lowered, row_part: int, column_part: int) -> Template:
         """Keep a lowered instance."""
-        rows, local, index = lowered.rows, lowered.geometry.tensor, self.count
+        return self.add_timed(timed(lowered), lowered.inner, lambda: lowered, row_part, column_part)
+
+    def add_timed(
+        self, instance: Timed, inner: Ints, lower: Callable[[], Lowered], row_part: int, column_part: int
+    ) -> Template:
+        """Keep what is timed of an instance, of which `lower` gives the rest, and its counts of inner memories."""
+        rows, local, index = instance.rows, instance.tensors, self.count
         _grow(self.arena, self.rows + len(rows))
         _grow(self.local, self._locals + len(local))
         _grow(self.counts, index + 1)
         _grow(self.places, index + 1)
-        timing_rows(rows, self.arena[self.rows : self.rows + len(rows)])
+        self.arena[self.rows : self.rows + len(rows)] = rows
         self.local[self._locals : self._locals + len(local)] = local
         _grow(self.inner, index + 1)
-        self.counts[index] = lowered.counts
-        self.inner[index] = lowered.inner
-        self.places[index] = (self.rows, len(rows), self._locals, lowered.geometry.entries)
+        self.counts[index] = instance.counts
+        self.inner[index] = inner
+        self.places[index] = (self.rows, len(rows), self._locals, instance.entries)
         self.count += 1
         self.rows += len(rows)
         self._locals += len(local)
-        return Template(lowered, index, row_part, column_part)
+        return Template(lower, index, row_part, column_part)
 
     def retime(self, index: int, rows: Ints) -> None:
         """Time template `index` from now on by these rows: its own, in any order."""
@@ -317,10 +333,13 @@ class Templates:
             border.pick_all(lists.source_rows),
             lists.staged[choice.first : choice.stop],
         )
-        if seen not in self._only:
-            alike = choice.slices == 1 and self._uniform(choice, lists)
-            self._only[seen] = self._template(choice, 0, 0, plan, lists) if alike else None
-        return self._only[seen]
+        try:
+            return self._only[seen]  # hashed once: that is what takes time here
+        except KeyError:
+            pass
+        alike = choice.slices == 1 and self._uniform(choice, lists)
+        known = self._only[seen] = self._template(choice, 0, 0, plan, lists) if alike else None
+        return known
 
     def _template(
         self, choice: Choice, batch_part: int, part: int, plan: Arrangement, lists: PlanLists
@@ -348,9 +367,26 @@ class Templates:
         )
         known = self._known.get(key)
         if known is None:
-            lowered = self.lower(choice, batch_part, row_part, column_part, kept, plan)
-            known = self._known[key] = self.store.add(lowered, row_part, column_part)
+            known = self._known[key] = self._new(choice, batch_part, row_part, column_part, kept, plan)
         return known
+
+    def _new(
+        self, choice: Choice, batch_part: int, row_part: int, column_part: int, kept: bool, plan: Arrangement
+    ) -> Template:
+        """Lower an instance, as `lower` does, and keep it."""
+        if self.level_table is not None:
+            lowered = self.lower(choice, batch_part, row_part, column_part, kept, plan)
+            return self.store.add(lowered, row_part, column_part)
+        frame = self.frame(choice)
+        if frame.turned:
+            self._explain(choice, check_streams_columns(self.table, choice))
+        found = lower_timed(
+            frame.table, self.machine_table, frame.choice, batch_part, row_part, column_part, kept,
+            plan.in_llb, plan.source_batch, plan.source_rows, plan.staged,
+        )  # fmt: skip
+        self._explain(choice, found[:3])
+        again = partial(self.lower, choice, batch_part, row_part, column_part, kept, plan)
+        return self.store.add_timed(found, _NO_INNER, again, row_part, column_part)
 
     def _uniform(self, choice: Choice, lists: PlanLists) -> bool:
         """Whether all batch slices of a sub-graph look alike to lowering: same size, same sources."""
@@ -397,8 +433,10 @@ def _picker(indices: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]
     """A function that picks these places of a sequence as a tuple."""
     if len(indices) > 1:
         return cast(Callable[[Sequence[int]], tuple[int, ...]], itemgetter(*map(int, indices)))
-    places = [int(i) for i in indices]
-    return lambda values: tuple(values[i] for i in places)
+    if not indices:
+        return lambda values: ()
+    place = int(indices[0])
+    return lambda values: (values[place],)
 
 
 def _lists(plan: Arrangement) -> PlanLists:

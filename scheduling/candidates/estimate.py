@@ -126,11 +126,14 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             piece_rows = -(-rows // pieces)
             spots = -(-images // tiles[j, 2]) * -(-piece_rows // tiles[j, 3])
             reduction, taps = net.reduction[layer], net.taps[layer]
+            full = 0
             if net.kind[layer] == CONVOLVES:
-                full = matrix_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction, taps)
+                if chunks > 1:
+                    full = matrix_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction, taps)
                 rest = matrix_cycles(m, images, piece_rows, columns, last, reduction, taps)
             else:
-                full = matmul_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction)
+                if chunks > 1:
+                    full = matmul_cycles(m, images, piece_rows, columns, tiles[j, 0], reduction)
                 rest = matmul_cycles(m, images, piece_rows, columns, last, reduction)
             here_matrix = groups * pieces * ((chunks - 1) * full + rest)
             units = pieces * groups * chunks * spots

@@ -59,8 +59,14 @@ def _wait_for_readers(
     p: int,
 ) -> None:
     start, ends, size = geo.start, geo.ends, net.tensor_rows[geo.tensor[t]]
-    entry = read_head[t]
+    highest = 0
+    for way in range(start.shape[0]):
+        highest = max(highest, ends[way, t, p])
+    entry = read_head[t] if highest > ring_rows else -1  # else no row is written over
     while entry >= 0:
+        if reads[entry, 5] <= waits[reads[entry, 4]]:  # it would change nothing
+            entry = reads[entry, 0]
+            continue
         for way in range(start.shape[0]):
             low, high = piece_rows(start, ends, way, t, p)
             first, stop = piece_rows(start, ends, way, reads[entry, 1], reads[entry, 3])

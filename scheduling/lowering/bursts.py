@@ -14,6 +14,8 @@ from scheduling.lowering.tables import Ints, NetworkTable
 @compiled_leaf
 def in_bursts(run_bytes: int, burst: int) -> int:
     """A run's bytes in whole bursts."""
+    if burst == 1:
+        return run_bytes
     return -(-run_bytes // burst) * burst
 
 
@@ -84,6 +86,9 @@ def weights_in_bursts(
 ) -> int:
     """Bytes on the link of output channels [first, stop) of the share of every way of the cores, `run_bytes` of each,
     one after the other where these are `whole`."""
+    if channel_ways == 1:
+        width = max(0, min(channels, stop) - min(channels, first))
+        return in_bursts(width * run_bytes, burst) if whole else width * in_bursts(run_bytes, burst)
     moved = 0
     for way in range(channel_ways):
         share = channels * (way + 1) // channel_ways - channels * way // channel_ways

@@ -13,7 +13,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.lowering.channel_rings import most_held_channels, stored_by_itself
-from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.geometry import Geometry, needed_start
 from scheduling.lowering.operations import (
     EXCHANGE_KEY,
     LAYER_KEY,
@@ -135,10 +135,10 @@ def _size_rings(
     ways, n, pieces = ends.shape
     for t in range(n):
         first_piece[t], last_piece[t] = pieces, -1
-        for p in range(pieces):
-            if _makes(start, ends, t, p):
-                first_piece[t] = min(first_piece[t], p)
-                last_piece[t] = p
+        for way in range(ways):
+            first, last = _first_and_last_piece(start[way, t], ends[way, t])
+            first_piece[t] = min(first_piece[t], first)
+            last_piece[t] = max(last_piece[t], last)
     exchange_lag = pieces_behind(EXCHANGE_KEY, rule)
     store_lag = pieces_behind(STORE_KEY, rule)
     for t in range(n):
@@ -165,44 +165,70 @@ def _size_rings(
                     key = base[t] + STORE_KEY
                     dies[t] = max(dies[t], order_key(key + rule * p, key, p))
                     break
-        stored, next_store = (
-            0,
-            0,
-        )  # pieces up to here were stored; those before next_store have been looked at
-        for p in range(low_piece, high_piece + 1):
-            if not _makes(start, ends, t, p):
-                continue
-            while leaves[t] and next_store < p - store_lag:
-                if not is_empty(start, ends, own_start, own_stop, t, next_store):
-                    stored = next_store + 1
-                next_store += 1
-            for way in range(ways):
-                low = start[way, t] if p == 0 else ends[way, t, p - 1]
-                if exchanged:
-                    low = min(low, rows_read(start, ends, t, way, max(0, p - exchange_lag), 1, 0, 1, 0))
-                if leaves[t]:
-                    low = min(low, rows_read(start, ends, t, way, stored, 1, 0, 1, 0))
-                e = head[t]
-                while e >= 0:
-                    k = edge0 + e
-                    low = min(
-                        low,
-                        rows_read(
-                            start, ends, reader[e], way, max(0, p - lag[e]),
-                            stride[k], offset[k], divisor[k], whole[k],
-                        ),
-                    )  # fmt: skip
-                    e = follow[e]
-                ring[t] = max(ring[t], ends[way, t, p] - low)
+        # The rows from where each reader goes on are needed, and those of the piece itself.
+        for way in range(ways):
+            mine, first = ends[way, t], start[way, t]
+            lag_here = exchange_lag if exchanged else 0
+            rows = _most_rows_held(mine, low_piece, mine, first, lag_here, 1, 0, 1, 0)
+            ring[t] = max(ring[t], rows)
+            e = head[t]
+            while e >= 0:
+                k = edge0 + e
+                rows = _most_rows_held(
+                    mine, low_piece, ends[way, reader[e]], start[way, reader[e]], lag[e],
+                    stride[k], offset[k], divisor[k], whole[k],
+                )  # fmt: skip
+                ring[t] = max(ring[t], rows)
+                e = follow[e]
+        if leaves[t]:
+            # Pieces before `next_store` were looked at; those before `stored` have been stored, if there was any to.
+            stored, next_store = 0, 0
+            for p in range(low_piece, high_piece + 1):
+                while next_store < p - store_lag:
+                    if not is_empty(start, ends, own_start, own_stop, t, next_store):
+                        stored = next_store + 1
+                    next_store += 1
+                for way in range(ways):
+                    low = rows_read(start, ends, t, way, stored, 1, 0, 1, 0)
+                    ring[t] = max(ring[t], ends[way, t, p] - low)
 
 
 @compiled_leaf
-def _makes(start: Ints, ends: Ints, t: int, p: int) -> bool:
-    """Whether any core has a row of piece p of a tensor."""
-    for way in range(start.shape[0]):  # noqa: SIM110 (numba)
-        if ends[way, t, p] > (start[way, t] if p == 0 else ends[way, t, p - 1]):
-            return True
-    return False
+def _first_and_last_piece(start: int, ends: Ints) -> tuple[int, int]:
+    """First and last piece that is not empty; the number of pieces and -1 where all are."""
+    pieces = ends.shape[0]
+    first, last = 0, pieces - 1
+    while first < pieces and ends[first] <= start:
+        first += 1
+    if first == pieces:
+        return pieces, -1
+    while last > first and ends[last] <= ends[last - 1]:
+        last -= 1
+    return first, last
+
+
+@compiled_leaf
+def _most_rows_held(
+    ends: Ints,
+    low_piece: int,
+    reader_ends: Ints,
+    reader_start: int,
+    lag: int,
+    stride: int,
+    offset: int,
+    divisor: int,
+    whole: int,
+) -> int:
+    """Most rows of a tensor that are live on a core for one reader, which is `lag` pieces behind. What that needs moves
+    on from piece to piece, so pieces in which this core makes nothing cannot decide it."""
+    pieces = ends.shape[0]
+    most = 0
+    for p in range(low_piece, pieces):
+        low = reader_start if p <= lag else reader_ends[p - lag - 1]
+        if reader_ends[pieces - 1] <= low:
+            break
+        most = max(most, ends[p] - needed_start(low, stride, offset, divisor, whole))
+    return most
 
 
 @compiled_leaf

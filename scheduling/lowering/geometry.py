@@ -109,8 +109,8 @@ def local_tensors(net: NetworkTable, choice: Choice) -> Locals:
     n = entries + count
     tensor_of = np.empty(n, np.int64)
     tensor_of[:entries] = entry_tensors[:entries]
-    leaves = np.zeros(n, np.int64)
-    full = np.zeros(n, np.int64)
+    flags = np.zeros((2, n), np.int64)
+    leaves, full = flags[0], flags[1]
     for j in range(count):
         tensor_of[entries + j] = net.input_count + first + j
         leaves[entries + j] = 1 if net.last_use[net.input_count + first + j] >= stop else 0
@@ -135,13 +135,29 @@ def row_ranges(
 ) -> None:
     """Write the rows of the instances with this row slice: `start`, `own_start` and `own_stop` (R, N), `ends`
     (R, N, P), as in Geometry."""
+    last = np.empty(own.tensor.shape[0], np.int64)
+    _row_ranges(net, choice, row_part, own, start, ends, own_start, own_stop, last)
+
+
+@compiled_leaf
+def _row_ranges(
+    net: NetworkTable,
+    choice: Choice,
+    row_part: int,
+    own: Locals,
+    start: Ints,
+    ends: Ints,
+    own_start: Ints,
+    own_stop: Ints,
+    last: Ints,
+) -> None:
+    """`row_ranges`, with room for the row after the last one of each tensor (N,)."""
     first, stop = choice.first, choice.stop
     count = stop - first
     row_ways, n, pieces = ends.shape
     entries, tensor_of, edge_local, leaves = own.entries, own.tensor, own.edge_local, own.leaves
     edge0 = net.edge_start[first]
     parts = choice.split_rows * row_ways
-    last = np.empty(n, np.int64)
     for way in range(row_ways):
         part = row_part * row_ways + way
         for t in range(n):
@@ -149,8 +165,8 @@ def row_ranges(
             start[way, t] = rows
             last[t] = 0
             if leaves[t]:
-                own_start[way, t] = rows * part // parts
-                own_stop[way, t] = rows * (part + 1) // parts
+                own_start[way, t] = rows * part // parts if part > 0 else 0
+                own_stop[way, t] = rows * (part + 1) // parts if part + 1 < parts else rows
                 if own_stop[way, t] > own_start[way, t]:
                     start[way, t] = own_start[way, t]
                     last[t] = own_stop[way, t]
@@ -184,26 +200,59 @@ def row_ranges(
             if last[t] <= start[way, t]:
                 start[way, t] = 0
                 last[t] = 0
-        for p in range(pieces):
+        if pieces == 1:
             for t in range(n):
-                ends[way, t, p] = start[way, t] + (last[t] - start[way, t]) * (p + 1) // pieces
-            for j in range(count - 1, -1, -1):
-                out = entries + j
-                if ends[way, out, p] <= start[way, out]:
-                    continue
-                for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
-                    t = edge_local[e - edge0]
-                    size = net.tensor_rows[tensor_of[t]]
-                    high = needed_stop(
-                        ends[way, out, p],
-                        net.edge_stride[e],
-                        net.edge_offset[e],
-                        net.edge_extent[e],
-                        net.edge_divisor[e],
-                        net.edge_whole[e],
-                        size,
-                    )
-                    ends[way, t, p] = max(ends[way, t, p], min(high, last[t]))
+                ends[way, t, 0] = last[t]
+            continue
+        for t in range(n):
+            _even_ends(start[way, t], last[t], ends[way, t])
+        for j in range(count - 1, -1, -1):
+            out = entries + j
+            if last[out] <= start[way, out]:
+                continue
+            for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
+                t = edge_local[e - edge0]
+                _extend_ends(
+                    ends[way, out], start[way, out], net.edge_stride[e], net.edge_offset[e], net.edge_extent[e],
+                    net.edge_divisor[e], net.edge_whole[e], net.tensor_rows[tensor_of[t]], last[t], ends[way, t],
+                )  # fmt: skip
+
+
+@compiled_leaf
+def _even_ends(start: int, last: int, ends: Ints) -> None:
+    """Cut rows [start, last) into even pieces. Divides once: divisions are most of what small kernels cost."""
+    pieces = ends.shape[0]
+    rows = last - start
+    each = rows // pieces
+    over = rows - each * pieces
+    end, rest = start, 0
+    for p in range(pieces):
+        end += each
+        rest += over
+        if rest >= pieces:
+            rest -= pieces
+            end += 1
+        ends[p] = end
+
+
+@compiled_leaf
+def _extend_ends(
+    out_ends: Ints,
+    out_start: int,
+    stride: int,
+    offset: int,
+    extent: int,
+    divisor: int,
+    whole: int,
+    size: int,
+    last: int,
+    ends: Ints,
+) -> None:
+    """Let each piece of an input reach as far as the same piece of the output needs, though not beyond `last`."""
+    for p in range(ends.shape[0]):
+        if out_ends[p] > out_start:
+            high = needed_stop(out_ends[p], stride, offset, extent, divisor, whole, size)
+            ends[p] = max(ends[p], min(high, last))
 
 
 @compiled
@@ -213,10 +262,9 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
     n = own.tensor.shape[0]
     pieces = row_pieces(choice)
     row_ways = choice.ways_rows
-    start = np.zeros((row_ways, n), np.int64)
-    ends = np.zeros((row_ways, n, pieces), np.int64)
-    own_start = np.zeros((row_ways, n), np.int64)
-    own_stop = np.zeros((row_ways, n), np.int64)
+    rows = np.zeros((3, row_ways, n), np.int64)
+    start, own_start, own_stop = rows[0], rows[1], rows[2]
+    ends = np.empty((row_ways, n, pieces), np.int64)
     row_ranges(net, choice, row_part, own, start, ends, own_start, own_stop)
     columns = column_ranges(net, choice, column_part, own)
     cache_rows = np.zeros(n, np.int64)

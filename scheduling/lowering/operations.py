@@ -30,6 +30,9 @@ LAYER_KEY = RULE_SCALE
 LOAD_KEY, EXCHANGE_KEY, STORE_KEY = 1, 5, 10
 """How far behind the key of a layer its exchange and its store are; a load is behind the layer before its reader's."""
 
+NEVER_READ = 1 << 40
+"""A row beyond all others."""
+
 MOST_BASE = 1 << 16
 MOST_PIECES = 1 << 12
 """Operations are sorted by one number; these bound its parts."""
@@ -160,11 +163,14 @@ def rows_read(
     """First row that `reader` (a layer's output, or with the identity map the tensor itself, for gather and store)
     reads in `piece` or, where that is empty, in the next one that is not; a large number when there is none.
     Takes two arrays and no named tuple of them: counting the references of those costs more than the work."""
-    for p in range(piece, ends.shape[2]):
-        low = start[way, reader] if p == 0 else ends[way, reader, p - 1]
-        if ends[way, reader, p] > low:
+    pieces = ends.shape[2]
+    if piece < pieces:
+        low = (
+            start[way, reader] if piece == 0 else ends[way, reader, piece - 1]
+        )  # where the next one begins too
+        if ends[way, reader, pieces - 1] > low:
             return needed_start(low, stride, offset, divisor, whole)
-    return 1 << 40
+    return NEVER_READ
 
 
 @compiled
@@ -190,7 +196,7 @@ def place(
     edges = geo.edge_local.shape[0]
     gathers = choice.ways_channels > 1
     # First row that each reader (edges, then gathers, stores, keepings) still needs, per row way.
-    needs = np.full((edges + READERS * n, row_ways), 1 << 40, np.int64)
+    needs = np.full((edges + READERS * n, row_ways), NEVER_READ, np.int64)
     ring = np.zeros(n, np.int64)
     born = np.full(n, -1, np.int64)
     dies = np.full(n, -1, np.int64)

@@ -19,7 +19,7 @@ def batch_part_max(batch: int, parts: int) -> int:
 @compiled_leaf
 def part_of(position: int, size: int, parts: int) -> int:
     """Which of `parts` even slices of `size` holds `position`."""
-    return ((position + 1) * parts - 1) // size
+    return 0 if parts == 1 else ((position + 1) * parts - 1) // size
 
 
 @compiled_leaf
@@ -27,6 +27,8 @@ def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int
     """The part of [low, high) in the index-th slice that it touches, of `parts` even slices of `size`."""
     if high <= low:
         return low, low
+    if parts == 1 and index == 0:
+        return max(low, 0), min(high, size)
     part = part_of(low, size, parts) + index
     if part >= parts:
         return high, high
@@ -38,6 +40,11 @@ def overlap(low: int, high: int, size: int, parts: int, index: int) -> tuple[int
 @compiled_leaf
 def even_share(size: int, ways: int, way: int) -> tuple[int, int]:
     """The part [low, high) of `size` that falls to a way."""
+    if ways == 1:
+        return 0, size
+    each = size // ways
+    if each * ways == size:
+        return each * way, each * (way + 1)
     return size * way // ways, size * (way + 1) // ways
 
 
@@ -75,6 +82,10 @@ def most_rows(start: Ints, ends: Ints, tensor: int, piece: int) -> int:
 def spread(size: int, ways: int, low: int, high: int) -> tuple[int, int, int]:
     """Of [low, high), counted from the start of every way's even share of `size`: what all ways have of it, the most
     that one has, and how many have any."""
+    each = size // ways
+    if each * ways == size:
+        width = max(0, min(each, high) - min(each, low))
+        return ways * width, width, ways if width > 0 else 0
     total, most, active = 0, 0, 0
     for way in range(ways):
         a, b = even_share(size, ways, way)

@@ -101,6 +101,8 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
 @compiled_leaf
 def _most_image_parts(image0: int, images: int, ways: int, batch: int, parts: int) -> int:
     """Of `parts` slices of the batch, how many one core reads at most."""
+    if parts == 1:
+        return 1 if images > 0 else 0
     most = 0
     for way in range(ways):
         a, b = even_share(images, ways, way)
@@ -115,6 +117,8 @@ def _most_row_parts(start: Ints, ends: Ints, t: int, p: int, size: int, parts: i
     most = 0
     for way in range(start.shape[0]):
         a, b = piece_rows(start, ends, way, t, p)
+        if b > a and parts == 1:
+            return 1
         if b > a:
             most = max(most, part_of(b - 1, size, parts) - part_of(a, size, parts) + 1)
     return most

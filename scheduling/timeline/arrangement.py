@@ -181,12 +181,31 @@ def _insert(
     items[count, 1] = end
     items[count, 2] = address
     items[count, 3] = size
+    _insert_sorted(items, sorted_items, count, count)
+    return count + 1
+
+
+@compiled_leaf
+def _insert_sorted(items: Ints, sorted_items: Ints, count: int, item: int) -> None:
+    """Put an item among the first `count` of `sorted_items`, by address."""
+    address = items[item, 2]
     k = count
     while k > 0 and items[sorted_items[k - 1], 2] > address:
         sorted_items[k] = sorted_items[k - 1]
         k -= 1
-    sorted_items[k] = count
-    return count + 1
+    sorted_items[k] = item
+
+
+@compiled_leaf
+def _at_the_time(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, found: Ints) -> int:
+    """Write into `found` those of the first `count` of `sorted_items` that are there in some of steps [begin, end]."""
+    number = 0
+    for k in range(count):
+        i = sorted_items[k]
+        if items[i, 0] <= end and begin <= items[i, 1]:
+            found[number] = i
+            number += 1
+    return number
 
 
 @compiled_leaf
@@ -407,6 +426,9 @@ def _place_weights(
     resident = np.full(staged.shape[0], -1, np.int64)
     since = np.zeros(staged.shape[0], np.int64)
     until = np.zeros(staged.shape[0], np.int64)
+    nearby = np.empty(
+        by_address.shape[0], np.int64
+    )  # what is in the LLB with the weights of a sub-graph, by address
     for s in np.argsort(first_step, kind="mergesort"):
         total = 0
         for layer in range(choices[s, FIRST], choices[s, STOP]):
@@ -429,6 +451,7 @@ def _place_weights(
             else:
                 runs[used, 0], runs[used, 1] = begin, steps[k]
                 used += 1
+        near = _at_the_time(items, by_address, placed, whole[0, 0], whole[0, 1], nearby)
         for layer in range(choices[s, FIRST], choices[s, STOP]):
             size = weight_bytes(net, layer, m.element_bytes)
             if size == 0:
@@ -450,14 +473,16 @@ def _place_weights(
                 continue
             if address < 0:
                 windows = whole
-                address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+                address = _first_fit(items, nearby, near, windows, size, m.llb_bytes)
             if address < 0 and (again or prefetch > 0):
                 windows = runs[:used]
-                address = _first_fit(items, by_address, placed, windows, size, m.llb_bytes)
+                address = _first_fit(items, nearby, near, windows, size, m.llb_bytes)
             if address < 0 or copies + windows.shape[0] > copy_step.shape[0]:
                 break
             for w in range(windows.shape[0]):
                 placed = _insert(items, by_address, placed, windows[w, 0], windows[w, 1], address, size)
+                _insert_sorted(items, nearby, near, placed - 1)
+                near += 1
                 copy_step[copies] = windows[w, 0]
                 copy_layer[copies] = layer
                 copies += 1
