@@ -115,6 +115,8 @@ class _Search:
     def _likely(self, state: State) -> tuple[Options, Logits]:
         known = self._known.get(state)
         if known is None:
+            if state.phase == SUBGRAPHS and state.frontier in self._tables:
+                self._tables[state.frontier].result()
             options = self.builder.options(state)
             context = self.context.vector(state, options, self.builder.evaluate(state))
             known = self._known[state] = options, self.policy.log_probabilities(options, context)
@@ -130,29 +132,32 @@ class _Search:
         """One schedule: the most likely candidate each time, or a random one by likelihood."""
         state = self.builder.start()
         while state.phase is not None:
-            options, likely = self._likely(state)
-            if rng is None:
-                index = int(np.argmax(likely))
-            else:
-                chances = np.exp(likely.astype(np.float64))
-                index = int(rng.choice(len(chances), p=chances / chances.sum()))
-            state = self.builder.apply(state, options.decisions[index])
+            state = self._step(state, rng)
         return state
+
+    def _step(self, state: State, rng: np.random.Generator | None) -> State:
+        """The state after the most likely decision, or after a random one by likelihood."""
+        options, likely = self._likely(state)
+        if rng is None:
+            index = int(np.argmax(likely))
+        else:
+            chances = np.exp(likely.astype(np.float64))
+            index = int(rng.choice(len(chances), p=chances / chances.sum()))
+        return self.builder.apply(state, options.decisions[index])
 
     def _beam(self, width: int, pool: ThreadPoolExecutor) -> State:
         """Per number of decisions the best states; a state is as good as its default completion and its likelihood.
 
         They are kept alternately by likelihood and by cost, so the likelier half is known before any is simulated:
-        its candidate tables are made meanwhile.
+        its candidate tables are made meanwhile. So are those of the greedy schedule, which is walked along.
         """
         done: list[State] = []
         states: dict[State, float] = {self.builder.start(): 0.0}
+        greedy = self.builder.start()
         while states:
-            self._prepare(pool, states)
+            self._prepare(pool, (*states, greedy))
             found: dict[State, float] = {}
             for state, sum_likely in states.items():
-                if state.phase == SUBGRAPHS:
-                    self._tables[state.frontier].result()
                 options, likely = self._likely(state)
                 order = np.argsort(-likely, kind="stable")[:BEAM_OFFERS]
                 for k in order.tolist():
@@ -163,6 +168,9 @@ class _Search:
                 (state for state in found if state.phase is not None), key=lambda state: -found[state]
             )
             self._prepare(pool, by_likelihood[: -(-width // 2)])
+            if greedy.phase is not None:
+                greedy = self._step(greedy, None)
+                self._prepare(pool, (greedy,))
             cost = {state: self.builder.cost(state) for state in found}
             done += [state for state in found if state.phase is None]
             by_cost = sorted((state for state in found if state.phase is not None), key=cost.__getitem__)

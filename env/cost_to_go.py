@@ -44,13 +44,14 @@ class CostToGo:
             np.int64,
         )
         self._rows: dict[int, Ints] = {}
-        self._known: dict[int, Doubles] = {layers: np.zeros(len(space.splits))}
+        self._cycles: Doubles = np.zeros((layers + 1, len(space.splits)))  # rows of the layers in `_known`
+        self._known = {layers}
 
     def after(self, stops: Ints, splits: Ints) -> Doubles:
         """Estimated cycles of what follows sub-graphs that end at `stops` with these splits of the batch."""
-        ends, rows = np.unique(stops, return_inverse=True)
-        known = np.array([self.at(stop) for stop in ends.tolist()])
-        return np.asarray(known[rows, np.searchsorted(self._space.splits, splits)], np.float64)
+        for stop in set(stops.tolist()) - self._known:
+            self.at(stop)
+        return np.asarray(self._cycles[stops, np.searchsorted(self._space.splits, splits)], np.float64)
 
     def at(self, layer: int) -> Doubles:
         """Estimated cycles of layers [layer, end), per split of the sub-graph before."""
@@ -65,9 +66,10 @@ class CostToGo:
             if missing:
                 todo += missing
                 continue
-            self._known[first] = self._best(first, rows)
+            self._cycles[first] = self._best(first, rows)
+            self._known.add(first)
             todo.pop()
-        return self._known[layer]
+        return np.asarray(self._cycles[layer], np.float64)
 
     def spill_cycles(self, layer: int, before: int | Ints, splits: Ints) -> Doubles:
         """DRAM cycles to write and read what crosses into `layer`, from a sub-graph of split `before` to ones of

@@ -377,9 +377,8 @@ class Templates:
         if self.level_table is not None:
             lowered = self.lower(choice, batch_part, row_part, column_part, kept, plan)
             return self.store.add(lowered, row_part, column_part)
+        self.check(choice)
         frame = self.frame(choice)
-        if frame.turned:
-            self._explain(choice, check_streams_columns(self.table, choice))
         found = lower_timed(
             frame.table, self.machine_table, frame.choice, batch_part, row_part, column_part, kept,
             plan.in_llb, plan.source_batch, plan.source_rows, plan.staged,

@@ -13,9 +13,7 @@ from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
 from scheduling.choice import Choice
 from scheduling.lowering import Lowered, lower
-from scheduling.lowering.planning import check_axes
 from scheduling.lowering.tables import Ints, NetworkTable
-from scheduling.lowering.tiling import LEGAL
 from scheduling.timeline.simulation import ARENA_COLUMNS, timing_rows
 
 
@@ -46,11 +44,7 @@ def lower_timed(
     source_rows: Ints,
     staged: Ints,
 ) -> Timed:
-    """Check the axes of a choice and lower an instance as scheduling.lowering.lower does."""
-    status, layer, short_bytes = check_axes(net, choice)
-    if status != LEGAL:
-        nothing = np.empty(0, np.int64)
-        return Timed(status, layer, short_bytes, np.empty((0, ARENA_COLUMNS), np.int64), nothing, nothing, 0)
+    """Lower an instance as scheduling.lowering.lower does."""
     found = lower(
         net, m, choice, batch_part, row_part, column_part, kept, in_llb, source_batch, source_rows, staged
     )
