@@ -17,6 +17,9 @@ MOST_FILLED_ELEMENTS = 2**28
 # Bytes of all arrays that folding computes for one file.
 MOST_COMPUTED_BYTES = 2**30
 
+# Layers, and steps that are fused into them, that the nodes of one file become: about eight seconds of reading.
+MOST_ITEMS = 2**16
+
 
 class ModelError(ValueError):
     """A model file that is missing, broken or uses something that is not supported; the message names the

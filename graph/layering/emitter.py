@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from graph.errors import ModelError
+from graph.errors import MOST_ITEMS, ModelError
 from graph.folded.constants import Array, fill
 from graph.layering.effects import Affine, Effect, Operand
 from graph.layering.layout import Digit, Digits, common_cut, extent, is_block, merged, without_batch
@@ -104,7 +104,12 @@ class Emitter:
         return source.startswith(f"{self._output}//") and source not in self.names
 
     def emit(self, result: Anchored | Pointwise) -> Value:
-        """Add an item under a new name."""
+        """Add an item under a new name. Raises ModelError where there are too many, as of a loop of many steps."""
+        if len(self.items) == MOST_ITEMS:
+            raise ModelError(
+                f"{self.file}: node {self._node!r}: more than {MOST_ITEMS} layers and steps so far; expected fewer "
+                "(recurrent layers are unrolled over time)"
+            )
         count = self._counts.get(self._output, 0)
         self._counts[self._output] = count + 1
         source = f"{self._output}//{count}"

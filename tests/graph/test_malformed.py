@@ -21,6 +21,7 @@ from graph.files.structure import MOST_DEPTH, MOST_NODES
 from graph.files.wire import MOST_PARTS
 from graph.files.zoo import zoo_file
 from graph.importer import load_model
+from graph.layering import emitter
 from tests.graph.mutation import mutated, originals
 from tests.graph.onnx_helpers import GraphBuilder, run
 
@@ -392,6 +393,18 @@ def test_sparse_tensors(tmp_path: Path) -> None:
     constant.attribute.append(helper.make_attribute("sparse_value", sparse))
     builder.nodes.append(constant)
     refused(finished(builder, builder.node("Add", y, "c")), tmp_path, "attribute 'sparse_value' is sparse")
+
+
+def test_a_loop_of_many_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node of 2^33 elements or fewer could become more layers than memory holds."""
+    monkeypatch.setattr(emitter, "MOST_ITEMS", 500)
+    builder = GraphBuilder()
+    x = builder.node("Transpose", builder.input("x", 1, 200_000, 4), perm=[1, 0, 2])
+    y = builder.node("LSTM", x, builder.random(1, 4, 4), builder.random(1, 4, 1), hidden_size=1)
+    builder.shapes[y] = [200_000, 1, 1, 1]
+    message = r"node 'n1_LSTM': more than 500 layers and steps so far; expected fewer \(recurrent"
+    with pytest.raises(ModelError, match=message):
+        load_model(builder.save(tmp_path, y), weights=False)
 
 
 # Functions and subgraphs.
