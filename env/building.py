@@ -23,7 +23,7 @@ from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.layerwise import layerwise
-from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST
+from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 
 SUBGRAPHS, INSTANCES, INSTRUCTIONS = "subgraphs", "instances", "instructions"
 PHASES = (SUBGRAPHS, INSTANCES, INSTRUCTIONS)

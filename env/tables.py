@@ -18,8 +18,8 @@ from scheduling.candidates.estimate import estimate
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHANNELS, Choice
 from scheduling.lowering.tables import Ints
-from scheduling.timeline.arrangement import weight_bytes
 from scheduling.timeline.isolated import isolated
+from scheduling.timeline.weight_places import weight_bytes
 
 Doubles = NDArray[np.float64]
 

@@ -18,8 +18,9 @@ from scheduling.choice import (
     Choice,
 )
 from scheduling.rules import Rules
-from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
 from scheduling.timeline.consumer_scopes import COPIED_BACK
+from scheduling.timeline.instance_order import BREADTH_FIRST
 from scheduling.timeline.packing import BARRIERS, Packing
 
 _NAME_WIDTH = 28

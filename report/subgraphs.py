@@ -32,8 +32,9 @@ from scheduling.lowering.rows import (
 )
 from scheduling.lowering.tables import Ints
 from scheduling.templates import Template
-from scheduling.timeline.arrangement import Arrangement, weight_bytes
+from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import Residence
+from scheduling.timeline.weight_places import weight_bytes
 
 _COLUMNS = (
     Column("#"),

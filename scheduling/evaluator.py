@@ -21,18 +21,17 @@ from scheduling.lowering.rows import N_DRAM_READ, N_DRAM_WRITE, N_LLB_READ, N_LL
 from scheduling.lowering.tables import Ints
 from scheduling.rules import DEFAULT_RULES, Rules, arrange_by, choice_rows
 from scheduling.templates import Templates
-from scheduling.timeline.arrangement import (
-    Arrangement,
-    layer_weight_bytes,
-)
+from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.capacity import check_dram
 from scheduling.timeline.concurrency import simulate_packed
 from scheduling.timeline.isolated import supposed_scopes
 from scheduling.timeline.packing import AS_BARRIERS, nothing_packed
 from scheduling.timeline.reuse import Overwritten, overwritten
 from scheduling.timeline.simulation import StepPlan, Times, simulate_steps
+from scheduling.timeline.slices import WAYS_BATCH, WAYS_CHANNELS, WAYS_ROWS
 from scheduling.timeline.system_copies import CopiedThings, CopyPlan, SystemCopies, system_copies
 from scheduling.timeline.tensor_moves import no_moves
+from scheduling.timeline.weight_places import layer_weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +212,7 @@ class Evaluator:
         store = self.templates.store
         row, rows, local, entries = np.ascontiguousarray(places.T)
         users, freed = _ragged(reuse.instances), _ragged(reuse.copies)
-        cores = choices[plan.subgraph, 4:7].prod(axis=1)
+        cores = choices[plan.subgraph][:, [WAYS_BATCH, WAYS_ROWS, WAYS_CHANNELS]].prod(axis=1)
 
         def run(barrier: Ints, follow: Ints) -> tuple[Times, Ints]:
             changed = plan._replace(packed=plan.packed._replace(barrier=barrier))

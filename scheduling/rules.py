@@ -16,13 +16,11 @@ from scheduling.legality.orders import check_order
 from scheduling.legality.packings import check_steps
 from scheduling.lowering.tables import Ints, NetworkTable
 from scheduling.timeline.arrangement import (
-    DEPTH_FIRST,
     SCOPE_DEFAULT,
     SCOPE_SHORTENED,
     WEIGHTS_RESIDENT,
     Arrangement,
     arrange,
-    order_instances,
 )
 from scheduling.timeline.cache_places import place_caches
 from scheduling.timeline.consumer_scopes import (
@@ -35,6 +33,7 @@ from scheduling.timeline.consumer_scopes import (
     taken_by,
     with_stays,
 )
+from scheduling.timeline.instance_order import DEPTH_FIRST, order_instances
 from scheduling.timeline.packing import Packing, nothing_packed, packed_order
 from scheduling.timeline.shortened import shortened_stays
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from graph.primitives import VectorClass
 
 MOST = 1 << 40
-MOST_BURST_BYTES = 4096
 """No figure is larger, so that sums of cycles stay far below what 64 bits hold."""
+
+MOST_BURST_BYTES = 4096
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Cycles = Annotated[int, Field(ge=0, le=MOST)]

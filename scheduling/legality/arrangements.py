@@ -17,8 +17,9 @@ from scheduling.evaluator import Evaluator
 from scheduling.legality.moves import check_moves
 from scheduling.legality.orders import check_order, touched
 from scheduling.lowering.tables import NEVER
-from scheduling.timeline.arrangement import Arrangement, weight_bytes
+from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import STAYS, Residence
+from scheduling.timeline.weight_places import weight_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from scheduling.rules import Rules
 from scheduling.strategies.options import CYCLES, simulated_cost
 from scheduling.strategies.segments import Floats, Segments, segments
 from scheduling.strategies.shortest import shortest
-from scheduling.timeline.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST
 
 PIECES_FIELD = Choice._fields.index("pieces")
 

@@ -13,7 +13,8 @@ from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
 from scheduling.problem import Problem
 from scheduling.rules import Rules
-from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 
 
 def graphturbo(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:

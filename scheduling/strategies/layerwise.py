@@ -13,7 +13,8 @@ from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.options import CYCLES
-from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST
 
 RULES = Rules(order=BREADTH_FIRST, scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED, prefetch=0)
 

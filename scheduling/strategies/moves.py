@@ -10,7 +10,8 @@ from scheduling.choice import Choice
 from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.options import Options
-from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
+from scheduling.timeline.arrangement import WEIGHTS_RELOADED, WEIGHTS_RESIDENT
+from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 
 PREFETCH = (0, 1, 2, 3)
 """How many kernels ahead weights may be loaded."""

@@ -30,7 +30,8 @@ from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.rammer_kernels import LayerKernel, LayerKernels
 from scheduling.strategies.rammer_programs import StepSimulator
-from scheduling.timeline.arrangement import BREADTH_FIRST, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST
 from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, Packing, Placement, Step
 
 WINDOW = 64

@@ -19,7 +19,8 @@ from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.moves import PREFETCH, State
 from scheduling.strategies.options import simulated_cost
-from scheduling.timeline.arrangement import BREADTH_FIRST, DEPTH_FIRST, WEIGHTS_RELOADED, WEIGHTS_RESIDENT
+from scheduling.timeline.arrangement import WEIGHTS_RELOADED, WEIGHTS_RESIDENT
+from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 
 RULES = tuple(
     Rules(order=order, weights=weights, prefetch=prefetch)

@@ -40,8 +40,8 @@ from scheduling.lowering.rows import (
     VECTOR,
 )
 from scheduling.lowering.tables import Ints, NetworkTable
-from scheduling.timeline.arrangement import weight_bytes
 from scheduling.timeline.isolated import resident_weights, supposed_scopes
+from scheduling.timeline.weight_places import weight_bytes
 
 Floats = NDArray[np.float64]
 

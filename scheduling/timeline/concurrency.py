@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodel.compiled import compiled, compiled_leaf
+from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
 from scheduling.lowering.rows import (
     DMA,
-    LINK_DRAM_READ,
-    LINK_DRAM_WRITE,
-    LINK_LLB_READ,
-    LINK_LLB_WRITE,
     MATRIX,
     SLOT_COMPUTE,
     SLOT_ENTRIES,
     VECTOR,
 )
 from scheduling.lowering.tables import Ints, NetworkTable
-from scheduling.timeline.arrangement import SPLIT_BATCH, Arrangement, slices, touching
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.shared_cores import (
+    LOOK_AGAIN,
+    copy_start,
+    give_back,
+    launch_step,
+    line_up,
+    place_copy,
+    take_cores,
+)
 from scheduling.timeline.simulation import (
     A_ENGINE,
     A_EXTERNAL0,
@@ -39,13 +44,13 @@ from scheduling.timeline.simulation import (
     UNKNOWN,
     Times,
 )
-from scheduling.timeline.system_copies import SystemCopies, copy_cycles
+from scheduling.timeline.slices import SPLIT_BATCH, slices, touching
+from scheduling.timeline.system_copies import SystemCopies
 
 COPY = -1
 """In an order: the next chunk of the system copies."""
 
 _BLOCKED = UNKNOWN
-_LOOK_AGAIN = -1
 
 
 @compiled
@@ -142,7 +147,7 @@ def simulate_packed(
         high = low
         while high < count and packed.step[high] == packed.step[low]:
             high += 1
-        _line_up(low, high, packed.first_core, cores, latest_on, link_start, follower, blockers)
+        line_up(low, high, packed.first_core, cores, latest_on, link_start, follower, blockers)
         step_launched = False
         wave_low, wave_end, wave_base = low, 0, 0
         wave_high = high
@@ -163,7 +168,7 @@ def simulate_packed(
                 if blockers[begun] == 0:
                     active[actives] = begun
                     actives += 1
-                    _begin(begun, packed.first_core, cores, core_free, compute_done, dma_done, engine_free,
+                    take_cores(begun, packed.first_core, cores, core_free, compute_done, dma_done, engine_free,
                            compute_wait, dma_wait, earliest)  # fmt: skip
                 begun += 1
                 recheck = True
@@ -174,7 +179,7 @@ def simulate_packed(
                 if wanted >= COPY and k != wanted:
                     continue
                 row = offset[k] + position[k]
-                if earliest[k] == _LOOK_AGAIN or (earliest[k] == _BLOCKED and recheck):
+                if earliest[k] == LOOK_AGAIN or (earliest[k] == _BLOCKED and recheck):
                     earliest[k] = _earliest(
                         net, choices, plan, home, arena, row, k, local_start, local_tensor, entry_count, position,
                         engine_free, compute_wait, dma_wait, launched, finish, row_start, ready, placed, done,
@@ -197,9 +202,9 @@ def simulate_packed(
                 while first < high and plan.when[first] < copies.when[copies.job[next_chunk]]:
                     first += 1
                 if prefix_count >= first:
-                    begin = _copy_start(copies, next_chunk, system_free, prefix[first], link_slot, link_free)
+                    begin = copy_start(copies, next_chunk, system_free, prefix[first], link_slot, link_free)
                     if begin < best_start:
-                        system_free = _copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
+                        system_free = place_copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
                         copy_of[next_chunk] = stepped
                         copy_position[next_chunk] = position[stepped]
                         makespan = max(makespan, system_free)
@@ -216,7 +221,9 @@ def simulate_packed(
             hold, latency = arena[row, A_HOLD], arena[row, A_LATENCY]
             if arena[row, A_STORES] == LAUNCHES:
                 if k == low:  # it pays for the step
-                    best_start = _launch(best_start, hold, latest_on, core_free, active, actives, engine_free)
+                    best_start = launch_step(
+                        best_start, hold, latest_on, core_free, active, actives, engine_free
+                    )
                     step_launched = True
                     recheck = True
                 else:
@@ -243,7 +250,7 @@ def simulate_packed(
                 placed[place] = 1
                 recheck = True
             position[k] += 1
-            earliest[k] = _LOOK_AGAIN
+            earliest[k] = LOOK_AGAIN
             order[ordered] = k
             ordered += 1
             stepped = k
@@ -263,7 +270,7 @@ def simulate_packed(
                     actives -= 1
                     active[a] = active[actives]
                     break
-            _give_back(
+            give_back(
                 k,
                 packed.first_core,
                 cores,
@@ -281,7 +288,7 @@ def simulate_packed(
                     if blockers[after] == 0 and after < begun:
                         active[actives] = after
                         actives += 1
-                        _begin(after, packed.first_core, cores, core_free, compute_done, dma_done, engine_free,
+                        take_cores(after, packed.first_core, cores, core_free, compute_done, dma_done, engine_free,
                                compute_wait, dma_wait, earliest)  # fmt: skip
             while prefix_count < count and done[prefix_count] == 1:
                 prefix[prefix_count + 1] = max(prefix[prefix_count], ends[prefix_count])
@@ -295,8 +302,8 @@ def simulate_packed(
             recheck = True
         low = high
     while next_chunk < chunks:  # what moves after the last wave
-        begin = _copy_start(copies, next_chunk, system_free, int(prefix[count]), link_slot, link_free)
-        system_free = _copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
+        begin = copy_start(copies, next_chunk, system_free, int(prefix[count]), link_slot, link_free)
+        system_free = place_copy(m, copies, next_chunk, begin, link_slot, link_free, copy_end)
         copy_of[next_chunk] = stepped
         copy_position[next_chunk] = position[stepped]
         makespan = max(makespan, system_free)
@@ -310,125 +317,6 @@ def simulate_packed(
             inside[i] = copy_of[c]
             c += 1
     return Times(makespan, ends, copy_of, copy_position, inside), order
-
-
-@compiled_leaf
-def _line_up(
-    low: int,
-    high: int,
-    first_core: Ints,
-    cores: Ints,
-    latest_on: Ints,
-    link_start: Ints,
-    follower: Ints,
-    blockers: Ints,
-) -> None:
-    """Who follows whom on the cores of a step of instances low to high: fills in `follower`, counts `blockers`, and
-    leaves in `latest_on` the last instance on each core, -1 where there is none."""
-    for core in range(latest_on.shape[0]):
-        latest_on[core] = -1
-    for k in range(low, high):
-        for c in range(cores[k]):
-            core = first_core[k] + c
-            before = latest_on[core]
-            if before >= 0:
-                follower[link_start[before] + core - first_core[before]] = k
-                blockers[k] += 1
-            latest_on[core] = k
-
-
-@compiled_leaf
-def _launch(
-    start: int, hold: int, latest_on: Ints, core_free: Ints, active: Ints, actives: int, engine_free: Ints
-) -> int:
-    """Launch a step on all of its cores, at `start` or when their matrix and vector engines are free; returns when."""
-    for core in range(latest_on.shape[0]):
-        if latest_on[core] >= 0:
-            start = max(start, max(core_free[core, MATRIX], core_free[core, VECTOR]))
-    for core in range(latest_on.shape[0]):
-        if latest_on[core] >= 0:
-            core_free[core, MATRIX] = start + hold
-            core_free[core, VECTOR] = start + hold
-    for a in range(actives):
-        engine_free[active[a], MATRIX] = start + hold
-        engine_free[active[a], VECTOR] = start + hold
-    return start
-
-
-@compiled_leaf
-def _give_back(
-    k: int,
-    first_core: Ints,
-    cores: Ints,
-    engine_free: Ints,
-    last_compute: Ints,
-    last_dma: Ints,
-    core_free: Ints,
-    compute_done: Ints,
-    dma_done: Ints,
-) -> None:
-    """Instance k has been placed: its cores are as it leaves them."""
-    for c in range(cores[k]):
-        core = first_core[k] + c
-        for e in range(3):
-            core_free[core, e] = engine_free[k, e]
-        compute_done[core] = max(compute_done[core], last_compute[k])
-        dma_done[core] = max(dma_done[core], last_dma[k])
-
-
-@compiled_leaf
-def _copy_start(
-    copies: SystemCopies, chunk: int, system_free: int, before: int, link_slot: Ints, link_free: Ints
-) -> int:
-    """When a chunk of a system copy can start that waits for what ends at `before`."""
-    to_dram = copies.to_dram[copies.job[chunk]] == 1
-    dram = link_slot[LINK_DRAM_WRITE if to_dram else LINK_DRAM_READ]
-    llb = link_slot[LINK_LLB_READ if to_dram else LINK_LLB_WRITE]
-    return int(max(max(system_free, before), max(link_free[dram], link_free[llb])))
-
-
-@compiled_leaf
-def _copy(
-    m: MachineTable,
-    copies: SystemCopies,
-    chunk: int,
-    begin: int,
-    link_slot: Ints,
-    link_free: Ints,
-    copy_end: Ints,
-) -> int:
-    """Place a chunk of a system copy at `begin`; returns when it ends."""
-    job = copies.job[chunk]
-    to_dram = copies.to_dram[job]
-    on_dram, on_llb, hold = copy_cycles(m, copies.size_bytes[chunk], to_dram)
-    link_free[link_slot[LINK_DRAM_WRITE if to_dram else LINK_DRAM_READ]] = begin + on_dram
-    link_free[link_slot[LINK_LLB_READ if to_dram else LINK_LLB_WRITE]] = begin + on_llb
-    if copies.last[chunk] == 1:
-        copy_end[job] = begin + hold
-    return int(begin + hold)
-
-
-@compiled_leaf
-def _begin(
-    k: int,
-    first_core: Ints,
-    cores: Ints,
-    core_free: Ints,
-    compute_done: Ints,
-    dma_done: Ints,
-    engine_free: Ints,
-    compute_wait: Ints,
-    dma_wait: Ints,
-    earliest: Ints,
-) -> None:
-    """Instance k may use its cores from now on."""
-    for c in range(cores[k]):
-        core = first_core[k] + c
-        for e in range(3):
-            engine_free[k, e] = max(engine_free[k, e], core_free[core, e])
-        compute_wait[k] = max(compute_wait[k], compute_done[core])
-        dma_wait[k] = max(dma_wait[k], dma_done[core])
-    earliest[k] = _LOOK_AGAIN
 
 
 @compiled

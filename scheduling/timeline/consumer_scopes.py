@@ -16,7 +16,8 @@ from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.exact.addresses import Answer, Buffer, address_assignment
 from scheduling.lowering.tables import NEVER, Ints, NetworkTable
-from scheduling.timeline.arrangement import Arrangement, touching
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.slices import touching
 from scheduling.timeline.tensor_moves import TensorMoves
 
 KEPT, FROM_DRAM, COPIED_BACK = 0, 1, 2

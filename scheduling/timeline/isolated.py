@@ -28,7 +28,7 @@ from scheduling.lowering.rows import (
     VECTOR,
 )
 from scheduling.lowering.tables import NEVER, Ints, NetworkTable
-from scheduling.timeline.arrangement import weight_bytes
+from scheduling.timeline.weight_places import weight_bytes
 
 
 @compiled_leaf

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering.tables import NetworkTable
-from scheduling.timeline.arrangement import Arrangement, touching
+from scheduling.timeline.arrangement import Arrangement
+from scheduling.timeline.slices import touching
 
 STAYS = -1
 """In place of a move: none has moved a slice yet."""

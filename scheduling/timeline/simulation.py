@@ -40,8 +40,8 @@ from scheduling.lowering.rows import (
     VECTOR,
 )
 from scheduling.lowering.tables import Ints
-from scheduling.timeline.arrangement import SPLIT_BATCH, slices, touching
 from scheduling.timeline.periods import STATES, jump, jump_stores, repeated
+from scheduling.timeline.slices import SPLIT_BATCH, slices, touching
 from scheduling.timeline.system_copies import SystemCopies, copy_cycles
 
 # Columns of the arena: what timing needs of a row.

@@ -10,7 +10,7 @@ from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
 from scheduling.lowering.bursts import in_bursts
 from scheduling.lowering.tables import Ints
-from scheduling.timeline.arrangement import SPLIT_BATCH, slices
+from scheduling.timeline.slices import SPLIT_BATCH, slices
 from scheduling.timeline.tensor_moves import TensorMoves
 
 CHUNK_BYTES = 128 * 1024

@@ -12,7 +12,8 @@ from report.results import Result
 from scheduling.choice import CHANNELS, Choice
 from scheduling.evaluator import Evaluation
 from scheduling.rules import Rules
-from scheduling.timeline.arrangement import BREADTH_FIRST, SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.timeline.arrangement import SCOPE_DRAM, WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST
 from tests.report.models import small_model
 
 WHOLE = Choice(0, 6)
