@@ -69,13 +69,20 @@ class ScheduleEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start a schedule. `info` has the cost of the default heuristic's schedule."""
+        """Start a schedule. `info` has the cost of the default heuristic's schedule.
+
+        Raises gymnasium.error.Error where the phases leave nothing to decide.
+        """
         super().reset(seed=seed)
         if self._choose is not None:
             self._episodes = self._choose(self.np_random)
         episodes = self._current()
         self._steps = 0
         self._move(episodes.builder.start())
+        if self._options is None:
+            raise gymnasium.error.Error(
+                "the phases leave nothing to decide for this network: expected one more phase"
+            )
         return self._observe(), {"default_cost": episodes.context.first_cost}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

@@ -19,6 +19,9 @@ from graph.layering.reading import read_graph
 from graph.model import Model
 from graph.operators import OPERATORS
 
+MOST_IMAGES = 1 << 16
+"""Images in a batch: with more, a search would take days and counts of bytes could pass what 64 bits hold."""
+
 
 def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed: int = 0) -> Model:
     """Read a zoo model by name, or an ONNX file by path, at a given batch.
@@ -30,8 +33,8 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     missing or broken file, dynamic shapes, and anything that is not supported; all unsupported operators of a file are
     listed at once.
     """
-    if batch < 1:
-        raise ModelError(f"batch is {batch}; expected at least 1")
+    if not 1 <= batch <= MOST_IMAGES:
+        raise ModelError(f"batch is {batch}; expected 1 to {MOST_IMAGES}")
     source = read_source(find_model(name_or_path), weights)
     folded = fold_constants(source, weights)
     _check_operators(folded)

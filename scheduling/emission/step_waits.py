@@ -72,10 +72,6 @@ class StepWaits:
         """System copies that stand with an instance, in order."""
         return tuple(self._copies[number])
 
-    def end_of_copy(self, job: int) -> Ref:
-        """The last chunk of a system copy."""
-        return self._end_of_copy[job]
-
     def placement(self, number: int) -> tuple[int, tuple[int, ...] | None, bool, tuple[Ref, ...]]:
         """First core, cores that the LAUNCH starts, whether it is a barrier, and what it waits for."""
         freed = tuple(self._end_of_copy[job] for job in self._overwritten.copies[number])

@@ -144,6 +144,13 @@ def test_phases_can_be_left_out(phases):
     assert sum(rewards) == pytest.approx(-REWARD_SCALE * np.log(info["relative_to_default"]))
 
 
+def test_phases_that_leave_nothing_to_decide_are_refused():
+    # Its default has no pieces, so no order of instructions is open.
+    made = ScheduleEnv("alexnet", batch=2, phases=(INSTRUCTIONS,))
+    with pytest.raises(gymnasium.error.Error, match="the phases leave nothing to decide"):
+        made.reset(seed=0)
+
+
 @pytest.mark.parametrize("objective", list(Objective))
 def test_every_objective(objective):
     made = ScheduleEnv("alexnet", batch=2, objective=objective)

@@ -153,9 +153,10 @@ def test_a_constant_output_that_holds_no_numbers(array: NDArray[Any], tmp_path: 
             load_model(str(path), weights=weights)
 
 
-def test_batch_below_one() -> None:
-    with pytest.raises(ModelError, match="batch is 0; expected at least 1"):
-        load_model("squeezenet", batch=0)
+@pytest.mark.parametrize("batch", [0, 65537, 10**12])
+def test_batch_of_no_images_or_too_many(batch: int) -> None:
+    with pytest.raises(ModelError, match=f"batch is {batch}; expected 1 to 65536"):
+        load_model("squeezenet", batch=batch)
 
 
 def test_old_opset(tmp_path: Path) -> None:

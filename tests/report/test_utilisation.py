@@ -19,8 +19,6 @@ from scheduling.evaluator import Evaluator
 from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
 
-OF_ENGINE = {"matrix": "matrix", "vector": "vector", "dma": "dma"}
-
 
 @pytest.mark.parametrize(("machine_name", "seed"), [("tiny", 0), ("tiny", 1), ("stcp920", 0), ("stcp920", 1)])
 def test_shares_are_those_counted_cycle_by_cycle(tmp_path: Path, machine_name: str, seed: int) -> None:
