@@ -176,15 +176,18 @@ def key_of(cell: Cell) -> Key:
 
 
 def markdown(cells: Sequence[Cell]) -> str:
-    """For each machine: cycles, off-core and DRAM bytes, seconds; then what two parts of `graphturbo` are worth.
+    """All machines in short; for each, cycles, off-core and DRAM bytes, seconds, what parts of `graphturbo` are worth.
+
     Of several cells about the same, the last one counts. Raises ValueError where objectives, budgets or seeds
     differ, since one table cannot tell them apart."""
-    cells = list({key_of(cell): cell for cell in cells}.values())
+    place = {name: k for k, name in enumerate((*strategy_names(), LEARNED))}
+    latest = {key_of(cell): cell for cell in cells}.values()
+    cells = sorted(latest, key=lambda cell: place.get(cell["strategy"], len(place)))
     for name in ("objective", "budget", "seed"):
         values = sorted({str(cell[name]) for cell in cells})
         if len(values) > 1:
             raise ValueError(f"the cells have {name} {', '.join(values)}, expected one for all")
-    parts = []
+    parts = [_summary(cells)]
     for machine in dict.fromkeys(cell["machine"] for cell in cells):
         mine = [cell for cell in cells if cell["machine"] == machine]
         parts.append(f"### {machine}\n")
@@ -196,14 +199,47 @@ def markdown(cells: Sequence[Cell]) -> str:
         ):
             parts.append(f"{title}:\n\n{_table(mine, value, digits, marked=title != 'Seconds')}")
         parts.append(_parts_of_graphturbo(mine))
-        notes = [
-            f"- {cell['network']}, {cell['strategy']}: {cell['status']}"
-            for cell in mine
-            if cell["status"] not in (DONE, LATE)
-        ]
+        notes = _refusals(mine)
         if notes:
             parts.append("Not in the tables:\n\n" + "\n".join(notes) + "\n")
     return "\n".join(parts)
+
+
+def _summary(cells: Sequence[Cell]) -> str:
+    """Cycles over the bound on each machine, the mean over the networks that all strategies finished there, and on how
+    many of them a strategy needs the fewest cycles."""
+    machines = list(dict.fromkeys(cell["machine"] for cell in cells))
+    strategies = list(dict.fromkeys(cell["strategy"] for cell in cells))
+    texts: dict[tuple[str, str], str] = {}
+    heads = ["strategy"]
+    for machine in machines:
+        mine = [cell for cell in cells if cell["machine"] == machine]
+        found = _values(mine, lambda cell: cell["cycles"] / cell["bound_cycles"])
+        here = {cell["strategy"] for cell in mine}
+        whole = [column for column in _columns(mine) if all((name, *column) in found for name in here)]
+        heads.append(f"{machine}, {len(whole)} networks")
+        least = {column: min(found[name, *column] for name in here) for column in whole}
+        for name in here if whole else ():
+            own = [found[name, *column] for column in whole]
+            best = sum(found[name, *column] == least[column] for column in whole)
+            texts[name, machine] = f"{_mean(own):.2f} ({best})"
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for name in strategies:
+        lines.append(f"| `{name}` | {' | '.join(texts.get((name, machine), '-') for machine in machines)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _refusals(cells: Sequence[Cell]) -> list[str]:
+    """What could not be done and why, a line for each reason."""
+    strategies = {cell["strategy"] for cell in cells}
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell["status"] not in (DONE, LATE):
+            found.setdefault((cell["network"], cell["status"]), []).append(cell["strategy"])
+    return [
+        f"- {network}, {'all strategies' if set(names) == strategies else ', '.join(names)}: {status}"
+        for (network, status), names in found.items()
+    ]
 
 
 def _columns(cells: Sequence[Cell]) -> list[tuple[str, int]]:
