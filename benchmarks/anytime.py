@@ -25,8 +25,9 @@ from scheduling.bound import bound
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
-from scheduling.schedule import make_schedule, replay, schedule_network
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule
+from scheduling.stored.replay import replay, schedule_network
 from scheduling.strategies import strategy_names
 from scheduling.strategies.anytime import Curve, Point, anytime, cost_after, cost_within
 

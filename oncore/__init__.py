@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from scheduling.objective import Objective
     from scheduling.problem import Problem, Solution
     from scheduling.rules import Rules
-    from scheduling.schedule import make_schedule, schedule_to_program
+    from scheduling.schedule import make_schedule
     from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+    from scheduling.stored.replay import schedule_to_program
     from scheduling.strategies import STRATEGIES, solve, strategy_names
 
 __all__ = [
@@ -90,7 +91,7 @@ _HOMES = {
     "program_weights": "scheduling.emission.program",
     "save_kernels": "hwmodel.programs.kernels",
     "save_schedule": "scheduling.schedule_file",
-    "schedule_to_program": "scheduling.schedule",
+    "schedule_to_program": "scheduling.stored.replay",
     "solve": "scheduling.strategies",
     "strategy_names": "scheduling.strategies",
     "time_program": "hwmodel.timing.flatten",

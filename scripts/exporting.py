@@ -17,8 +17,8 @@ from hwmodel.timing.flatten import Timing, time_program
 from report.output import KERNELS, OutputError
 from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluation, Evaluator
-from scheduling.schedule import schedule_to_program
 from scheduling.schedule_file import Schedule
+from scheduling.stored.replay import schedule_to_program
 from scripts.errors import VerificationError
 
 

@@ -32,8 +32,9 @@ from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order
 from scheduling.objective import Objective
-from scheduling.schedule import make_schedule, schedule_decisions, schedule_evaluator, schedule_to_program
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+from scheduling.stored.replay import schedule_decisions, schedule_evaluator, schedule_to_program
 from scheduling.strategies.head_groups import best_head_groups, tried_head_groups
 from scripts.errors import InputError, VerificationError
 from scripts.exporting import Exported, export_kernels

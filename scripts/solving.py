@@ -20,8 +20,8 @@ from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
 from scheduling.problem import Problem, Solution
 from scheduling.rules import Rules
-from scheduling.schedule import schedule_decisions, schedule_evaluator
 from scheduling.schedule_file import Schedule
+from scheduling.stored.replay import schedule_decisions, schedule_evaluator
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 from scheduling.strategies.instruction_ordering import order_instructions
 from scripts.errors import InputError

@@ -29,8 +29,9 @@ from scheduling.lowering.reordering import list_order, out_of_order, reordered, 
 from scheduling.lowering.rows import C_K0, C_K1, C_LATENCY, C_OP, C_TENSOR
 from scheduling.lowering.tables import Ints
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_evaluator, schedule_to_program
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+from scheduling.stored.replay import replay, schedule_evaluator, schedule_to_program
 from scheduling.strategies import solve
 from scheduling.strategies.instruction_ordering import order_instructions
 from tests.graph.onnx_helpers import GraphBuilder

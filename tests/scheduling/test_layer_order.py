@@ -17,8 +17,9 @@ from scheduling.evaluator import Evaluator
 from scheduling.exact.operator_graph import operator_graph, peak_bytes
 from scheduling.layer_order import RULES, in_order, least_live, rule_orders
 from scheduling.problem import Problem
-from scheduling.schedule import make_schedule, replay, schedule_network, schedule_to_program
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import load_schedule, save_schedule
+from scheduling.stored.replay import replay, schedule_network, schedule_to_program
 from scheduling.strategies import STRATEGIES, solve
 from scheduling.strategies.least_traffic import spilled_tensors, traffic_plan
 from tests.graph.onnx_helpers import GraphBuilder

@@ -16,8 +16,9 @@ from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order, order_of_blocks, producers_of
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_decisions, schedule_network
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import load_schedule, save_schedule
+from scheduling.stored.replay import replay, schedule_decisions, schedule_network
 from tests.scheduling.random_graphs import random_graph_model
 
 Blocks = list[set[int]]

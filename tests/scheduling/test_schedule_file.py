@@ -14,8 +14,9 @@ from scheduling.candidates.space import CandidateSpace
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import WeightPlace, load_schedule, save_schedule
+from scheduling.stored.replay import replay
 from tests.report.models import small_model
 
 Edit = Callable[[dict[str, Any]], object]

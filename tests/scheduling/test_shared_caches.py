@@ -17,8 +17,9 @@ from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, COLUMNS, RECOMPUTE, 
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule
+from scheduling.stored.replay import replay
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.whole_checks import check_all_the_way_down
 

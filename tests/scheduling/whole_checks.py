@@ -16,8 +16,9 @@ from scheduling.choice import Choice
 from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay, schedule_to_program
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
+from scheduling.stored.replay import replay, schedule_to_program
 from tests.scheduling.random_cases import checked_program
 
 

@@ -20,8 +20,9 @@ from scheduling.emission.program import program_weights
 from scheduling.errors import IllegalSchedule, ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule, replay
+from scheduling.schedule import make_schedule
 from scheduling.schedule_file import TensorMove, load_schedule
+from scheduling.stored.replay import replay
 from scheduling.strategies.layerwise import RULES as LAYER_RULES
 from scheduling.timeline.arrangement import SCOPE_DEFAULT, SCOPE_SHORTENED
 from scheduling.timeline.consumer_scopes import COPIED_BACK, FROM_DRAM, KEPT, TensorRead

@@ -1,0 +1,1 @@
+"""Schedules that were stored, back as decisions: their exact replay."""

@@ -1,0 +1,106 @@
+"""Sub-graphs of a schedule file as choices."""
+
+from __future__ import annotations
+
+from graph.network import Network
+from hwmodel.machines.machine import Machine
+from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
+from scheduling.choice import CACHE, CHANNEL_RING, RECOMPUTE, Choice
+from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
+from scheduling.evaluator import Evaluator
+from scheduling.schedule_file import Subgraph
+from scheduling.stored.names import AXES, CACHES, HALOS, halo_name
+from scheduling.stored.places import check_aligned
+
+
+def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -> Choice:
+    """The choice of a sub-graph; `numbers` are those of layers by name.
+
+    Raises ScheduleError for layers that the network has not, and UnsupportedDecision for what cannot be lowered.
+    """
+    for name in (subgraph.first_layer, subgraph.last_layer):
+        if name not in numbers:
+            raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
+    if numbers[subgraph.last_layer] < numbers[subgraph.first_layer]:
+        raise IllegalSchedule(
+            f"sub-graph {subgraph.first_layer!r}: its last layer, {subgraph.last_layer!r}, comes before its first"
+        )
+    if subgraph.halo not in HALOS:
+        raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected one of {HALOS}")
+    if subgraph.piece_axis not in AXES:
+        raise UnsupportedDecision(
+            f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {AXES}"
+        )
+    _check_cache(evaluator.machine, subgraph)
+    binding = subgraph.binding
+    streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
+    if getattr(binding, cross) > 1:
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: {getattr(binding, cross)} ways over {cross} with pieces along "
+            f"{subgraph.piece_axis} are not supported, expected 1 (cores share {streamed})"
+        )
+    ways = binding.batch * binding.rows * binding.channels * binding.columns
+    if ways > evaluator.machine.cores:
+        raise IllegalSchedule(
+            f"a binding of {ways} cores, {evaluator.machine.name} has {evaluator.machine.cores}"
+        )
+    choice = Choice(
+        numbers[subgraph.first_layer],
+        numbers[subgraph.last_layer] + 1,
+        subgraph.split.batch,
+        subgraph.split.rows,
+        binding.batch,
+        binding.rows * binding.columns,
+        binding.channels,
+        subgraph.pieces,
+        AXES.index(subgraph.piece_axis),
+        subgraph.order_a,
+        int(subgraph.overlap),
+        subgraph.split.columns,
+        CACHE + CACHES.index(subgraph.cache.memory) if subgraph.halo == "cache" else RECOMPUTE,
+        int(subgraph.keep_weights),
+    )
+    if halo_name(choice) != subgraph.halo:
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: halo is {subgraph.halo!r} with pieces along {subgraph.piece_axis}, "
+            f"expected {halo_name(choice)!r} or 'cache'"
+        )
+    _check_pieces(evaluator.network, choice, subgraph)
+    return choice
+
+
+def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:
+    """Refuse pieces of which one has nothing to do in any layer, but for the small numbers that are offered for every
+    sub-graph whatever its extents.
+    """
+    touched = {
+        tensor
+        for layer in network.layers[choice.first : choice.stop]
+        for tensor in (*layer.inputs, layer.output)
+    }
+    axis = "channels" if choice.axis == CHANNEL_RING else subgraph.piece_axis
+    most = max(getattr(network.tensors[tensor], axis) for tensor in touched)
+    most = max(most, *OFFERED_PIECES)
+    if choice.pieces > most:
+        raise IllegalSchedule(
+            f"sub-graph {subgraph.first_layer!r}: {choice.pieces} pieces along {subgraph.piece_axis}, more than any of "
+            f"its tensors has; expected at most {most}"
+        )
+
+
+def _check_cache(machine: Machine, subgraph: Subgraph) -> None:
+    """Refuse a cache of overlaps that cannot be, or in an unknown memory."""
+    cache, where = subgraph.cache, f"sub-graph {subgraph.first_layer!r}: cache"
+    if cache.memory not in CACHES:
+        raise UnsupportedDecision(
+            f"{where}: memory {cache.memory!r} is not supported, expected one of {CACHES}"
+        )
+    if cache.memory != "l1" and subgraph.halo != "cache":
+        raise UnsupportedDecision(
+            f"{where}: memory is {cache.memory!r} with halo {subgraph.halo!r}, expected 'cache'"
+        )
+    expected = subgraph.split.batch if cache.memory == "llb" else 0
+    if len(cache.addresses) != expected:
+        raise IllegalSchedule(f"{where}: {len(cache.addresses)} addresses, expected {expected}")
+    for address in cache.addresses:
+        check_aligned(machine, where, address)

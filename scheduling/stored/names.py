@@ -1,0 +1,26 @@
+"""What schedule files call the codes of decisions."""
+
+from __future__ import annotations
+
+from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS
+
+L1_RULE = "larger rings first, lowest free place"
+ORDER_RULE = "layer + a x piece"
+AXES = ("rows", "channels", "columns", "channel_ring")
+HALOS = ("recompute", "cache_columns", "cache")
+CACHES = ("l1", "llb", "dram")
+SYNC = {"waits": WAITS, "barriers": BARRIERS}
+MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
+
+
+def name_of(codes: dict[str, int], code: int) -> str:
+    """The name of a code, which must be one of these."""
+    return next(name for name, value in codes.items() if value == code)
+
+
+def halo_name(choice: Choice) -> str:
+    """`subgraphs[].halo` of a choice."""
+    if choice.halo != RECOMPUTE:
+        return "cache"
+    return "cache_columns" if choice.axis == COLUMNS else "recompute"
