@@ -10,6 +10,10 @@ import numpy as np
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering.tables import Ints
+from scheduling.timeline.llb_places import first_fit, insert
+
+UNLIMITED = 1 << 62
+"""Bytes to look for a place in, so that an error can say how many are missing."""
 
 
 def place_caches(
@@ -27,21 +31,22 @@ def place_caches(
     step, address and size. Raises IllegalSchedule where a cache finds no place.
     """
     addresses = np.full(int(instance_start[-1]), -1, np.int64)
-    items = [tuple(item) for item in taken.tolist()]
+    most = len(taken) + sum(choice.split_batch for choice in choices)
+    items, by_address = np.empty((most, 4), np.int64), np.empty(most, np.int64)
+    placed = 0
+    for item in taken.tolist():
+        placed = insert(items, by_address, placed, *item)
     for s, (choice, size) in enumerate(zip(choices, overlap_bytes, strict=True)):
         for part in range(choice.split_batch if size else 0):
             own = int(instance_start[s]) + part * choice.slices
             steps = when[own : own + choice.slices]
             begin, end = int(steps.min()), int(steps.max())
-            address = 0
-            for first, last, other, wide in sorted(items, key=lambda item: item[2]):
-                if first <= end and begin <= last and other < address + size:
-                    address = max(address, other + wide)
+            address = first_fit(items, by_address, placed, np.array([[begin, end]]), size, UNLIMITED)
             if address + size > llb_bytes:
                 raise IllegalSchedule(
                     f"sub-graph of layers {choice.first} to {choice.stop - 1}: llb ({llb_bytes} bytes) is short by "
                     f"{address + size - llb_bytes} bytes for the overlaps that it caches"
                 )
             addresses[own : own + choice.slices] = address
-            items.append((begin, end, address, size))
-    return addresses, np.array(items, np.int64).reshape(-1, 4)
+            placed = insert(items, by_address, placed, begin, end, address, size)
+    return addresses, items[:placed]
