@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from hwmodel.__main__ import main as run_kernels
 from hwmodel.machines.machine import load_machine
@@ -161,22 +162,22 @@ def test_the_best_groups_of_heads(tmp_path: Path, capsys: pytest.CaptureFixture[
     refused([*line, *replay], r"model is '.* in 2 groups of heads', expected", tmp_path, capsys)
 
 
+def outputs_of(
+    kernels: Path, tmp_path: Path, **inputs: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """What exported kernels make of a user's file of inputs."""
+    np.savez(tmp_path / "x.npz", **inputs)
+    files = ["--input", str(tmp_path / "x.npz"), "--output", str(tmp_path / "y.npz")]
+    assert run_kernels(["run", str(kernels), *files]) == 0
+    with np.load(tmp_path / "y.npz") as found:
+        return dict(found)
+
+
 def test_exported_kernels_run_on_the_users_own_data(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
     image = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
-    np.savez(tmp_path / "x.npz", image=image)
-    line = [
-        "run",
-        str(out / "kernels"),
-        "--input",
-        str(tmp_path / "x.npz"),
-        "--output",
-        str(tmp_path / "y.npz"),
-    ]
-    assert run_kernels(line) == 0
-    with np.load(tmp_path / "y.npz") as found:
-        (scores,) = found.values()
+    (scores,) = outputs_of(out / "kernels", tmp_path, image=image).values()
     assert scores.sum() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -185,20 +186,10 @@ def test_outputs_that_no_layer_makes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([model, "--machine", "tiny", "--batch", "2", *FEW, "--out", str(out)]) == 0
     x = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32)
-    np.savez(tmp_path / "x.npz", x=x)
-    line = [
-        "run",
-        str(out / "kernels"),
-        "--input",
-        str(tmp_path / "x.npz"),
-        "--output",
-        str(tmp_path / "y.npz"),
-    ]
-    assert run_kernels(line) == 0
-    with np.load(tmp_path / "y.npz") as found:
-        assert set(found) == {"x//output", "t0", "t1"}
-        assert np.array_equal(found["x//output"], x)
-        assert np.array_equal(found["t1"], np.maximum(x, 0))
+    found = outputs_of(out / "kernels", tmp_path, x=x)
+    assert set(found) == {"x//output", "t0", "t1"}
+    assert np.array_equal(found["x//output"], x)
+    assert np.array_equal(found["t1"], np.maximum(x, 0))
 
 
 def test_a_failed_verification_is_status_1_and_writes_nothing(
