@@ -76,11 +76,7 @@ def arrange_by(
     subgraph, instance, start = order_instances(table, array, rules.order)
     packed = nothing_packed()
     if rules.packing is not None:
-        named = [placed for step in rules.packing.steps for placed in step.instances]
-        check_order(table, choices, [(placed.subgraph, placed.instance) for placed in named])
-        check_steps(rules.packing.steps, choices, machine)
-        subgraph = np.array([placed.subgraph for placed in named], np.int64)
-        instance = np.array([placed.instance for placed in named], np.int64)
+        subgraph, instance = _named_order(rules.packing, choices, table, machine)
         if rules.packing.concurrent:
             packed = packed_order(rules.packing.steps, rules.packing.merge)
     spilled = np.zeros(len(table.producer), np.int64)
@@ -136,6 +132,19 @@ def arrange_by(
         )
         stays, addresses = Stays(stays.stays + more.stays, stays.leaves + more.leaves), addresses + places
     return with_stays(choices, plan, table, stays, addresses)
+
+
+def _named_order(
+    packing: Packing, choices: Sequence[Choice], table: NetworkTable, machine: Machine
+) -> tuple[Ints, Ints]:
+    """Sub-graphs and instances in the order of the steps that name them. Raises IllegalSchedule."""
+    named = [placed for step in packing.steps for placed in step.instances]
+    check_order(table, choices, [(placed.subgraph, placed.instance) for placed in named])
+    check_steps(packing.steps, choices, machine)
+    return (
+        np.array([placed.subgraph for placed in named], np.int64),
+        np.array([placed.instance for placed in named], np.int64),
+    )
 
 
 def choice_rows(choices: Sequence[Choice]) -> Ints:
