@@ -17,6 +17,7 @@ from agents.errors import PolicyError
 from agents.policy_file import parse_policy, read_policy
 from agents.scorer import Scorer
 from env.building import DEFAULT_PHASES, SUBGRAPHS, Builder, Options, State
+from env.features import Floats
 from env.observation import Context
 from env.tables import FrontierTable
 from scheduling.choice import Choice
@@ -36,6 +37,7 @@ THREADS = 2
 """That make candidate tables."""
 
 Logits = NDArray[np.float32]
+Described = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +52,15 @@ class Policy:
         """The phases that it was trained to decide."""
         return tuple(self.header["training"].get("phases", DEFAULT_PHASES))
 
-    def log_probabilities(self, options: Options, context: NDArray[np.float32]) -> Logits:
+    def describe(self, options: Options) -> Described:
+        """What the scorer makes of candidates in whatever context."""
+        with torch.inference_mode():
+            return self.scorer.describe(torch.from_numpy(options.features).unsqueeze(0))
+
+    def log_probabilities(self, described: Described, context: NDArray[np.float32]) -> Logits:
         """(A,) of the candidates."""
         with torch.inference_mode():
-            logits, _ = self.scorer(
-                torch.from_numpy(options.features).unsqueeze(0), torch.from_numpy(context).unsqueeze(0)
-            )
+            logits = self.scorer.score_described(*described, torch.from_numpy(context).unsqueeze(0))
             return np.asarray(torch.log_softmax(logits[0], dim=0).numpy(), np.float32)
 
 
@@ -95,6 +100,7 @@ class _Search:
         self.seed = problem.seed
         self._known: dict[State, tuple[Options, Logits]] = {}
         self._tables: dict[int, Future[FrontierTable]] = {}
+        self._described: dict[int, tuple[Floats, Described]] = {}  # by the identity of the features beside it
 
     def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
         found = None
@@ -119,8 +125,18 @@ class _Search:
                 self._tables[state.frontier].result()
             options = self.builder.options(state)
             context = self.context.vector(state, options, self.builder.evaluate(state))
-            known = self._known[state] = options, self.policy.log_probabilities(options, context)
+            known = self._known[state] = (
+                options,
+                self.policy.log_probabilities(self._describe(options), context),
+            )
         return known
+
+    def _describe(self, options: Options) -> Described:
+        """Kept, since states with the same frontier and split before it have the same array of features."""
+        known = self._described.get(id(options.features))
+        if known is None:
+            known = self._described[id(options.features)] = options.features, self.policy.describe(options)
+        return known[1]
 
     def _prepare(self, pool: ThreadPoolExecutor, states: Iterable[State]) -> None:
         """Begin with the candidate tables of these states; compiled code leaves the interpreter lock alone."""

@@ -36,6 +36,7 @@ class Defaults:
         self._choice: dict[tuple[int, int], Choice | None] = {}
         self._interleaved: dict[Choice, Choice] = {}
         self._cuts: list[int] | None = None
+        self._rest: dict[tuple[int, bool], tuple[Choice, ...]] = {}
 
     def choice(self, first: int, stop: int) -> Choice | None:
         """Default choice for layers [first, stop): the smallest split that fits with whole layers, else with row
@@ -55,14 +56,18 @@ class Defaults:
         """The prefix, then default choices for the remaining layers; without `interleave`, layer after layer inside
         an instance wherever that fits."""
         frontier = prefix[-1].stop if prefix else 0
+        rest = self._rest.get((frontier, interleave))
+        if rest is None:
+            rest = self._rest[frontier, interleave] = self._complete(frontier, interleave)
+        return (*prefix, *rest)
+
+    def _complete(self, frontier: int, interleave: bool) -> tuple[Choice, ...]:
         rest: list[Choice] = []
         for stop in self.cuts():
             if stop > frontier:
                 rest += self._cover(frontier, stop)
                 frontier = stop
-        if interleave:
-            rest = [self.interleaved(choice) for choice in rest]
-        return (*prefix, *rest)
+        return tuple(self.interleaved(choice) for choice in rest) if interleave else tuple(rest)
 
     def interleaved(self, choice: Choice) -> Choice:
         """The choice in row pieces, where it was whole and they are legal and faster in isolation."""

@@ -129,6 +129,7 @@ def test_scores_do_not_depend_on_places_or_on_empty_rows():
     other, other_value = scorer(padded, context)
     assert torch.allclose(other[:, :5], logits[:, order], atol=1e-5)
     assert torch.allclose(value, other_value, atol=1e-5)
+    assert torch.equal(scorer.score_described(*scorer.describe(table), context), logits)
 
 
 def test_training_writes_a_policy_that_decodes(tmp_path):
