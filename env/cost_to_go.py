@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import dram_rate
 from scheduling.candidates.space import MOST_LAYERS, PIECES, CandidateSpace, survey
 from scheduling.choice import CHOICE_FIELDS
 from scheduling.lowering.tables import Ints
@@ -107,7 +108,7 @@ class CostToGo:
 def spill_cycles(machine: MachineTable, crossing: Doubles, slices: Ints) -> Doubles:
     """DRAM cycles to write and read `crossing` bytes where one slice of them does not fit the LLB. Nothing where there
     is no LLB: then they are among what a sub-graph moves by itself."""
-    cycles = crossing / machine.dram_write + crossing / machine.dram_read
+    cycles = crossing / dram_rate(machine, 1) + crossing / dram_rate(machine, 0)
     spills = (crossing > LLB_SHARE * machine.llb_bytes * slices) & (machine.llb_bytes > 0)
     return np.where(spills, cycles, 0.0)
 

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from env.building import PHASES, SUBGRAPHS, Builder, Options, State
 from env.features import CANDIDATE, GLOBAL, LIMIT, MOST_ACTIONS, Floats, G, shared_buffer_bytes
+from hwmodel.timing.costs import dram_rate
 from scheduling.evaluator import Evaluation
 from scheduling.objective import Objective
 
@@ -78,7 +79,7 @@ class Context:
         vector = np.zeros(len(GLOBAL), np.float32)
         largest = max(1, int(space.border_bytes[:-1].max()))
         vector[G["batch"]] = math.log2(evaluator.network.batch) / 4
-        vector[G["dram_per_mac"]] = math.log(1000 * table.dram_read / macs)
+        vector[G["dram_per_mac"]] = math.log(1000 * dram_rate(table, 0) / macs)
         vector[G["l1_llb"]] = math.log(table.l1_bytes * table.cores / self._buffer_bytes)
         vector[G["llb"]] = math.log(self._buffer_bytes / largest)
         vector[G["launch"]] = math.log1p(table.launch * space.layers / ideal)

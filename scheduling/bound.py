@@ -4,8 +4,8 @@ Latency: the largest of three times of one cluster. Matrix engine: a cycle of a 
 pixels (of all images) times the unrolled output channels (of a systolic array: those that its folds hold), so a layer
 needs at least so many core-cycles that every pixel meets every channel; all layers' core-cycles are divided over the
 cores, without fill. Vector engine: every output element passes through it once. DRAM: each input and weight is read
-once (also a weight that several layers share) and each output written once, one after the other where both directions
-share the link. Rows that no output depends on are left out.
+once (also a weight that several layers share) and each output written once, at the rates that the link sustains, one
+after the other where both directions share it. Rows that no output depends on are left out.
 
 Off-core bytes: those compulsory DRAM bytes. Energy: multiply-accumulates and those bytes. Energy-delay: the product
 of the two bounds. What is left out (launches, fill, L1 traffic, the last-level buffer) only adds.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from graph.network import AxisMap, Layer, Network
 from graph.primitives import Contraction, Embedding, MatMul
 from hwmodel.machines.machine import Machine
-from hwmodel.timing.costs import vector_passes
+from hwmodel.timing.costs import dram_cycles, vector_passes
 from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 
@@ -88,8 +88,8 @@ def bound(network: Network, machine: Machine) -> Bound:
     weights += sum(_elements(network, constant, rows) for constant in network.constants)
     read = weights * machine.element_bytes + _bytes(network, machine, network.inputs, rows)
     written = _bytes(network, machine, tuple(set(network.outputs) - set(network.inputs)), rows)
-    link = machine.links.dram
-    reading, writing = -(-read // link.read_bytes_per_cycle), -(-written // link.write_bytes_per_cycle)
+    table = machine.table()
+    reading, writing = dram_cycles(table, read, 0), dram_cycles(table, written, 1)
     energy = (
         macs * machine.energy.mac_pj
         + read * machine.energy.dram_read_pj_per_byte
@@ -98,7 +98,7 @@ def bound(network: Network, machine: Machine) -> Bound:
     return Bound(
         matrix_cycles=-(-matrix // at_once),
         vector_cycles=-(-vector // (machine.cores * machine.vector.lanes)),
-        dram_cycles=reading + writing if link.shared else max(reading, writing),
+        dram_cycles=reading + writing if table.dram_shared else max(reading, writing),
         dram_read_bytes=read,
         dram_write_bytes=written,
         macs=macs,

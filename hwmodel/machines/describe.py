@@ -9,7 +9,7 @@ from typing import NamedTuple
 from graph.primitives import VectorClass
 from hwmodel.machines.machine import Machine
 from hwmodel.machines.machine_levels import Buffer, Port, Registers
-from hwmodel.machines.machine_parts import Link, Matrix
+from hwmodel.machines.machine_parts import DramLink, Link, Matrix
 
 Line = tuple[str, str]
 """What is described, and the words; nothing where it goes on from the line before."""
@@ -20,7 +20,7 @@ class Balance(NamedTuple):
     for it no longer than it waits for them."""
 
     link: str
-    bytes_per_cycle: int
+    bytes_per_cycle: float
     macs_per_byte: float
 
 
@@ -52,7 +52,7 @@ def peak_macs_per_second(machine: Machine) -> float:
 def balance_points(machine: Machine) -> list[Balance]:
     """Of reads of DRAM, of the LLB where there is one, and of the cores' DMA queues, the slowest link first."""
     links, clusters = machine.links, machine.clusters
-    rates = {"DRAM": clusters * links.dram.read_bytes_per_cycle}
+    rates: dict[str, float] = {"DRAM": float(clusters * links.dram.share * links.dram.read_bytes_per_cycle)}
     if links.llb is not None:
         rates["LLB"] = clusters * links.llb.read_bytes_per_cycle
     rates["DMA of all cores"] = clusters * machine.cores * machine.dma.bytes_per_cycle
@@ -118,6 +118,11 @@ def _memories(m: Machine) -> Iterator[Line]:
         yield "DRAM", f"{_size(dram.bytes)} a cluster"
     if dram is not None and dram.burst_bytes > 1:
         yield "DRAM", f"bursts of {_size(dram.burst_bytes)}"
+    if dram is not None and dram.latency_cycles:
+        yield (
+            "DRAM",
+            f"{_cycles(dram.latency_cycles)} to the first byte, {_microseconds(m, dram.latency_cycles)}",
+        )
 
 
 def _links(m: Machine) -> Iterator[Line]:
@@ -129,6 +134,10 @@ def _links(m: Machine) -> Iterator[Line]:
         yield f"{name} read", f"{rate(link.read_bytes_per_cycle)} a cluster"
         shared = ", shared with reads" if link.shared else ""
         yield f"{name} write", f"{rate(link.write_bytes_per_cycle)} a cluster{shared}"
+        if isinstance(link, DramLink) and link.share < 1:
+            read, write = (float(link.share * peak) for peak in link.rates)
+            each = f"{read:.4g} bytes a cycle of reads, {write:.4g} of writes"
+            yield "", f"sustained: {link.sustained:.4g} of these, {each}"
 
     yield from both("DRAM", m.links.dram)
     if m.links.llb is not None:

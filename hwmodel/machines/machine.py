@@ -81,7 +81,7 @@ class Machine(Part):
     name: Annotated[str, Field(min_length=1)]
     description: str
     assumed: Annotated[tuple[str, ...], Field(strict=False)]
-    clock_ghz: Annotated[float, Field(gt=0)]
+    clock_ghz: Annotated[float, Field(ge=1e-6, le=1000)]
     element: Literal["fp16", "fp32", "int8"]
     clusters: Annotated[int, Field(ge=1, le=MOST_CORES)]
     cores: Annotated[int, Field(ge=1, le=MOST_CORES)]
@@ -175,7 +175,9 @@ class Machine(Part):
         """The same figures for compiled code."""
         shared = () if self.levels is None else self.levels.shared
         unrolling, links, system = self.matrix.spatial, self.links, self.system_dma
-        llb, llb_link = self.memories.llb, self.links.llb
+        llb, llb_link, dram = self.memories.llb, self.links.llb, self.memories.dram
+        read, write = (links.dram.share * rate for rate in links.dram.rates)
+        period = math.lcm(read.denominator, write.denominator)
         return MachineTable(
             cores=self.cores,
             element_bytes=self.element_bytes,
@@ -197,10 +199,12 @@ class Machine(Part):
             weights_bytes=self.weights_bytes,
             accumulator_bytes=self.memories.accumulator.bytes,
             llb_bytes=llb.bytes if llb else 0,
-            dram_read=links.dram.read_bytes_per_cycle,
-            dram_write=links.dram.write_bytes_per_cycle,
+            dram_read=int(read * period),
+            dram_write=int(write * period),
+            dram_period=period,
             dram_shared=int(links.dram.shared),
-            dram_burst=self.memories.dram.burst_bytes if self.memories.dram else 1,
+            dram_burst=dram.burst_bytes if dram else 1,
+            dram_latency=dram.latency_cycles if dram else 0,
             llb_read=llb_link.read_bytes_per_cycle if llb_link else 0,
             llb_write=llb_link.write_bytes_per_cycle if llb_link else 0,
             llb_shared=int(llb_link.shared) if llb_link else 0,

@@ -5,6 +5,7 @@ All are frozen, refuse unknown keys, and take no number for another: 1.0 is no w
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,10 +17,13 @@ MOST = 1 << 40
 
 MOST_BURST_BYTES = 4096
 
+DECIMALS = 1000
+"""Shares are whole numbers of these parts."""
+
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Cycles = Annotated[int, Field(ge=0, le=MOST)]
 Side = Annotated[int, Field(ge=2, le=1 << 16)]
-Picojoules = Annotated[float, Field(ge=0)]
+Picojoules = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Part(BaseModel):
@@ -169,10 +173,12 @@ class Memory(Part):
 
 
 class Dram(Part):
-    """DRAM: how much a cluster has, None where nothing bounds it, and the bytes of a burst, a power of two."""
+    """DRAM: how much a cluster has, None where nothing bounds it, the bytes of a burst, a power of two, and the cycles
+    from a request to its first byte."""
 
     bytes: Count | None = None
     burst_bytes: Annotated[int, Field(ge=1, le=MOST_BURST_BYTES)] = 1
+    latency_cycles: Cycles = 0
 
     @model_validator(mode="after")
     def _a_power_of_two(self) -> Dram:
@@ -211,6 +217,29 @@ class Link(Part):
     write_bytes_per_cycle: Count
     shared: bool
 
+    @property
+    def rates(self) -> tuple[int, int]:
+        """Of reads and of writes."""
+        return self.read_bytes_per_cycle, self.write_bytes_per_cycle
+
+
+class DramLink(Link):
+    """The link to DRAM, and which share of its rates is sustained: a decimal fraction, so that what crosses in a number
+    of cycles is exact."""
+
+    sustained: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _of_few_decimals(self) -> DramLink:
+        if DECIMALS % self.share.denominator:
+            raise ValueError(f"sustained is {self.sustained}, expected a share in thousandths, such as 0.905")
+        return self
+
+    @property
+    def share(self) -> Fraction:
+        """`sustained` as it is written."""
+        return Fraction(str(self.sustained))
+
 
 class Exchange(Part):
     """The links between cores: the rate of each core's port, in each direction."""
@@ -221,7 +250,7 @@ class Exchange(Part):
 class Links(Part):
     """All links of a cluster; `llb` is None where there is no LLB."""
 
-    dram: Link
+    dram: DramLink
     llb: Link | None
     exchange: Exchange
 

@@ -19,7 +19,7 @@ from hwmodel.machines.machine import Machine
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.programs.isa import Instruction, Kernel, Op, Program, VectorKind
 from hwmodel.timing import resources
-from hwmodel.timing.costs import matmul_cycles, matrix_cycles
+from hwmodel.timing.costs import matmul_cycles, matrix_cycles, transfer_startup
 from hwmodel.timing.flatten import Ints, Timing
 from hwmodel.timing.instruction_cost import instruction_cost
 
@@ -43,7 +43,7 @@ run side by side), rounded down for each instruction. under_use: the rest of the
 core, has nothing to do. issue_drain: between contractions, and until their last results are there. port_stalls: what
 a contraction holds its engine beyond that. vector: layers of the vector engine. engine_wait: contractions' results
 wait for the vector engine to take them from the accumulator. dram, llb, exchange: transfers that nothing hides, by
-the memory that they are slowed by. startup: of DMA transfers. launch: of kernels.
+the memory that they are slowed by. startup: of DMA transfers, and DRAM's latency. launch: of kernels.
 """
 
 (
@@ -173,7 +173,8 @@ def _transfer_shares(
     """A transfer's start-up comes first; who follows it on a link waits for the bytes alone, so the start-up is what
     its time on the path has beyond them."""
     memory = EXCHANGE if instruction.op is Op.BROADCAST else _slowest(table, holds)
-    return (memory, max(0, latency - table.dma_startup)), (STARTUP, None)
+    start = transfer_startup(table, int(memory != DRAM))
+    return (memory, max(0, latency - start)), (STARTUP, None)
 
 
 def _slowest(table: MachineTable, holds: dict[int, int]) -> int:
@@ -187,4 +188,4 @@ def _slowest(table: MachineTable, holds: dict[int, int]) -> int:
 
 def _copy_shares(table: MachineTable, latency: int) -> Shares:
     """A system copy crosses both links; DRAM is the one that it is for."""
-    return (DRAM, max(0, latency - table.sdma_startup)), (STARTUP, None)
+    return (DRAM, max(0, latency - table.sdma_startup - table.dram_latency)), (STARTUP, None)

@@ -170,13 +170,52 @@ def vector_cycles(m: MachineTable, elements: int, passes: int) -> int:
 
 
 @compiled
-def dma_hold(m: MachineTable, core_bytes: int, link_bytes: int, link_rate: int) -> int:
+def dram_cycles(m: MachineTable, size_bytes: int, writes: int) -> int:
+    """Cycles for which bytes, in whole bursts, hold the link to DRAM; all that crosses it takes its time from here."""
+    return ceil_div(size_bytes * m.dram_period, m.dram_write if writes else m.dram_read)
+
+
+@compiled
+def dram_rate(m: MachineTable, writes: int) -> float:
+    """Bytes a cycle that the link to DRAM sustains, for estimates and for printing."""
+    return (m.dram_write if writes else m.dram_read) / m.dram_period
+
+
+@compiled
+def link_cycles(m: MachineTable, size_bytes: int, in_llb: int, writes: int) -> int:
+    """Cycles for which bytes hold the link of the LLB, or of DRAM (there in whole bursts)."""
+    if in_llb:
+        return ceil_div(size_bytes, m.llb_write if writes else m.llb_read)
+    return dram_cycles(m, size_bytes, writes)
+
+
+@compiled
+def transfer_startup(m: MachineTable, in_llb: int) -> int:
+    """Cycles of a core's transfer before its first byte: the queue's own, and DRAM's latency where it goes there."""
+    return m.dma_startup + (0 if in_llb else m.dram_latency)
+
+
+@compiled
+def dma_hold(m: MachineTable, core_bytes: int, link_bytes: int, in_llb: int, writes: int) -> int:
     """Cycles for which a transfer holds the DMA queues of its cores.
 
     `core_bytes` is the most that one core moves, `link_bytes` what crosses the link in all. The link itself
-    is held ceil_div(link_bytes, link_rate).
+    is held for `link_cycles`; a queue has one transfer on its way at a time, so it is held from the request on.
     """
-    return m.dma_startup + max(ceil_div(core_bytes, m.dma_bytes), ceil_div(link_bytes, link_rate))
+    most = max(ceil_div(core_bytes, m.dma_bytes), link_cycles(m, link_bytes, in_llb, writes))
+    return transfer_startup(m, in_llb) + most
+
+
+@compiled
+def system_copy_cycles(
+    m: MachineTable, size_bytes: int, dram_bytes: int, to_dram: int
+) -> tuple[int, int, int]:
+    """Cycles for which a copy holds the DRAM link, the LLB link, and the system DMA; `dram_bytes` are `size_bytes` in
+    whole bursts. `m` has a system DMA."""
+    on_dram = dram_cycles(m, dram_bytes, to_dram)
+    on_llb = link_cycles(m, size_bytes, 1, 1 - to_dram)
+    own = ceil_div(size_bytes, m.sdma_bytes)
+    return on_dram, on_llb, m.sdma_startup + m.dram_latency + max(own, max(on_dram, on_llb))
 
 
 def vector_work(

@@ -13,13 +13,26 @@ WINDOW_KINDS = frozenset(WINDOWS.values())
 REDUCTION_KINDS = frozenset(REDUCTIONS.values())
 
 
+MOST_WORK = 1 << 44
+"""No instruction makes more steps, elements or bytes: far beyond what memories hold, and sums fit 64 bits."""
+
+
 def extents(instruction: Instruction, position: int, *names: str) -> tuple[int, ...]:
-    """Fields of an instruction on the core at `position`; raises KernelError where one is negative."""
+    """Fields of an instruction on the core at `position`; raises KernelError where one is negative or too large."""
     values = tuple(instruction.value(name, position) for name in names)
     for name, value in zip(names, values, strict=True):
         if value < 0:
             raise KernelError(f"{name}: {value} is negative")
+        if value > MOST_WORK:
+            raise KernelError(f"{name}: {value} is larger than {MOST_WORK}")
     return values
+
+
+def limited(amount: int, of: str) -> int:
+    """`amount`, of what `of` says; raises KernelError where it is more than an instruction can have."""
+    if amount > MOST_WORK:
+        raise KernelError(f"{amount} {of} in one instruction, more than {MOST_WORK}")
+    return amount
 
 
 def box(instruction: Instruction, position: int) -> tuple[int, ...]:
@@ -28,8 +41,8 @@ def box(instruction: Instruction, position: int) -> tuple[int, ...]:
 
 
 def volume(sizes: Sequence[int]) -> int:
-    """The product of some extents."""
-    return math.prod(sizes)
+    """The product of some extents; raises KernelError where it is too large."""
+    return limited(math.prod(sizes), "elements")
 
 
 def anchor_reads(instruction: Instruction, position: int, kind: VectorKind, outputs: Sequence[int]) -> int:
@@ -38,12 +51,12 @@ def anchor_reads(instruction: Instruction, position: int, kind: VectorKind, outp
     if kind is VectorKind.ACCUMULATOR:
         return 0
     if kind in (VectorKind.COPY, VectorKind.REARRANGE):
-        return images * rows * columns * channels
+        return volume(outputs)
     if kind in WINDOW_KINDS:
         in_rows, in_columns = extents(instruction, position, "in_rows", "in_columns")
-        return images * in_rows * in_columns * channels
+        return volume((images, in_rows, in_columns, channels))
     if kind in REDUCTION_KINDS:
         (group,) = extents(instruction, position, "group")
-        return images * rows * columns * channels * group
+        return volume((*outputs, group))
     (in_channels,) = extents(instruction, position, "in_channels")
-    return images * rows * columns * in_channels
+    return volume((images, rows, columns, in_channels))

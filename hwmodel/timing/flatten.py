@@ -20,6 +20,9 @@ from hwmodel.timing.resources import resource_count
 
 Ints = NDArray[np.int64]
 
+MOST_CYCLES = 1 << 62
+"""More, one after the other, would not fit 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class FlatProgram:
@@ -61,7 +64,7 @@ def flatten(program: Program, machine: Machine) -> FlatProgram:
     """Flatten a program: the instructions of each step with its copies between them, step after step.
 
     Raises KernelError, naming step and instruction, where a wait does not point backwards in that order, an
-    event is not bound, or an instruction is wrong in itself.
+    event is not bound, an instruction is wrong in itself, or all of them take more cycles than 64 bits hold.
     """
     order = positions(program)
     kernels = PlacedKernels(program)
@@ -95,6 +98,8 @@ def flatten(program: Program, machine: Machine) -> FlatProgram:
                 )
             wait_index.append(target)
         wait_ptr.append(len(wait_index))
+    if sum(cost.latency_cycles for cost in costs) > MOST_CYCLES:
+        raise KernelError(f"the program's instructions take more than {MOST_CYCLES} cycles")
     lengths = np.array([0, *(len(cost.holds) for cost in costs)], np.int64)
     holds = np.array([hold for cost in costs for hold in cost.holds], np.int64).reshape(-1, 2)
     return FlatProgram(

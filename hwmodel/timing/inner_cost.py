@@ -8,7 +8,7 @@ from hwmodel.machines.level_table import Ints, LevelTable
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.programs.fields import code
 from hwmodel.programs.isa import Instruction, Op, OperandKind, VectorKind
-from hwmodel.timing.extents import anchor_reads, box, extents, volume
+from hwmodel.timing.extents import anchor_reads, box, extents, limited, volume
 from hwmodel.timing.levels import (
     READ,
     WRITE,
@@ -52,9 +52,11 @@ def _contraction(t: LevelTable, m: MachineTable, instruction: Instruction, posit
     in_rows, in_columns = extents(instruction, position, "in_rows", "in_columns")
     kernel_h, kernel_w = extents(instruction, position, "kernel_h", "kernel_w")
     stride, dilation = extents(instruction, position, "stride_w", "dilation_w")
-    wide = (min(columns, m.f_columns) - 1) * stride + (kernel_w - 1) * dilation + 1
-    tile = Extents(images, rows, columns, channels, depth, kernel_h * kernel_w, in_rows, in_columns, wide)
-    end = instruction.value("weight_addr", position) + channels * depth * tile.taps * m.element_bytes
+    wide = limited((min(columns, m.f_columns) - 1) * stride + (kernel_w - 1) * dilation + 1, "columns")
+    taps = volume((kernel_h, kernel_w))
+    tile = Extents(images, rows, columns, channels, depth, taps, in_rows, in_columns, wide)
+    (address,) = extents(instruction, position, "weight_addr")
+    end = address + volume((channels, depth, taps)) * m.element_bytes
     weights = level_at(t.weight_end, end - 1, t.inner + 1)
     return contraction_accesses(t, m, tile, inputs, weights, accumulate, found)
 
@@ -85,9 +87,10 @@ def _move(t: LevelTable, address: int, size: int, way: int, found: Ints) -> None
 def _transfer(t: LevelTable, m: MachineTable, instruction: Instruction, position: int, found: Ints) -> None:
     if instruction.op is Op.LOADW:
         size = volume(extents(instruction, position, "rows", "row_bytes"))
-        end = instruction.value("dst_addr", position) + size
+        (address,) = extents(instruction, position, "dst_addr")
         if size:
-            pass_down(t, t.weight_end, level_at(t.weight_end, end - 1, t.inner + 1), t.inner + 1, size, found)
+            level_of_end = level_at(t.weight_end, address + size - 1, t.inner + 1)
+            pass_down(t, t.weight_end, level_of_end, t.inner + 1, size, found)
         return
     outputs = box(instruction, position)
     size = volume(outputs) * m.element_bytes

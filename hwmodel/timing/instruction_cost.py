@@ -31,9 +31,11 @@ from hwmodel.timing.costs import (
     Work,
     ceil_div,
     dma_hold,
+    link_cycles,
     matmul_cycles,
     matrix_cycles,
     passes_of,
+    system_copy_cycles,
     vector_cycles,
     vector_work,
 )
@@ -44,6 +46,7 @@ from hwmodel.timing.extents import (
     anchor_reads,
     box,
     extents,
+    limited,
     volume,
 )
 from hwmodel.timing.inner_cost import inner_accesses
@@ -68,7 +71,8 @@ class Cost:
 def instruction_cost(machine: Machine, symbols: Sequence[Symbol], instruction: Instruction) -> Cost:
     """The cost of one instruction of a kernel with these symbols.
 
-    Raises KernelError where a field is missing, unknown or negative, or a core or symbol does not exist.
+    Raises KernelError where a field is missing, unknown, negative or larger than any memory, or a core or symbol does
+    not exist.
     """
     check(instruction)
     table, levels = machine.table(), machine.level_table
@@ -122,10 +126,8 @@ def copy_cost(machine: Machine, copy: SystemCopy) -> Cost:
         raise KernelError(f"{machine.name} has no system DMA")
     if size < 0:
         raise KernelError(f"size_bytes: {size} is negative")
-    crossing = rounded_bytes(size, table.dram_burst)
-    dram, llb = (table.dram_write, table.llb_read) if copy.to_dram else (table.dram_read, table.llb_write)
-    on_dram, on_llb = ceil_div(crossing, dram), ceil_div(size, llb)
-    latency = table.sdma_startup + max(ceil_div(size, table.sdma_bytes), on_dram, on_llb)
+    crossing = rounded_bytes(limited(size, "bytes"), table.dram_burst)
+    on_dram, on_llb, latency = system_copy_cycles(table, size, crossing, int(copy.to_dram))
     queue = (resources.link(table.cores, resources.SYSTEM_DMA), latency)
     if copy.to_dram:
         holds = (
@@ -184,9 +186,9 @@ def _conv(
     source = extents(instruction, position, "in_rows", "in_columns", "in_channels")
     taps = volume(extents(instruction, position, "kernel_h", "kernel_w"))
     counts = Counts(
-        macs=volume(tile) * source[2] * taps,
-        l1_read_bytes=images * volume(source) * table.element_bytes,
-        weights_read_bytes=channels * source[2] * taps * table.element_bytes,
+        macs=volume((*tile, source[2], taps)),
+        l1_read_bytes=volume((images, *source)) * table.element_bytes,
+        weights_read_bytes=volume((channels, source[2], taps)) * table.element_bytes,
     )
     return matrix_cycles(table, images, rows, columns, channels, source[2], taps), counts
 
@@ -198,7 +200,7 @@ def _matmul(
     images, rows, columns, channels = tile
     (in_channels,) = extents(instruction, position, "in_channels")
     read = images * in_channels * (rows * columns + channels)
-    counts = Counts(macs=volume(tile) * in_channels, l1_read_bytes=read * table.element_bytes)
+    counts = Counts(macs=volume((*tile, in_channels)), l1_read_bytes=read * table.element_bytes)
     return matmul_cycles(table, images, rows, columns, channels, in_channels), counts
 
 
@@ -215,7 +217,9 @@ def _vector(machine: Machine, table: MachineTable, instruction: Instruction) -> 
         codes = [code(StepCode, instruction.value(f"s{i}_op", position), f"s{i}_op") for i in steps]
         operands = [code(OperandKind, instruction.value(f"s{i}_kind", position), f"s{i}_kind") for i in steps]
         work = _work(instruction, position, kind, codes)
-        hold = max(hold, vector_cycles(table, elements, passes_of(machine, work)))
+        passes = passes_of(machine, work)
+        limited(elements * passes, "steps of lanes")
+        hold = max(hold, vector_cycles(table, elements, passes))
         views = operands.count(OperandKind.TENSOR) + operands.count(OperandKind.CHANNEL)
         read = elements * views + anchor_reads(instruction, position, kind, outputs)
         parameters = outputs[3] * operands.count(OperandKind.PARAMETER)
@@ -336,14 +340,8 @@ def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instr
     sources = {part.source: part for part in parts}.values()
     most = max(part.size_bytes for part in parts)
     links = {
-        "dram": (
-            table.dram_write if store else table.dram_read,
-            resources.dram_write(table) if store else resources.link(table.cores, resources.DRAM_READ),
-        ),
-        "llb": (
-            table.llb_write if store else table.llb_read,
-            resources.llb_write(table) if store else resources.link(table.cores, resources.LLB_READ),
-        ),
+        "dram": resources.dram_write(table) if store else resources.link(table.cores, resources.DRAM_READ),
+        "llb": resources.llb_write(table) if store else resources.link(table.cores, resources.LLB_READ),
     }
     crossing = dict.fromkeys(links, 0)
     for part in sources:
@@ -351,9 +349,9 @@ def _transfer(table: MachineTable, symbols: Sequence[Symbol], instruction: Instr
     hold = 0
     holds: list[Hold] = []
     for memory in sorted({part.memory for part in parts}):
-        rate, resource = links[memory]
-        hold = max(hold, dma_hold(table, most, crossing[memory], rate))
-        holds.append((resource, ceil_div(crossing[memory], rate)))
+        crossed, in_llb = limited(crossing[memory], "bytes"), int(memory == "llb")
+        hold = max(hold, dma_hold(table, most, crossed, in_llb, int(store)))
+        holds.append((links[memory], link_cycles(table, crossed, in_llb, int(store))))
     holds += [(resources.engine(core, resources.DMA), hold) for core in instruction.cores]
     counts = _transfer_counts(instruction.op, crossing, parts)
     if instruction.op is Op.GATHER:

@@ -13,7 +13,14 @@ import numpy as np
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
-from hwmodel.timing.costs import matmul_cycles, matrix_cycles, vector_cycles
+from hwmodel.timing.costs import (
+    dram_cycles,
+    link_cycles,
+    matmul_cycles,
+    matrix_cycles,
+    transfer_startup,
+    vector_cycles,
+)
 from scheduling.choice import RECOMPUTE, Choice
 from scheduling.lowering.footprint import ring_footprint
 from scheduling.lowering.geometry import geometry
@@ -78,10 +85,10 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     images = -(-slice_images // choice.ways_batch)
     instances = choice.split_batch * choice.split_rows * choice.split_columns
     matrix, vector, slack = 0, 0, 0
-    dma, weights, reloaded, border = 0, 0, 0, 0
+    dma, weights, weight_loads, reloaded, border = 0, 0, 0, 0, 0
     # What crosses the border is in the LLB, or in DRAM where there is none.
-    read_rate = m.llb_read if m.llb_bytes > 0 else m.dram_read
-    write_rate = m.llb_write if m.llb_bytes > 0 else m.dram_write
+    has_llb = 1 if m.llb_bytes > 0 else 0
+    startup = transfer_startup(m, has_llb)
     crossing = 0
     for t in range(geo.tensor.shape[0]):
         tensor = geo.tensor[t]
@@ -98,16 +105,16 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             constant = net.tensor_constant[tensor] == 1
             size = (1 if constant else slice_images) * sum_rows * columns * channels * eb
             core = (1 if constant else images) * rows * columns * (channels if geo.full[t] else share) * eb
-            link = -(-size // read_rate)
-            dma += max(-(-core // m.dma_bytes), link) + m.dma_startup * pieces
+            link = link_cycles(m, size, has_llb, 0)
+            dma += max(-(-core // m.dma_bytes), link) + startup * pieces
             crossing += link
             border += size * instances
             continue
         if geo.leaves[t]:
             size = slice_images * own * columns * channels * eb
-            link = -(-size // write_rate)
+            link = link_cycles(m, size, has_llb, 1)
             dma += max(-(-(images * rows * columns * share * eb) // m.dma_bytes), link)
-            dma += m.dma_startup * pieces
+            dma += startup * pieces
             crossing += link
             border += size * instances
         if geo.full[t] and choice.ways_channels > 1:
@@ -139,11 +146,11 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             units = pieces * groups * chunks * spots
             if net.kind[layer] == CONVOLVES:
                 weights += share * reduction * taps * eb
-                dma += groups * chunks * parts * m.dma_startup
+                weight_loads += groups * chunks * parts
         elif net.kind[layer] == EMBEDS:
             size = slice_images * sum_rows * columns * channels * eb
             core = images * rows * columns * share * eb
-            dma += max(-(-core // m.dma_bytes), -(-size // m.dram_read)) + m.dma_startup * pieces
+            dma += max(-(-core // m.dma_bytes), dram_cycles(m, size, 0)) + transfer_startup(m, 0) * pieces
         weights += net.parameters[layer] * share * eb
         matrix += here_matrix
         vector += here_vector
@@ -158,7 +165,8 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     if times > 1 and 2 * unique <= m.llb_bytes:
         resident = True
     reloaded = unique if resident else unique * times * instances
-    dram = -(-reloaded // m.dram_read)
+    dma += weight_loads * transfer_startup(m, 1 if resident else 0)
+    dram = dram_cycles(m, reloaded, 0)
     if m.llb_bytes == 0:
         dram += crossing * instances
     busy = max(matrix, vector)

@@ -60,22 +60,22 @@ def lower_shared_cache(site: Site, draft: Draft, kind: int, t: int, p: int) -> N
     row[C_R0] = 1
     row[C_EXTERNAL0] = -1
     if restores:
-        rate = m.llb_read if in_llb else m.dram_read
         later(latest, MATRIX, 0)
         row[C_OP] = OP_LOAD
-        cross_link(row, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes, rate)
+        cross_link(row, m, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes)
         counts[N_LLB_READ if in_llb else N_DRAM_READ] += link_bytes
         counts[N_L1_WRITE] += moved * holders
         draft.touched[t, DMA_WRITES] += moved * holders
     else:
-        rate = m.llb_write if in_llb else m.dram_write
         wait_for_writers(draft.written, latest, t, p)
         row[C_OP] = OP_STORE
-        cross_link(row, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes, rate)
+        cross_link(row, m, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes)
         counts[N_LLB_WRITE if in_llb else N_DRAM_WRITE] += link_bytes
         counts[N_L1_READ] += moved
         draft.touched[t, DMA_READS] += moved
-    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
+    finish_transfer(
+        row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, in_llb, not restores)
+    )
     draft.state[ROW] = i + 1
     if restores:
         log_write(draft, t, p, DMA, i)

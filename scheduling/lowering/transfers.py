@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner, compiled_leaf
-from hwmodel.timing.costs import dma_hold
+from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import dma_hold, link_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
@@ -63,7 +64,6 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
     way_rows, in_bursts = draft.way_rows, m.dram_burst > 1 and not site.in_llb[tensor]
     image_parts, row_parts = site.source_batch[tensor], site.source_rows[tensor]
     in_llb = site.in_llb[tensor]
-    rate = m.llb_read if in_llb else m.dram_read
     later(latest, MATRIX, 0)
     most_row_parts = _most_row_parts(start, ends, t, p, size, row_parts)
     for image_part in range(_most_image_parts(image0, images, batch_ways, net.batch, image_parts)):
@@ -88,8 +88,9 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
             row[C_A] = image_part
             row[C_B] = row_part
             row[C_EXTERNAL0] = SLOT_ENTRIES + t
-            cross_link(row, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes, rate)
-            finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
+            cross_link(row, m, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes)
+            hold = dma_hold(m, core_bytes, link_bytes, in_llb, 0)
+            finish_transfer(row, draft.raw[i], latest, t, p, hold)
             state[ROW] = i + 1
             counts[N_LLB_READ if in_llb else N_DRAM_READ] += link_bytes
             moved = copied_images * copied_rows * pixel_bytes * holders
@@ -184,8 +185,8 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     row = draft.rows[i]
     row[C_OP] = OP_GATHER
     row[C_EXTERNAL0] = -1
-    cross_link(row, LINK_DRAM_READ, link_bytes, m.dram_read)
-    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, m.dram_read))
+    cross_link(row, m, LINK_DRAM_READ, link_bytes)
+    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, 0, 0))
     draft.state[ROW] = i + 1
     counts[N_DRAM_READ] += link_bytes
     counts[N_L1_WRITE] += made_bytes
@@ -260,12 +261,11 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
             net, tensor, site.images, choice.ways_batch, way_rows, columns, choice.ways_channels,
             m.element_bytes, m.dram_burst,
         )  # fmt: skip
-    rate = m.llb_write if in_llb else m.dram_write
     later(latest, VECTOR, draft.written[t, p, VECTOR])
     row[C_OP] = OP_STORE
     row[C_EXTERNAL0] = -1
-    cross_link(row, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes, rate)
-    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, rate))
+    cross_link(row, m, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes)
+    finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, in_llb, 1))
     draft.state[ROW] = i + 1
     counts[N_LLB_WRITE if in_llb else N_DRAM_WRITE] += link_bytes
     counts[N_L1_READ] += moved
@@ -273,10 +273,12 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
 
 
 @compiled_leaf
-def cross_link(row: Ints, link: int, link_bytes: int, rate: int) -> None:
+def cross_link(row: Ints, m: MachineTable, link: int, link_bytes: int) -> None:
     """Note the link that a row's transfer takes, and for how long."""
+    in_llb = 1 if link in (LINK_LLB_READ, LINK_LLB_WRITE) else 0
+    writes = 1 if link in (LINK_DRAM_WRITE, LINK_LLB_WRITE) else 0
     row[C_LINK] = link
-    row[C_LINK_HOLD] = -(-link_bytes // rate)
+    row[C_LINK_HOLD] = link_cycles(m, link_bytes, in_llb, writes)
 
 
 @compiled_leaf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
 from hwmodel.machines.machine_table import MachineTable
-from hwmodel.timing.costs import dma_hold
+from hwmodel.timing.costs import dma_hold, link_cycles
 from scheduling.lowering.bursts import vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.draft import ROW, Draft, Site
 from scheduling.lowering.rows import (
@@ -100,17 +100,16 @@ def _load_chunk(
     state, chunks, rows = draft.state, draft.chunks, draft.rows
     freed_by, i = chunks.freed_by, state[ROW]
     claim(chunks, chunk, core_bytes, i, rows, m.weights_bytes)
-    rate = m.llb_read if staged else m.dram_read
     row, raw = rows[i], draft.raw[i]
     row[C_OP] = OP_LOADW
     row[C_TENSOR] = tile.t
     row[C_PIECE] = tile.p
     row[C_WEIGHT] = chunks.address[chunk]
     row[C_ENGINE] = DMA
-    row[C_HOLD] = dma_hold(m, core_bytes, link_bytes, rate)
+    row[C_HOLD] = dma_hold(m, core_bytes, link_bytes, staged, 0)
     row[C_LATENCY] = row[C_HOLD]
     row[C_LINK] = LINK_LLB_READ if staged else LINK_DRAM_READ
-    row[C_LINK_HOLD] = -(-link_bytes // rate)
+    row[C_LINK_HOLD] = link_cycles(m, link_bytes, staged, 0)
     row[C_EXTERNAL0] = -1
     row[C_EXTERNAL1] = SLOT_ENTRIES + tile.t if staged else -1
     anchor = max(freed_by[0], freed_by[1])

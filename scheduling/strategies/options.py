@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodel.timing.costs import dram_rate
 from scheduling.candidates.estimate import estimate
 from scheduling.choice import Choice
 from scheduling.errors import IllegalSchedule
@@ -67,7 +68,7 @@ def additive_cost(problem: Problem, option: Option) -> float:
     cycles = float(max(figures[ISOLATED], figures[DRAM]))
     if problem.objective is Objective.LATENCY:
         return cycles
-    traffic = figures[DRAM] * machine.dram_read
+    traffic = figures[DRAM] * dram_rate(machine, 0)
     if machine.llb_bytes:  # else the border is among what goes to DRAM
         traffic += figures[BORDER_BYTES]
     if problem.objective is Objective.OFF_CORE:

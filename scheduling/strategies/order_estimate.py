@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled
+from hwmodel.timing.costs import dram_rate
 from scheduling.candidates.estimate import Estimate
 from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS
@@ -79,13 +80,13 @@ def order_table(problem: Problem) -> OrderTable:
         (table.last_use == NEVER).astype(np.int64),
         matrix,
         vector,
-        evaluator.weight_bytes / machine.dram_read,
+        evaluator.weight_bytes / dram_rate(machine, 0),
         splits.astype(np.float64),
         float(machine.launch),
         USABLE * machine.l1_bytes * machine.cores,
         float(machine.llb_bytes),
-        float(machine.llb_read if has_llb else machine.dram_read),
-        float(machine.dram_read),
+        float(machine.llb_read) if has_llb else dram_rate(machine, 0),
+        dram_rate(machine, 0),
     )
 
 

@@ -16,6 +16,7 @@ from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machines.machine import Machine
 from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import dram_cycles, dram_rate
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.energy import energy_pj
 from scheduling.choice import choice_of, row_pieces
@@ -88,16 +89,16 @@ def time_borders(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
                     entered += size
                     if variant >= 2:
                         link = 0
-                        link_hold = -(-size // m.dram_read)
-                        hold = max(hold, m.dma_startup + link_hold)
+                        link_hold = dram_cycles(m, size, 0)
+                        hold = m.dram_latency + max(hold, m.dma_startup + link_hold)
                         latency = hold
                 elif rows[i, C_OP] == OP_STORE and link == LINK_LLB_WRITE:
                     size = link_hold * m.llb_write
                     left += size
                     if variant % 2 == 1:
                         link = 1
-                        link_hold = -(-size // m.dram_write)
-                        hold = max(hold, m.dma_startup + link_hold)
+                        link_hold = dram_cycles(m, size, 1)
+                        hold = m.dram_latency + max(hold, m.dma_startup + link_hold)
                         latency = hold
                 begin = free[engine]
                 for w in range(C_WAIT0, C_WAIT0 + 3):
@@ -150,7 +151,8 @@ def segments(net: NetworkTable, machine: Machine, m: MachineTable, choices: Ints
     dear_in = prices[N_DRAM_READ] - prices[N_LLB_READ]
     dear_out = prices[N_DRAM_WRITE] - prices[N_LLB_WRITE]
     energy = (counts @ prices)[:, None, None] + entry * spills_in * dear_in + leave * spills_out * dear_out
-    dram = (read / m.dram_read + counts[:, 1] / m.dram_write)[:, None, None]
-    dram = dram + entry * spills_in / m.dram_read + leave * spills_out / m.dram_write
+    read_rate, write_rate = dram_rate(m, 0), dram_rate(m, 1)
+    dram = (read / read_rate + counts[:, 1] / write_rate)[:, None, None]
+    dram = dram + entry * spills_in / read_rate + leave * spills_out / write_rate
     off_core = np.broadcast_to(counts[:, :4].sum(axis=1)[:, None, None], cycles.shape)
     return Segments(choices, cycles, dram, energy, off_core, times[:, KEPT].astype(np.float64))

@@ -12,6 +12,7 @@ import numpy as np
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import dram_cycles
 from scheduling.choice import choice_of
 from scheduling.lowering import lower
 from scheduling.lowering.rows import (
@@ -94,13 +95,13 @@ def isolated(net: NetworkTable, m: MachineTable, choices: Ints) -> Ints:
         lowered = lower(net, m, choice, 0, 0, 0, False, in_llb, ones, ones, staged)
         makespan = lone_cycles(m, lowered.rows)
         instances = choice.split_batch * choice.split_rows * choice.split_columns
-        dram = -(-lowered.counts[N_DRAM_READ] * instances // m.dram_read)
-        dram += -(-lowered.counts[N_DRAM_WRITE] * instances // m.dram_write)
+        dram = dram_cycles(m, lowered.counts[N_DRAM_READ] * instances, 0)
+        dram += dram_cycles(m, lowered.counts[N_DRAM_WRITE] * instances, 1)
         if resident:
             once = 0
             for layer in range(c[0], c[1]):
                 once += weight_bytes(net, layer, m.element_bytes)
-            dram += -(-once // m.dram_read)
+            dram += dram_cycles(m, once, 0)
         result[a, 0] = makespan * instances
         result[a, 1] = dram
     return result

@@ -8,6 +8,7 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
+from hwmodel.timing.costs import system_copy_cycles
 from scheduling.lowering.bursts import in_bursts
 from scheduling.lowering.tables import Ints
 from scheduling.timeline.slices import SPLIT_BATCH, slices
@@ -37,9 +38,7 @@ class SystemCopies(NamedTuple):
 @compiled_leaf
 def copy_cycles(m: MachineTable, size_bytes: int, to_dram: int) -> tuple[int, int, int]:
     """Cycles that a copy holds the DRAM link, the LLB link, and the system DMA."""
-    on_dram = -(-in_bursts(size_bytes, m.dram_burst) // (m.dram_write if to_dram else m.dram_read))
-    on_llb = -(-size_bytes // (m.llb_read if to_dram else m.llb_write))
-    return on_dram, on_llb, m.sdma_startup + max(-(-size_bytes // m.sdma_bytes), max(on_dram, on_llb))
+    return system_copy_cycles(m, size_bytes, in_bursts(size_bytes, m.dram_burst), to_dram)
 
 
 @compiled_leaf

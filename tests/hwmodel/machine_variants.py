@@ -14,9 +14,18 @@ def without_llb(machine: Machine) -> Machine:
 
 def with_bursts(machine: Machine, burst_bytes: int) -> Machine:
     """The same machine with DRAM bursts of so many bytes."""
+    return with_dram(machine, burst_bytes=burst_bytes).model_copy(update={"name": f"{machine.name}-bursts"})
+
+
+def with_dram(machine: Machine, **figures: float) -> Machine:
+    """The same machine with other figures of DRAM: keys of `links.dram` and `memories.dram`."""
     data = machine.model_dump()
-    data["name"] = f"{machine.name}-bursts"
-    data["memories"]["dram"] = {**(data["memories"]["dram"] or {}), "burst_bytes": burst_bytes}
+    data["name"] = f"{machine.name}-dram"
+    memory = {
+        name: figures.pop(name) for name in ("bytes", "burst_bytes", "latency_cycles") if name in figures
+    }
+    data["memories"]["dram"] = {**(data["memories"]["dram"] or {}), **memory}
+    data["links"]["dram"] |= figures
     return Machine.model_validate(data)
 
 

@@ -9,7 +9,7 @@ from hwmodel.__main__ import main
 from hwmodel.machines.describe import balance_points, describe, peak_macs_per_second
 from hwmodel.machines.machine import load_machine, machine_names
 from hwmodel.machines.roofline import BOTTOM, HEIGHT, LEFT, TOP, roofline
-from tests.hwmodel.machine_variants import without_llb
+from tests.hwmodel.machine_variants import with_dram, without_llb
 
 
 def test_tiny_in_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +53,18 @@ def test_stcp920_has_its_published_peak_and_bandwidth() -> None:
     dram = balance_points(machine)[0]
     assert (dram.link, dram.bytes_per_cycle) == ("DRAM", 4 * 27)
     assert dram.macs_per_byte == pytest.approx(8 * 2048 / 27)
+
+
+def test_dram_that_sustains_less_than_its_peak_and_answers_late() -> None:
+    machine = with_dram(load_machine("tiny"), sustained=0.9, latency_cycles=100)
+    lines = describe(machine).splitlines()
+    for expected in (
+        "DRAM        100 cycles to the first byte, 0.1 microseconds",
+        "DRAM write  4 bytes a cycle, 4 GB/s a cluster",
+        "            sustained: 0.9 of these, 3.6 bytes a cycle of reads, 3.6 of writes",
+        "balance     8.889 MACs a byte of DRAM, 3.6 GB/s in all",
+    ):
+        assert expected in lines
 
 
 def test_a_systolic_array_and_no_llb() -> None:

@@ -15,6 +15,7 @@ from hwmodel.timing.counts import Counts
 from hwmodel.timing.flatten import FlatProgram, Timing, time_program
 from hwmodel.timing.instruction_cost import instruction_cost
 from tests.hwmodel.event_driven import Task
+from tests.hwmodel.machine_variants import with_dram
 from tests.hwmodel.made_programs import box, instruction, view
 from tests.hwmodel.timing.test_recurrence import flat, random_tasks, run
 from tests.hwmodel.timing.test_timing_program import TINY, conv_program
@@ -73,6 +74,15 @@ def test_a_start_up_that_the_link_does_not_wait_for_is_not_on_the_path() -> None
     assert parts(kernel_program(load((0,)), load((1,))), STCP) == {"dram": 20, "startup": 64}
     assert parts(kernel_program(load((0,)), load((0,))), STCP) == {"dram": 20, "startup": 128}
     assert parts(kernel_program(load((0,)), load((1,), 0)), STCP) == {"dram": 20, "startup": 128}
+
+
+def test_the_latency_of_dram_is_start_up_that_the_link_does_not_wait_for() -> None:
+    """As above, with 100 cycles until the first byte: two queues wait for them at one time, one queue twice."""
+    late = with_dram(STCP, latency_cycles=100)
+    assert parts(kernel_program(load((0,)), load((1,))), late) == {"dram": 20, "startup": 164}
+    assert parts(kernel_program(load((0,)), load((0,))), late) == {"dram": 20, "startup": 328}
+    assert parts(kernel_program(load((0,)), memory="llb"), late) == {"llb": 5, "startup": 64}
+    assert parts(kernel_program(copies=(SystemCopy(0, 0, 0, 2700),)), late) == {"dram": 100, "startup": 164}
 
 
 def test_ports_that_stall_a_contraction_are_told_apart() -> None:

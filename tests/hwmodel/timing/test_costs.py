@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from random import Random
 
 import pytest
@@ -27,6 +28,8 @@ from hwmodel.machines.machine import Machine, load_machine
 from hwmodel.programs.isa import Instruction, Op, OperandKind, StepCode, Symbol, SystemCopy, VectorKind
 from hwmodel.timing.costs import (
     dma_hold,
+    dram_cycles,
+    dram_rate,
     matmul_cycles,
     matrix_cycles,
     vector_cycles,
@@ -36,13 +39,16 @@ from hwmodel.timing.costs import (
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.instruction_cost import copy_cost, instruction_cost
 from hwmodel.timing.resources import resource_name
-from tests.hwmodel.machine_variants import with_bursts, without_llb
+from tests.hwmodel.machine_variants import with_bursts, with_dram, without_llb
 from tests.hwmodel.made_programs import Shape, bits, box, instruction, parameter, relu, steps, view, window
 
 TINY = load_machine("tiny")
 STCP = load_machine("stcp920")
 SYMBOLS = (Symbol("d", "dram"), Symbol("l", "llb"))
 DRAM, LLB = 0, 1
+"""Symbols."""
+
+DRAM_LINK, LLB_LINK = 0, 1
 
 
 def cost(
@@ -84,9 +90,48 @@ def test_costs_of_tiny_by_hand() -> None:
     assert matrix_cycles(tiny, 1, 1, 1, 1, 1, 1) == 1
     assert matrix_cycles(tiny, 0, 4, 4, 8, 3, 9) == 0
     assert vector_cycles(tiny, 17, 3) == 15
-    assert dma_hold(tiny, 64, 64, 4) == 16  # the link is slower
-    assert dma_hold(tiny, 64, 64, 16) == 8  # the queue is slower
-    assert dma_hold(STCP.table(), 0, 1, 27) == 65
+    assert dma_hold(tiny, 64, 64, DRAM_LINK, 0) == 16  # the link is slower
+    assert dma_hold(tiny, 64, 64, LLB_LINK, 0) == 8  # the queue is slower
+    assert dma_hold(STCP.table(), 0, 1, DRAM_LINK, 0) == 65
+
+
+def test_dram_that_sustains_less_and_answers_late_by_hand() -> None:
+    """72 bytes through 4 bytes a cycle, of which 0.9 are sustained: 20 cycles and not 18; the first after 100."""
+    table = with_dram(TINY, sustained=0.9, latency_cycles=100).table()
+    assert (table.dram_read, table.dram_write, table.dram_period) == (18, 18, 5)
+    assert [dram_cycles(table, size, 0) for size in (0, 3, 4, 72, 73)] == [0, 1, 2, 20, 21]
+    assert dram_rate(table, 1) == 3.6
+    assert dma_hold(table, 72, 72, DRAM_LINK, 0) == 120
+    assert dma_hold(table, 72, 72, LLB_LINK, 0) == 9  # the LLB answers at once
+    assert dma_hold(table, 400, 72, DRAM_LINK, 1) == 150  # the queue is slower than the link
+
+
+def test_what_is_sustained_is_exact() -> None:
+    """In ceil(bytes / rate) cycles, with fractions of any size instead of integers."""
+    rng = Random(3)
+    for _ in range(200):
+        read, write, share = rng.randrange(1, 70), rng.randrange(1, 70), rng.randrange(1, 1001)
+        links = {"read_bytes_per_cycle": read, "write_bytes_per_cycle": write}
+        table = with_dram(TINY, sustained=share / 1000, **links).table()
+        size = rng.randrange(1 << rng.randrange(1, 41))
+        for writes, peak in ((0, read), (1, write)):
+            assert dram_cycles(table, size, writes) == math.ceil(size / (Fraction(share, 1000) * peak))
+
+
+def test_what_the_keys_of_dram_change_in_transfers() -> None:
+    """The queue is held until the last byte is there, the link only while bytes cross it."""
+    slow = with_dram(TINY, sustained=0.9, latency_cycles=100)
+    rows = {"rows": 1, "row_bytes": 72, "dst_addr": 0, "src_offset": 0, "src_row_stride": 72}
+    from_dram = cost(Op.LOADW, (0,), rows, {"src_symbol": DRAM}, machine=slow)
+    assert from_dram[:2] == (120, {"core 0 dma": 120, "dram read": 20})
+    from_llb = cost(Op.LOADW, (0,), rows, {"src_symbol": LLB}, machine=slow)
+    assert from_llb[:2] == (9, {"core 0 dma": 9, "llb read": 5})
+    assert from_dram[2] == cost(Op.LOADW, (0,), rows, {"src_symbol": DRAM})[2]  # the same bytes
+    copies = with_dram(STCP, sustained=0.9, latency_cycles=100)  # 24.3 bytes a cycle
+    for to_dram in (False, True):
+        found = copy_cost(copies, SystemCopy(0, 0, 0, 2430, to_dram=to_dram))
+        assert found.latency_cycles == 64 + 100 + 100
+        assert sorted(hold for _, hold in found.holds) == [10, 100, 264]
 
 
 ADD = Step(StepOp.ADD, parameter=0)
@@ -478,6 +523,40 @@ def test_no_transfer_reaches_an_llb_that_is_not_there() -> None:
     assert instruction_cost(TINY, SYMBOLS, load).counts.llb_read_bytes == 16
     with pytest.raises(KernelError, match="src_symbol: the machine has no LLB"):
         instruction_cost(without_llb(TINY), SYMBOLS, load)
+
+
+@pytest.mark.parametrize("op", [Op.LOADW, Op.LOAD, Op.CONV, Op.VECTOR])
+@pytest.mark.parametrize("machine_name", ["tiny", "meta_prototype_df"])
+def test_extents_that_no_memory_holds_are_refused(op: Op, machine_name: str) -> None:
+    """Extents of a damaged kernel: each fits 64 bits, what they make together does not."""
+    machine = load_machine(machine_name)
+    ones = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
+    zeros = dict.fromkeys(("pad_top", "pad_left", "weight_addr", "acc_addr", "accumulate"), 0)
+    for most in (1 << 20, (1 << 63) - 1):
+        shape = (most, most, most)
+        whole = box((1, *shape), "out_channels" if op is Op.CONV else "channels")
+        fields: dict[Op, list[dict[str, int]]] = {
+            Op.LOADW: [
+                {"rows": most, "row_bytes": 1 << 30, "dst_addr": 0},
+                {"src_symbol": DRAM, "src_offset": 0, "src_row_stride": 1},
+            ],
+            Op.LOAD: [whole, view("dst", 0, (1, 1, 4), 4), window("src", DRAM, 0, (1, 1, 4), 4)],
+            Op.CONV: [
+                ones,
+                zeros,
+                {"in_rows": most, "in_columns": most, "in_channels": most},
+                whole,
+                view("in", 0, (1, 1, 4), 4),
+            ],
+            Op.VECTOR: [
+                {"kind": VectorKind.ACCUMULATOR, "acc_addr": 0},
+                whole,
+                view("out", 0, (1, 1, 4), 4),
+                steps(),
+            ],
+        }
+        with pytest.raises(KernelError, match=r"(more|larger) than 17592186044416"):
+            instruction_cost(machine, SYMBOLS, instruction(op, (0,), *fields[op]))
 
 
 def test_system_copies_by_hand() -> None:

@@ -22,6 +22,7 @@ from hwmodel.programs.isa import (
 from hwmodel.timing.flatten import flatten, time_program
 from hwmodel.timing.resources import resource_name
 from tests.hwmodel.event_driven import EventDriven, Task
+from tests.hwmodel.machine_variants import with_dram
 from tests.hwmodel.made_programs import box, instruction, parameter, relu, single, steps, view
 
 TINY = load_machine("tiny")
@@ -61,6 +62,15 @@ def test_a_convolution_by_hand() -> None:
     assert (counts.weights_write_bytes, counts.weights_read_bytes) == (896, 864 + 32)
     assert (counts.accumulator_write_bytes, counts.accumulator_read_bytes) == (512, 512)
     assert timing.energy_pj == 100 * 1840 + 3456 + 384 + 4 * 944 - 2 * 944 + 2 * 896 + 1024
+
+
+def test_a_convolution_through_slow_dram_by_hand() -> None:
+    """Half of 4 bytes a cycle, and 100 cycles until the first of them."""
+    slow = with_dram(TINY, sustained=0.5, latency_cycles=100)
+    timing = time_program(conv_program(), slow)
+    durations = [10, 100 + 216, 100 + 432, 100 + 16, 216, 96, 100 + 256]
+    assert timing.finish.tolist() == np.cumsum(durations).tolist()
+    assert timing.counts == time_program(conv_program(), TINY).counts
 
 
 def test_loads_run_under_a_launch_unless_they_wait() -> None:
