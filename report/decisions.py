@@ -48,7 +48,12 @@ def split_text(choice: Choice) -> str:
     """How a sub-graph is cut into instances, such as `batch 8 x rows 2`; `cached` where these keep what they share,
     in the memory that is named, or in L1."""
     axes = _axes(
-        (("batch", choice.split_batch), ("rows", choice.split_rows), ("columns", choice.split_columns))
+        (
+            ("batch", choice.split_batch),
+            ("rows", choice.split_rows),
+            ("columns", choice.split_columns),
+            ("channels", choice.split_channels),
+        )
     )
     if choice.halo == RECOMPUTE or choice.slices == 1:
         return axes

@@ -38,6 +38,8 @@ class Choice(NamedTuple):
     earlier slice leaves it in L1 for the next one, so nothing is made or loaded twice; CACHE_LLB, CACHE_DRAM: there.
     `keep_weights`: 1 where instances of one slice of the batch find the weights of the first of them in the buffer.
     With either, the instances of a slice of the batch follow one another.
+    `split_channels`: each slice over the channels makes its part of those of all tensors (lowering.channel_slices).
+    Instances are counted by slices of the batch, then of channels, rows and columns.
     """
 
     first: int
@@ -54,11 +56,17 @@ class Choice(NamedTuple):
     split_columns: int = 1
     halo: int = RECOMPUTE
     keep_weights: int = 0
+    split_channels: int = 1
+
+    @property
+    def tiles(self) -> int:
+        """Instances of one slice of the channels in one of the batch."""
+        return self.split_rows * self.split_columns
 
     @property
     def slices(self) -> int:
         """Instances of one slice of the batch."""
-        return self.split_rows * self.split_columns
+        return self.split_channels * self.tiles
 
     @property
     def instances(self) -> int:
@@ -68,7 +76,7 @@ class Choice(NamedTuple):
     @property
     def consecutive(self) -> bool:
         """Whether the instances of a slice of the batch must follow one another."""
-        return self.slices > 1 and (self.halo != RECOMPUTE or self.keep_weights == 1)
+        return self.tiles > 1 and (self.halo != RECOMPUTE or self.keep_weights == 1)
 
     @property
     def cores(self) -> int:
@@ -84,8 +92,14 @@ def choice_of(row: NDArray[np.int64]) -> Choice:
     """A Choice from its fields in an array, (CHOICE_FIELDS,) or longer."""
     return Choice(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
-        row[12], row[13],
+        row[12], row[13], row[14],
     )  # fmt: skip
+
+
+def in_whole_rows(choice: Choice) -> bool:
+    """Whether the instances of a slice of the batch make runs of whole rows of what leaves the sub-graph."""
+    across = choice.split_columns > 1 or choice.split_channels > 1
+    return not across and choice.axis != COLUMNS and choice.halo == RECOMPUTE
 
 
 @compiled_leaf

@@ -97,14 +97,14 @@ class OrderedTemplates(Templates):
                 names = [f"{Op(int(rows[i, C_OP])).name} {i}" for i in (second, first)]
                 raise IllegalSchedule(f"{where}: {names[0]} runs before {names[1]}, which it must follow")
             lowered = template.lowered._replace(rows=reordered(rows, must, array))
-            known = self.store.add(lowered, template.row_part, template.column_part)
+            known = self.store.add(lowered, template.parts)
             self._ordered[key] = known
         return known
 
 
 def template_hazards(templates: Templates, choice: Choice, template: Template) -> Hazards:
     """The hazards of a template of a sub-graph."""
-    frame, lowered = templates.frame(choice), template.lowered
+    frame, lowered = templates.frame(choice, template.parts.channel), template.lowered
     return hazards(
         frame.table,
         frame.choice,

@@ -129,7 +129,12 @@ def _subgraph(evaluator: Evaluator, choice: Choice, cache: Cache) -> Subgraph:
     return Subgraph(
         first_layer=layers[choice.first].name,
         last_layer=layers[choice.stop - 1].name,
-        split=Split(batch=choice.split_batch, rows=choice.split_rows, columns=choice.split_columns),
+        split=Split(
+            batch=choice.split_batch,
+            rows=choice.split_rows,
+            columns=choice.split_columns,
+            channels=choice.split_channels,
+        ),
         halo=halo_name(choice),
         binding=Binding(
             batch=choice.ways_batch,

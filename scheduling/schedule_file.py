@@ -30,6 +30,7 @@ class Split(_Record):
     batch: _Count
     rows: _Count
     columns: _Count = 1
+    channels: _Count = 1
 
 
 class Binding(_Record):

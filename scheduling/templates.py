@@ -13,9 +13,10 @@ import numpy as np
 from graph.network import Network
 from hwmodel.machines.machine import Machine
 from hwmodel.timing.counts import Counts
-from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, Choice
+from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering import Lowered, lower
+from scheduling.lowering.channel_slices import ChannelUnits, channel_units, narrow_network, narrow_table
 from scheduling.lowering.frames import Frame, turned_choice, turned_network
 from scheduling.lowering.inner_counts import count_inner
 from scheduling.lowering.planning import check_axes, check_streams_columns
@@ -38,15 +39,25 @@ _MANY_ALIKE = 16
 _NO_INNER = np.empty(0, np.int64)
 
 
+class Parts(NamedTuple):
+    """A slice of a slice of the batch, in the frame of a choice."""
+
+    row: int
+    column: int
+    channel: int
+
+
+WHOLE = Parts(0, 0, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A lowered instance; `index` is its place in the store. It is that of row slice `row_part` and column slice
-    `column_part` of its frame; slices that look alike share it."""
+    """A lowered instance; `index` is its place in the store. It is that of the slice `parts`; slices that look alike
+    share it."""
 
     lower: Callable[[], Lowered]
     index: int
-    row_part: int = 0
-    column_part: int = 0
+    parts: Parts = WHOLE
 
     @cached_property
     def lowered(self) -> Lowered:
@@ -69,13 +80,11 @@ class TemplateStore:
         self.rows = 0
         self._locals = 0
 
-    def add(self, lowered: Lowered, row_part: int, column_part: int) -> Template:
-        """Keep a lowered instance."""
-        return self.add_timed(timed(lowered), lowered.inner, lambda: lowered, row_part, column_part)
+    def add(self, lowered: Lowered, parts: Parts = WHOLE) -> Template:
+        """Keep a lowered instance of this slice."""
+        return self.add_timed(timed(lowered), lowered.inner, lambda: lowered, parts)
 
-    def add_timed(
-        self, instance: Timed, inner: Ints, lower: Callable[[], Lowered], row_part: int, column_part: int
-    ) -> Template:
+    def add_timed(self, instance: Timed, inner: Ints, lower: Callable[[], Lowered], parts: Parts) -> Template:
         """Keep what is timed of an instance, of which `lower` gives the rest, and its counts of inner memories."""
         rows, local, index = instance.rows, instance.tensors, self.count
         _grow(self.arena, self.rows + len(rows))
@@ -91,7 +100,7 @@ class TemplateStore:
         self.count += 1
         self.rows += len(rows)
         self._locals += len(local)
-        return Template(lower, index, row_part, column_part)
+        return Template(lower, index, parts)
 
     def retime(self, index: int, rows: Ints) -> None:
         """Time template `index` from now on by these rows: its own, in any order."""
@@ -138,6 +147,8 @@ class Templates:
         self._checked: set[Choice] = set()
         self._borders: dict[tuple[int, int], Border] = {}
         self._turned: tuple[Network, NetworkTable] | None = None
+        self._units: dict[tuple[int, int], ChannelUnits] = {}
+        self._narrow: dict[tuple[int, int, int, bool], tuple[Network, NetworkTable]] = {}
         self._shared_cache: dict[Choice, int] = {}
         self._alike: dict[Choice, tuple[list[int], list[int]]] = {}
         self._alike_instances: dict[tuple[Choice, bool], Ints] = {}
@@ -152,6 +163,7 @@ class Templates:
         self._only.clear()
         self._checked.clear()
         self._alike.clear()
+        self._narrow.clear()
         self._alike_instances.clear()
         self.store = self.new_store()
 
@@ -220,19 +232,52 @@ class Templates:
             in_llb[tensor], source_batch[tensor], source_rows[tensor] = moved.place(instance, tensor)
         return plan._replace(in_llb=in_llb, source_batch=source_batch, source_rows=source_rows)
 
-    def frame(self, choice: Choice) -> Frame:
-        """A choice as it is lowered: of the turned network where it streams along columns."""
-        if choice.axis != COLUMNS:
-            return Frame(self.network, self.table, choice, False)
-        if self._turned is None:
+    def frame(self, choice: Choice, channel_part: int = 0) -> Frame:
+        """A choice as it is lowered: of the turned network where it streams along columns, and of one as narrow as
+        channel slice `channel_part` where it has several. Raises IllegalSchedule where channels cannot be cut."""
+        turned = choice.axis == COLUMNS
+        if turned and self._turned is None:
             network = turned_network(self.network)
             self._turned = (network, network_table(network, self.machine, turned=True))
-        return Frame(*self._turned, turned_choice(choice), True)
+        network, table = self._turned if turned and self._turned else (self.network, self.table)
+        if choice.split_channels > 1:
+            units = self.channel_units(choice)
+            low, high = units.bounds(channel_part, choice.split_channels)
+            key = (choice.first, choice.stop, high - low, turned)
+            if key not in self._narrow:
+                narrow = narrow_network(network, units, high - low)
+                self._narrow[key] = (narrow, narrow_table(table, narrow, units))
+            network, table = self._narrow[key]
+            choice = choice._replace(split_channels=1)
+        return Frame(network, table, turned_choice(choice), turned)
 
-    def frame_parts(self, choice: Choice, part: int) -> tuple[int, int]:
-        """(row slice, column slice) in its frame of an instance, counted within a slice of the batch."""
-        row, column = divmod(part, choice.split_columns)
-        return (column, row) if choice.axis == COLUMNS else (row, column)
+    def frames(self, choice: Choice) -> list[Frame]:
+        """The frames of all instances of a choice: several where slices of the channels are not as wide as others."""
+        return [self.frame(choice, part) for part in dict.fromkeys(self._alike_channels(choice))]
+
+    def frame_parts(self, choice: Choice, part: int) -> Parts:
+        """The slice that an instance makes, counted within a slice of the batch."""
+        channel, tile = divmod(part, choice.tiles)
+        row, column = divmod(tile, choice.split_columns)
+        return Parts(column, row, channel) if choice.axis == COLUMNS else Parts(row, column, channel)
+
+    def channel_units(self, choice: Choice) -> ChannelUnits:
+        """How the layers of a choice are cut over channels. Raises IllegalSchedule where they cannot be, or not into
+        as many slices."""
+        key = (choice.first, choice.stop)
+        if key not in self._units:
+            self._units[key] = channel_units(self.network, *key)
+        units = self._units[key]
+        if units.units < choice.split_channels:
+            raise IllegalSchedule(
+                f"{self._name(choice)}: channels cannot be cut into {choice.split_channels} slices, at most "
+                f"{units.units} because of layer {self.network.layers[units.limit].name}"
+            )
+        return units
+
+    def _name(self, choice: Choice) -> str:
+        layers = self.network.layers
+        return f"sub-graph of layers {layers[choice.first].name} to {layers[choice.stop - 1].name}"
 
     def shared_cache_bytes(self, choice: Choice) -> int:
         """Bytes of the LLB or of DRAM in which a choice caches the overlaps of one slice of the batch; 0 where it
@@ -256,31 +301,32 @@ class Templates:
         if choice in self._checked:
             return
         if choice.halo == CACHE_LLB and self.machine.memories.llb is None:
-            first, last = self.network.layers[choice.first].name, self.network.layers[choice.stop - 1].name
             raise IllegalSchedule(
-                f"sub-graph of layers {first} to {last}: overlaps cannot be cached in the llb, "
-                f"which {self.machine.name} has not"
+                f"{self._name(choice)}: overlaps cannot be cached in the llb, which {self.machine.name} has not"
             )
-        frame = self.frame(choice)
-        if frame.turned:
-            self._explain(choice, check_streams_columns(self.table, choice))
-        self._explain(choice, check_axes(frame.table, frame.choice))
+        if choice.halo != RECOMPUTE and choice.split_channels > 1:
+            raise IllegalSchedule(
+                f"{self._name(choice)}: overlaps cached by slices over channels are not supported, expected "
+                "`recompute` or 1 slice"
+            )
+        for frame in self.frames(choice):
+            if frame.turned:
+                self._explain(choice, check_streams_columns(self.table, choice))
+            self._explain(choice, check_axes(frame.table, frame.choice))
         self._checked.add(choice)
 
-    def lower(
-        self, choice: Choice, batch_part: int, row_part: int, column_part: int, kept: bool, plan: Arrangement
-    ) -> Lowered:
-        """Lower an instance (its row and column slice in its frame) without keeping it; `kept`: it finds all weights in
-        the buffer. Raises IllegalSchedule with the reason."""
+    def lower(self, choice: Choice, batch_part: int, parts: Parts, kept: bool, plan: Arrangement) -> Lowered:
+        """Lower an instance without keeping it; `kept`: it finds all weights in the buffer. Raises IllegalSchedule with
+        the reason."""
         self.check(choice)
-        frame = self.frame(choice)
+        frame = self.frame(choice, parts.channel)
         lowered = lower(
             frame.table,
             self.machine_table,
             frame.choice,
             batch_part,
-            row_part,
-            column_part,
+            parts.row,
+            parts.column,
             kept,
             plan.in_llb,
             plan.source_batch,
@@ -304,18 +350,31 @@ class Templates:
             known = self._alike[choice] = (rows.tolist(), columns.tolist())
         return known
 
+    def _alike_channels(self, choice: Choice) -> list[int]:
+        """For the channel slices of a choice the first ones that are as wide."""
+        if choice.split_channels == 1:
+            return [0]
+        units = self.channel_units(choice)
+        bounds = [units.bounds(part, choice.split_channels) for part in range(choice.split_channels)]
+        widths = [high - low for low, high in bounds]
+        return [widths.index(width) for width in widths]
+
     def _alike_parts(self, choice: Choice, lists: PlanLists) -> Ints:
         """(slices,) for each instance of a slice of the batch the first one that shares its template."""
         by_rows = max(self._border(choice.first, choice.stop).pick_all(lists.source_rows)) > 1
         known = self._alike_instances.get((choice, by_rows))
         if known is None:
             rows, columns = self.alike(choice)
+            channels = self._alike_channels(choice)
             parts = [self.frame_parts(choice, part) for part in range(choice.slices)]
             shapes = [
-                (row if by_rows else rows[row], columns[column], choice.keep_weights == 1 and part > 0)
-                for part, (row, column) in enumerate(parts)
+                (
+                    Parts(row if by_rows else rows[row], columns[column], channels[channel]),
+                    _finds_weights(choice, part),
+                )
+                for part, (row, column, channel) in enumerate(parts)
             ]
-            first: dict[tuple[int, int, bool], int] = {}
+            first: dict[tuple[Parts, bool], int] = {}
             for part, shape in enumerate(shapes):
                 first.setdefault(shape, part)
             known = self._alike_instances[choice, by_rows] = np.array(
@@ -346,19 +405,18 @@ class Templates:
     ) -> Template:
         border = self._border(choice.first, choice.stop)
         source_rows = border.pick_all(lists.source_rows)
-        row_part, column_part = 0, 0
+        parts = WHOLE
         if choice.slices > 1:
-            row_part, column_part = self.frame_parts(choice, part)
+            row, column, channel = self.frame_parts(choice, part)
             rows, columns = self.alike(choice)
-            column_part = columns[column_part]
             if max(source_rows) == 1:  # with slices of whole rows elsewhere it matters which rows these are
-                row_part = rows[row_part]
-        kept = choice.keep_weights == 1 and part > 0
+                row = rows[row]
+            parts = Parts(row, columns[column], self._alike_channels(choice)[channel])
+        kept = _finds_weights(choice, part)
         key = (
             choice,
             batch_part,
-            row_part,
-            column_part,
+            parts,
             kept,
             border.pick_all(lists.in_llb),
             self._sources(choice, border.pick_entries(lists.source_batch)),
@@ -367,25 +425,22 @@ class Templates:
         )
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._new(choice, batch_part, row_part, column_part, kept, plan)
+            known = self._known[key] = self._new(choice, batch_part, parts, kept, plan)
         return known
 
-    def _new(
-        self, choice: Choice, batch_part: int, row_part: int, column_part: int, kept: bool, plan: Arrangement
-    ) -> Template:
+    def _new(self, choice: Choice, batch_part: int, parts: Parts, kept: bool, plan: Arrangement) -> Template:
         """Lower an instance, as `lower` does, and keep it."""
         if self.level_table is not None:
-            lowered = self.lower(choice, batch_part, row_part, column_part, kept, plan)
-            return self.store.add(lowered, row_part, column_part)
+            return self.store.add(self.lower(choice, batch_part, parts, kept, plan), parts)
         self.check(choice)
-        frame = self.frame(choice)
+        frame = self.frame(choice, parts.channel)
         found = lower_timed(
-            frame.table, self.machine_table, frame.choice, batch_part, row_part, column_part, kept,
+            frame.table, self.machine_table, frame.choice, batch_part, parts.row, parts.column, kept,
             plan.in_llb, plan.source_batch, plan.source_rows, plan.staged,
         )  # fmt: skip
         self._explain(choice, found[:3])
-        again = partial(self.lower, choice, batch_part, row_part, column_part, kept, plan)
-        return self.store.add_timed(found, _NO_INNER, again, row_part, column_part)
+        again = partial(self.lower, choice, batch_part, parts, kept, plan)
+        return self.store.add_timed(found, _NO_INNER, again, parts)
 
     def _uniform(self, choice: Choice, lists: PlanLists) -> bool:
         """Whether all batch slices of a sub-graph look alike to lowering: same size, same sources."""
@@ -426,6 +481,11 @@ class Templates:
             raise IllegalSchedule(
                 explain(self.network, self.machine, choice, int(status), int(layer), int(short))
             )
+
+
+def _finds_weights(choice: Choice, part: int) -> bool:
+    """Whether an instance, counted within a slice of the batch, finds all weights in the buffer."""
+    return choice.keep_weights == 1 and part % choice.tiles > 0
 
 
 def _picker(indices: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]]:

@@ -16,7 +16,7 @@ from graph.primitives import (
 )
 from hwmodel.programs.isa import Instruction, Op
 from scheduling.choice import CACHE_LLB
-from scheduling.emission.places import Fields, Places, pad_before
+from scheduling.emission.places import PARAMETERS, WEIGHTS, Fields, Places, pad_before
 from scheduling.emission.vector import vector_fields
 from scheduling.lowering.rows import (
     C_A,
@@ -205,15 +205,17 @@ class Emitter:
         number, layer = self.places.layer(row)
         start, stop = self.places.share(row[C_TENSOR], core)
         item = self.places.element_bytes
-        symbol = self.places.symbol(f"w{number}", bool(self.places.staged[number]))
-        channels = self.places.network.tensors[layer.output].channels
+        parameters = self.places.sliced and row[C_A]
+        name = f"{PARAMETERS if parameters else WEIGHTS}{number}"
+        symbol = self.places.symbol(name, bool(self.places.staged[number]))
+        channels = self.places.stored_channels[layer.output]
         anchor = layer.anchor
         per_channel = (
             anchor.in_channels // anchor.groups * anchor.taps if isinstance(anchor, Contraction) else 0
         )
         if row[C_A]:  # parameters, behind the weights
             fields = (len(layer.parameters), (stop - start) * item, channels * item)
-            offset = (channels * per_channel + start) * item
+            offset = (start if parameters else channels * per_channel + start) * item
         else:
             taps = (
                 per_channel // (anchor.in_channels // anchor.groups) if isinstance(anchor, Contraction) else 1
@@ -302,7 +304,7 @@ class Emitter:
             **{"images": mine[1] - mine[0], "rows": high - low, "channels": stop - start},
             **{"columns": self.places.network.tensors[layer.output].columns, "entries": anchor.entries},
             **{
-                "src_symbol": self.places.symbol(f"w{number}", False),
+                "src_symbol": self.places.symbol(f"{WEIGHTS}{number}", False),
                 "src_offset": start * self.places.element_bytes,
             },
             "src_row_stride": anchor.channels * self.places.element_bytes,

@@ -16,6 +16,9 @@ from scheduling.lowering.shares import piece_rows
 
 Fields = dict[str, int]
 
+WEIGHTS, PARAMETERS = "w", "p"
+"""What the names of symbols for a layer's weights, and for the parameters of a slice of its channels, begin with."""
+
 _VIEW = ("addr", "image_stride", "row_stride", "col_stride", "row", "ring")
 _WINDOW = ("symbol", "offset", "image_stride", "row_stride", "col_stride")
 
@@ -31,9 +34,10 @@ class Places:
 
     `network`, `choice` and `lowered` are those of a frame (scheduling.lowering.frames); where it is `turned`, its rows
     are the columns of what lies in shared memory. `in_llb`, `source_batch`, `source_rows` and `staged` are those that
-    it was lowered with. Symbols are made as they are needed; `scheduling.emission.program` binds them by their names:
-    in{t}_{batch part}_{row part} (the part counted from the first that the instance touches; rows absolute), out{t},
-    w{layer}, overlaps.
+    it was lowered with. `stored_channels` are the channels of tensors in shared memory, and `sliced` says that an
+    instance has a slice of them. Symbols are made as they are needed; `scheduling.emission.program` binds them by their
+    names: in{t}_{batch part}_{row part} (the part counted from the first that the instance touches; rows absolute),
+    out{t}, w{layer}, p{layer} (a slice's parameters: elsewhere they are found behind the weights), overlaps.
     """
 
     network: Network
@@ -45,7 +49,9 @@ class Places:
     source_batch: list[int]
     source_rows: list[int]
     staged: list[int]
+    stored_channels: tuple[int, ...]
     turned: bool = False
+    sliced: bool = False
     symbols: dict[str, tuple[int, Symbol]] = field(default_factory=dict)
     in_channel_ring: frozenset[int] = field(init=False)
 
@@ -174,8 +180,8 @@ class Places:
         rows_held: int,
     ) -> Fields:
         """Window of a tensor in shared memory, of which `rows_held` rows lie there; the place of its first element."""
-        tensor = self.network.tensors[self.lowered.geometry.tensor[local]]
-        pixel = tensor.channels * self.element_bytes
+        index = self.lowered.geometry.tensor[local]
+        tensor, pixel = self.network.tensors[index], self.stored_channels[index] * self.element_bytes
         image_stride = rows_held * tensor.columns * pixel
         row_stride, col_stride = tensor.columns * pixel, pixel
         if self.turned:  # shared memory has its rows where this frame has its columns

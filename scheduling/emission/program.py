@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.network import Network
+from graph.primitives import Contraction, Embedding
 from hwmodel.programs.isa import Kernel, Launch, Program, Run, Trace
 from scheduling.choice import CACHE_DRAM, COLUMNS, Choice
 from scheduling.emission.buffers import DramBuffers
 from scheduling.emission.instructions import OVERLAPS, Emitter
-from scheduling.emission.places import Places
+from scheduling.emission.places import PARAMETERS, WEIGHTS, Places
 from scheduling.emission.step_waits import StepWaits
 from scheduling.emission.traces import Traces
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.geometry import geometry
 from scheduling.lowering.shares import part_of
-from scheduling.templates import Template
+from scheduling.templates import Parts, Template
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.residence import STAYS, Residence
 from scheduling.timeline.simulation import Times
@@ -80,7 +81,7 @@ class _Builder:
             if choice.halo == CACHE_DRAM and size:
                 name = self.network.layers[choice.first].name
                 self.buffers.add_overlaps(number, name, choice.split_batch, size)
-        self._origins: dict[tuple[Choice, tuple[int, int]], list[tuple[int, int]]] = {}
+        self._origins: dict[tuple[Choice, Parts], list[tuple[int, int]]] = {}
 
     def build(self) -> Program:
         evaluator, choices, plan, times = self.evaluator, self.choices, self.plan, self.times
@@ -127,7 +128,7 @@ class _Builder:
 
     def _kernel(self, step: int, template: Template, plan: Arrangement, number: int) -> Kernel:
         choice, batch_part, _ = self._place(step)
-        frame = self.evaluator.templates.frame(choice)
+        frame = self.evaluator.templates.frame(choice, template.parts.channel)
         places = Places(
             frame.network,
             frame.choice,
@@ -138,7 +139,9 @@ class _Builder:
             plan.source_batch.tolist(),
             plan.source_rows.tolist(),
             plan.staged.tolist(),
+            tuple(tensor.channels for tensor in self.network.tensors),
             frame.turned,
+            choice.split_channels > 1,
         )
         instructions = Emitter(places).instructions()
         symbols = tuple(symbol for _, symbol in sorted(places.symbols.values(), key=lambda entry: entry[0]))
@@ -160,11 +163,10 @@ class _Builder:
         shift = partial(self._shift, step)
         if name == OVERLAPS:
             return self._overlaps(step)
-        if name.startswith("w"):
+        if name[0] in (WEIGHTS, PARAMETERS):
             layer = int(name[1:])
-            return (
-                int(plan.staged_address[layer]) if plan.staged[layer] else self.buffers.weight_address[layer]
-            )
+            staged, address = plan.staged[layer], self.buffers.weight_address[layer]
+            return (int(plan.staged_address[layer]) if staged else address) + self._weight_shift(step, name)
         if name.startswith("out"):
             index = int(name[3:])
             if plan.in_llb[index]:
@@ -204,26 +206,47 @@ class _Builder:
         """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""
         choice, _, part = self._place(step)
         template = self.templates[step]
-        mine, its = (
-            self.evaluator.templates.frame_parts(choice, part),
-            (template.row_part, template.column_part),
-        )
-        if mine == its:
-            return 0
+        mine, its = self.evaluator.templates.frame_parts(choice, part), template.parts
+        channels = self._first_channel(choice, mine, index) * self.item
+        if mine[:2] == its[:2]:
+            return channels
         local = template.lowered.geometry.tensor.tolist().index(index)
         here, there = self._origin(choice, mine)[local], self._origin(choice, its)[local]
         rows, columns = here[0] - there[0], here[1] - there[1]
         tensor = self.network.tensors[index]
         if choice.axis == COLUMNS:
             rows, columns = columns, rows
-        return int((rows * tensor.columns + columns) * tensor.channels * self.item)
+        return channels + int((rows * tensor.columns + columns) * tensor.channels * self.item)
 
-    def _origin(self, choice: Choice, parts: tuple[int, int]) -> list[tuple[int, int]]:
-        """First row and column of every local tensor in the instances of a row and column slice, in the frame."""
+    def _weight_shift(self, step: int, name: str) -> int:
+        """Bytes from where a layer's weights begin to those of a step's slice of the channels, or to its parameters."""
+        choice, _, part = self._place(step)
+        if choice.split_channels == 1:
+            return 0
+        layer = self.network.layers[int(name[1:])]
+        tensor, anchor = self.network.tensors[layer.output], layer.anchor
+        first = self._first_channel(choice, self.evaluator.templates.frame_parts(choice, part), layer.output)
+        per_channel = (
+            anchor.in_channels // anchor.groups * anchor.taps if isinstance(anchor, Contraction) else 0
+        )
+        if name[0] == PARAMETERS:
+            return (tensor.channels * per_channel + first) * self.item
+        return first * (1 if isinstance(anchor, Embedding) else per_channel) * self.item
+
+    def _first_channel(self, choice: Choice, parts: Parts, tensor: int) -> int:
+        """Where a slice begins in the channels of a tensor."""
+        if choice.split_channels == 1:
+            return 0
+        units = self.evaluator.templates.channel_units(choice)
+        return units.first_channel(self.network, tensor, parts.channel, choice.split_channels)
+
+    def _origin(self, choice: Choice, parts: Parts) -> list[tuple[int, int]]:
+        """First row and column of every local tensor in the instances of a slice, in the frame."""
+        parts = parts._replace(channel=0)
         known = self._origins.get((choice, parts))
         if known is None:
             frame = self.evaluator.templates.frame(choice)
-            geo = geometry(frame.table, frame.choice, *parts)
+            geo = geometry(frame.table, frame.choice, parts.row, parts.column)
             known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
             self._origins[choice, parts] = known
         return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwmodel.programs.isa import Trace
-from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import Choice, in_whole_rows
 from scheduling.emission.buffers import DramBuffers
 from scheduling.evaluator import Evaluator
 from scheduling.timeline.arrangement import Arrangement
@@ -60,7 +60,7 @@ class Traces:
         traces = []
         own = plan.instance_start[plan.subgraph[step]] + batch_part * choice.slices
         last = step == max(plan.place_of[own : own + choice.slices].tolist(), key=self._ended.__getitem__)
-        by_rows = choice.split_columns == 1 and choice.axis != COLUMNS and choice.halo == RECOMPUTE
+        by_rows = in_whole_rows(choice)
         for index in self._evaluator.templates.borders(choice.first, choice.stop)[1].tolist():
             tensor = self._network.tensors[index]
             in_llb = bool(plan.in_llb[index])

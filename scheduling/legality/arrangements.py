@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduling.choice import CACHE_LLB, COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import CACHE_LLB, COLUMNS, Choice, in_whole_rows
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.legality.moves import check_moves
@@ -200,8 +200,7 @@ def _readers(
 
 def _in_rows(source: Choice, readers: Sequence[Choice]) -> bool:
     """Whether a tensor between these can lie in slices of whole rows."""
-    by_rows = source.split_columns == 1 and source.axis != COLUMNS and source.halo == RECOMPUTE
-    return by_rows and all(reader.axis != COLUMNS for reader in readers)
+    return in_whole_rows(source) and all(reader.axis != COLUMNS for reader in readers)
 
 
 def _weights(

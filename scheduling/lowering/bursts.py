@@ -59,7 +59,7 @@ def tensor_in_bursts(
     """Bytes on the link of what all cores move of a tensor: their shares of `images`, `way_rows` (row ways,) rows each
     (0 of those that another way moves for them), `columns` columns, and their shares of the channels. With
     `channel_ways` 1 one transfer serves all cores that share channels; a constant moves once for all images."""
-    channels = net.tensor_channels[tensor]
+    channels, stored = net.tensor_channels[tensor], net.stored_channels[tensor]
     all_rows, all_columns = net.tensor_rows[tensor], net.tensor_columns[tensor]
     moved = 0
     for batch_way in range(batch_ways):
@@ -71,11 +71,11 @@ def tensor_in_bursts(
                 share = channels * (channel_way + 1) // channel_ways - channels * channel_way // channel_ways
                 if net.turned:
                     moved += box_in_bursts(
-                        count, columns, all_columns, rows, all_rows, share, channels, element_bytes, burst
+                        count, columns, all_columns, rows, all_rows, share, stored, element_bytes, burst
                     )
                 else:
                     moved += box_in_bursts(
-                        count, rows, all_rows, columns, all_columns, share, channels, element_bytes, burst
+                        count, rows, all_rows, columns, all_columns, share, stored, element_bytes, burst
                     )
     return moved
 
@@ -98,9 +98,12 @@ def weights_in_bursts(
 
 
 @compiled_leaf
-def vectors_in_bursts(vectors: int, channels: int, channel_ways: int, element_bytes: int, burst: int) -> int:
-    """Bytes on the link of each way's share of so many vectors of all channels, which lie one after the other."""
-    if channel_ways == 1:
+def vectors_in_bursts(
+    vectors: int, channels: int, stored_channels: int, channel_ways: int, element_bytes: int, burst: int
+) -> int:
+    """Bytes on the link of each way's share of `channels` of so many vectors, which lie one after the other with
+    `stored_channels` each."""
+    if channel_ways == 1 and channels == stored_channels:
         return in_bursts(vectors * channels * element_bytes, burst)
     moved = 0
     for way in range(channel_ways):

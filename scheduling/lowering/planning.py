@@ -31,6 +31,7 @@ COLUMNS_NOT_CARRIED = 8
 TOO_MANY_PIECES = 9
 CACHED_TWO_WAYS = 10
 WEIGHTS_NOT_KEPT = 11
+CHANNELS_NOT_CARRIED = 12
 MOST_INSTRUCTIONS = 60_000
 
 
@@ -45,6 +46,8 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
         choice.axis == COLUMNS
     ):  # such choices are lowered with rows and columns swapped: scheduling.lowering.frames
         return COLUMNS_NOT_CARRIED, choice.first, 0
+    if choice.split_channels > 1:  # such choices are lowered as those of a narrower network
+        return CHANNELS_NOT_CARRIED, choice.first, 0
     if choice.halo != RECOMPUTE and choice.split_rows > 1:
         return CACHED_TWO_WAYS, choice.first, 0
     parts = choice.split_rows * choice.ways_rows

@@ -8,6 +8,7 @@ from scheduling.choice import COLUMNS, Choice
 from scheduling.lowering.operations import MOST_PIECES
 from scheduling.lowering.planning import (
     CACHED_TWO_WAYS,
+    CHANNELS_NOT_CARRIED,
     COLUMNS_NOT_CARRIED,
     GROUPS_NOT_DIVISIBLE,
     ROWS_NOT_CARRIED,
@@ -58,6 +59,8 @@ def explain(
         return f"{where}: the groups of layer {name} are not divisible by {choice.ways_channels} channel ways"
     if status == TOO_MANY_WAYS:
         return f"{where}: more slices than images ({network.batch} in the batch) or channels at layer {name}"
+    if status == CHANNELS_NOT_CARRIED:
+        return f"{where}: channels are cut into {choice.split_channels}, expected a choice in its frame"
     if status == TOO_MANY_INSTRUCTIONS:
         return f"{where}: one instance has too many instructions; split it or cut it into fewer pieces"
     raise ValueError(f"unknown status {status}")

@@ -53,6 +53,8 @@ class NetworkTable(NamedTuple):
     input_count: int
     copy_passes: int  # vector cycles per lane-element of a plain copy
     tensor_channels: Ints  # (T,)
+    # (T,) channels of a pixel in shared memory: more where an instance has a slice of them (lowering.channel_slices)
+    stored_channels: Ints
     tensor_rows: Ints  # (T,)
     tensor_columns: Ints  # (T,)
     tensor_constant: Ints  # (T,) 1 where the tensor is the same for every image
@@ -101,7 +103,7 @@ def network_table(network: Network, machine: Machine, turned: bool = False) -> N
         producer[layer.output] = index
         for position, (tensor, region) in enumerate(zip(layer.inputs, layer.maps, strict=True)):
             last_use[tensor] = index
-            shared_out = int(not _own_share(network, layer, position))
+            shared_out = int(not reads_own_share(network, layer, position))
             steps = sum(step.tensor == position for step in layer.steps)
             edges.append((tensor, *_map(region.rows), shared_out, steps, *_map(region.columns)))
         starts.append(len(edges))
@@ -117,6 +119,7 @@ def network_table(network: Network, machine: Machine, turned: bool = False) -> N
         int(turned),
         network.source_count,
         vector_passes(machine, Move(), ()),
+        np.array([t.channels for t in tensors], np.int64),
         np.array([t.channels for t in tensors], np.int64),
         np.array([t.rows for t in tensors], np.int64),
         np.array([t.columns for t in tensors], np.int64),
@@ -134,7 +137,7 @@ def _map(axis: AxisMap) -> tuple[int, ...]:
     return axis.stride, axis.offset, axis.extent, axis.divisor, int(axis.whole)
 
 
-def _own_share(network: Network, layer: Layer, position: int) -> bool:
+def reads_own_share(network: Network, layer: Layer, position: int) -> bool:
     """Whether an even share of the output channels needs no more than the same share of input `position`.
 
     A Concat or Rearrange moves channels to other cores even where its map begins like that.
@@ -142,7 +145,7 @@ def _own_share(network: Network, layer: Layer, position: int) -> bool:
     channels = layer.maps[position].channels
     if isinstance(layer.anchor, Concat | Rearrange):
         return channels == AxisMap() and isinstance(layer.anchor, Concat) and layer.anchor.axis == "rows"
-    groups = _groups(network, layer)
+    groups = channel_groups(network, layer)
     into = network.tensors[layer.inputs[position]].channels // groups
     out = network.tensors[layer.output].channels // groups
     blocks = AxisMap(stride=into, extent=into, divisor=out)
@@ -158,7 +161,7 @@ def _check_tables(network: Network) -> None:
             )
 
 
-def _groups(network: Network, layer: Layer) -> int:
+def channel_groups(network: Network, layer: Layer) -> int:
     """Groups of channels that need nothing of each other; 1 too where every channel is one."""
     anchor = layer.anchor
     if isinstance(anchor, Contraction | MatMul):
@@ -196,7 +199,7 @@ def _layer_columns(network: Network, index: int, holder: int, machine: Machine) 
     return (
         kind,
         int(kind in (CONVOLVES, MULTIPLIES)),
-        _groups(network, layer),
+        channel_groups(network, layer),
         reduction,
         taps,
         vector_passes(machine, anchor, layer.steps),

@@ -180,7 +180,9 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     later(latest, MATRIX, 0)
     pixels = site.images * all_rows(geo.start, geo.ends, t, p) * columns
     made_bytes = pixels * channels * m.element_bytes
-    link_bytes = pixels * vectors_in_bursts(1, channels, choice.ways_channels, m.element_bytes, m.dram_burst)
+    link_bytes = pixels * vectors_in_bursts(
+        1, channels, channels, choice.ways_channels, m.element_bytes, m.dram_burst
+    )
     core_bytes = site.images_most * most_rows(geo.start, geo.ends, t, p) * columns * share * m.element_bytes
     row = draft.rows[i]
     row[C_OP] = OP_GATHER

@@ -73,12 +73,15 @@ def load_parameters(site: Site, draft: Draft, tile: Tile) -> None:
     vectors = net.parameters[tile.layer]
     if vectors == 0 or draft.chunks.address[tile.chunk] >= 0:
         return
-    channels = net.tensor_channels[net.input_count + tile.layer]
+    tensor = net.input_count + tile.layer
+    channels = net.tensor_channels[tensor]
     vector_bytes = vectors * m.element_bytes
     core_bytes = -(-channels // choice.ways_channels) * vector_bytes
     staged = site.staged[tile.layer]
     burst = 1 if staged else m.dram_burst
-    link_bytes = vectors_in_bursts(vectors, channels, choice.ways_channels, m.element_bytes, burst)
+    link_bytes = vectors_in_bursts(
+        vectors, channels, net.stored_channels[tensor], choice.ways_channels, m.element_bytes, burst
+    )
     draft.rows[draft.state[ROW], C_A] = 1
     draft.counts[N_WEIGHTS_WRITE] += channels * vector_bytes * choice.ways_batch * choice.ways_rows
     _load_chunk(m, choice.overlap, staged, draft, tile, tile.chunk, core_bytes, link_bytes)

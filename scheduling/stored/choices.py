@@ -59,6 +59,7 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
         subgraph.split.columns,
         CACHE + CACHES.index(subgraph.cache.memory) if subgraph.halo == "cache" else RECOMPUTE,
         int(subgraph.keep_weights),
+        subgraph.split.channels,
     )
     if halo_name(choice) != subgraph.halo:
         raise UnsupportedDecision(

@@ -9,7 +9,7 @@ import numpy as np
 
 from graph.network import Network
 from hwmodel.machines.machine import Machine
-from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import COLUMNS, Choice, in_whole_rows
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.tables import Ints
@@ -159,8 +159,7 @@ def _apart(evaluator: Evaluator, choices: Sequence[Choice], home: Sequence[int])
     apart = []
     for made in evaluator.table.producer.tolist():
         source = choices[home[made]] if made >= 0 else None
-        by_rows = source is not None and source.split_columns == 1 and source.axis != COLUMNS
-        apart.append(by_rows and source is not None and source.halo == RECOMPUTE)
+        apart.append(source is not None and in_whole_rows(source))
     for number, layer in enumerate(evaluator.network.layers):
         if choices[home[number]].axis == COLUMNS:
             for tensor in layer.inputs:

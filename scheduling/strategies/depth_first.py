@@ -48,6 +48,7 @@ from scheduling.problem import Problem
 from scheduling.rules import Rules
 from scheduling.strategies.dp import cut_points
 from scheduling.strategies.options import simulated_cost
+from scheduling.templates import Parts
 from scheduling.timeline.isolated import lone_cycles
 
 RATIO, COARSE_RATIO, SMALLEST = 4, 16, 4
@@ -276,7 +277,7 @@ class _Search:
         counts = np.zeros(len(Counts._fields), np.int64)
         inner: Ints | int = 0
         for (row, column, kept), times in kinds.items():
-            lowered = evaluator.templates.lower(choice, 0, row, column, kept, self.plan)
+            lowered = evaluator.templates.lower(choice, 0, Parts(row, column, 0), kept, self.plan)
             cycles += times * lone_cycles(evaluator.machine_table, lowered.rows)
             counts += times * lowered.counts
             inner = inner + times * lowered.inner

@@ -12,6 +12,7 @@ import numpy as np
 
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
+from scheduling.templates import WHOLE
 from scheduling.timeline.concurrency import simulate_packed
 from scheduling.timeline.packing import EARLIEST, Step, packed_order
 
@@ -54,6 +55,6 @@ class StepSimulator:
 
     def _template(self, choice: Choice) -> int:
         if choice not in self._templates:
-            lowered = self._evaluator.templates.lower(choice, 0, 0, 0, False, self._plan)
-            self._templates[choice] = self._store.add(lowered, 0, 0).index
+            lowered = self._evaluator.templates.lower(choice, 0, WHOLE, False, self._plan)
+            self._templates[choice] = self._store.add(lowered).index
         return self._templates[choice]

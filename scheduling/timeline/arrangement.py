@@ -24,6 +24,7 @@ from scheduling.timeline.slices import (
     FIRST,
     HALO,
     SPLIT_BATCH,
+    SPLIT_CHANNELS,
     SPLIT_COLUMNS,
     SPLIT_ROWS,
     STOP,
@@ -48,7 +49,8 @@ class Arrangement(NamedTuple):
     """
 
     subgraph: Ints  # (N,)
-    instance: Ints  # (N,) (batch part x split_rows + row part) x split_columns + column part
+    # (N,) ((batch part x split_channels + channel part) x split_rows + row part) x split_columns + column part
+    instance: Ints
     in_llb: Ints  # (T,) where a tensor is made, and read until it moves
     source_batch: Ints  # (T,) slices of the batch of a tensor in the LLB, else 1
     source_rows: Ints  # (T,) slices of the rows; 1 where all instances of a batch slice share one place
@@ -120,7 +122,8 @@ def arrange(
         if made_by >= 0:
             s = home[made_by]
             parts = choices[s, SPLIT_BATCH] * slices(choices, s)
-            if choices[s, SPLIT_COLUMNS] > 1 or choices[s, AXIS] == COLUMNS or choices[s, HALO] != RECOMPUTE:
+            across = choices[s, SPLIT_COLUMNS] > 1 or choices[s, SPLIT_CHANNELS] > 1
+            if across or choices[s, AXIS] == COLUMNS or choices[s, HALO] != RECOMPUTE:
                 one_place[t] = True
         slice_start[t + 1] = slice_start[t] + parts
     slice_address = np.full(slice_start[tensors], -1, np.int64)

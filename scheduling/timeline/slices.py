@@ -6,7 +6,7 @@ from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.lowering.tables import Ints
 
 # Columns of the choices array are the fields of scheduling.choice.Choice.
-FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, AXIS, SPLIT_COLUMNS, HALO = 0, 1, 2, 3, 8, 11, 12
+FIRST, STOP, SPLIT_BATCH, SPLIT_ROWS, AXIS, SPLIT_COLUMNS, HALO, SPLIT_CHANNELS = 0, 1, 2, 3, 8, 11, 12, 14
 WAYS_BATCH, WAYS_ROWS, WAYS_CHANNELS = 4, 5, 6
 
 
@@ -21,4 +21,4 @@ def touching(part: int, parts: int, other_parts: int, batch: int) -> tuple[int, 
 @compiled
 def slices(choices: Ints, s: int) -> int:
     """Instances of one slice of the batch of sub-graph s."""
-    return int(choices[s, SPLIT_ROWS] * choices[s, SPLIT_COLUMNS])
+    return int(choices[s, SPLIT_CHANNELS] * choices[s, SPLIT_ROWS] * choices[s, SPLIT_COLUMNS])

@@ -142,8 +142,8 @@ def tileable(evaluator: Evaluator, choice: Choice) -> bool:
         evaluator.templates.check(choice)
     except IllegalSchedule:
         return False
-    frame = evaluator.templates.frame(choice)
-    return estimate(frame.table, evaluator.machine_table, frame.choice).status == LEGAL
+    machine, frames = evaluator.machine_table, evaluator.templates.frames(choice)
+    return all(estimate(frame.table, machine, frame.choice).status == LEGAL for frame in frames)
 
 
 def random_rules(rng: np.random.Generator) -> Rules:

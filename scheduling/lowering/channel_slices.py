@@ -1,0 +1,152 @@
+"""Slices over channels: each instance makes its part of the channels of all tensors of a sub-graph.
+
+An instance of a slice is lowered and emitted as one of a narrower network, in which the tensors that slices cut have
+only its channels; shared memory alone has all of them, so a pixel there is wider (`NetworkTable.stored_channels`) and
+what a kernel's symbols stand for begins where the slice does.
+
+Channels are cut where every layer of the sub-graph carries them through: the same part of its inputs makes a part of
+its output, or it is a contraction without groups (or an embedding) of an input made elsewhere, of which each slice
+reads all. Layers that work on groups of channels (heads, depthwise convolutions) are cut between groups. Slices consist
+of *units*, as many as all those tensors and groups can be divided into alike, and are as even as units allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import gcd
+
+import numpy as np
+
+from graph.network import Layer, Network
+from graph.primitives import (
+    Anchor,
+    ChannelReduce,
+    Concat,
+    Contraction,
+    Embedding,
+    MatMul,
+    Normalize,
+    Rearrange,
+    Softmax,
+)
+from scheduling.errors import IllegalSchedule
+from scheduling.lowering.tables import NetworkTable, channel_groups, reads_own_share
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelUnits:
+    """What slices over channels cut of the layers [first, stop): which tensors, and into how many units each."""
+
+    first: int
+    stop: int
+    cut: frozenset[int]
+    units: int
+    limit: int  # the layer that allows no more units
+
+    def bounds(self, part: int, parts: int) -> tuple[int, int]:
+        """Units [low, high) of a slice."""
+        return self.units * part // parts, self.units * (part + 1) // parts
+
+    def first_channel(self, network: Network, tensor: int, part: int, parts: int) -> int:
+        """Where a slice of a tensor begins; 0 of those that are not cut."""
+        if tensor not in self.cut:
+            return 0
+        return network.tensors[tensor].channels // self.units * self.bounds(part, parts)[0]
+
+
+def channel_units(network: Network, first: int, stop: int) -> ChannelUnits:
+    """How layers [first, stop) can be cut over channels. Raises IllegalSchedule where one cannot."""
+    cut = {layer.output for layer in network.layers[first:stop]}
+    made = frozenset(cut)
+    whole: dict[int, Layer] = {}
+    units, limit = 0, first
+    for number, layer in enumerate(network.layers[first:stop], first):
+        here = gcd(units, network.tensors[layer.output].channels)
+        for position, tensor in enumerate(layer.inputs):
+            if reads_own_share(network, layer, position):
+                cut.add(tensor)
+                here = gcd(here, network.tensors[tensor].channels)
+                continue
+            _check_read_whole(network, layer, position)
+            if tensor in made:
+                name = network.tensors[tensor].name
+                raise IllegalSchedule(
+                    f"channels cannot be cut through layer {layer.name}, which reads all channels of {name}, made in "
+                    "the same sub-graph"
+                )
+            whole[tensor] = layer
+        if _works_on_groups(layer.anchor):
+            here = gcd(here, channel_groups(network, layer))
+        if here != units:
+            units, limit = here, number
+    for tensor, layer in whole.items():
+        if tensor in cut:
+            raise IllegalSchedule(
+                f"channels cannot be cut through layer {layer.name}, which reads all channels of "
+                f"{network.tensors[tensor].name}, while another layer reads a slice of it"
+            )
+    return ChannelUnits(first, stop, frozenset(cut), units, limit)
+
+
+def narrow_network(network: Network, units: ChannelUnits, width: int) -> Network:
+    """The network with `width` units of the tensors that are cut, and their layers likewise. Their weights and
+    parameters are left as they are, and so are constants."""
+    tensors = list(network.tensors)
+    for tensor in units.cut:
+        channels = tensors[tensor].channels // units.units * width
+        tensors[tensor] = replace(tensors[tensor], channels=channels)
+    layers = list(network.layers)
+    for number in range(units.first, units.stop):
+        layer = layers[number]
+        anchor = _narrowed(layer.anchor, tensors[layer.output].channels, units.units, width)
+        layers[number] = replace(layer, anchor=anchor)
+    return replace(network, tensors=tuple(tensors), layers=tuple(layers))
+
+
+def narrow_table(table: NetworkTable, network: Network, units: ChannelUnits) -> NetworkTable:
+    """The table of a narrow network, made from that of the network; both turned, or neither."""
+    groups, all_channels = table.groups.copy(), table.edge_all_channels.copy()
+    for number in range(units.first, units.stop):
+        layer = network.layers[number]
+        groups[number] = channel_groups(network, layer)
+        begin = int(table.edge_start[number])
+        for position in range(len(layer.inputs)):
+            all_channels[begin + position] = int(not reads_own_share(network, layer, position))
+    return table._replace(
+        tensor_channels=np.array([tensor.channels for tensor in network.tensors], np.int64),
+        groups=groups,
+        edge_all_channels=all_channels,
+    )
+
+
+def _works_on_groups(anchor: Anchor) -> bool:
+    """Whether slices must cut between groups of channels."""
+    if isinstance(anchor, Contraction):
+        return anchor.groups > 1
+    return isinstance(anchor, MatMul | Softmax | Normalize | ChannelReduce)
+
+
+def _check_read_whole(network: Network, layer: Layer, position: int) -> None:
+    """Refuse an input of which a slice of the output needs other channels than its own, unless the layer is computed
+    alike from all of them."""
+    anchor, tensor = layer.anchor, network.tensors[layer.inputs[position]]
+    operand = position > 0 and not isinstance(anchor, MatMul | Concat)
+    if operand and tensor.channels == 1:
+        return
+    if not operand and isinstance(anchor, Contraction | Embedding):
+        return
+    what = {Concat: "joins channels", Rearrange: "moves channels"}.get(type(anchor), "mixes channels")
+    raise IllegalSchedule(f"channels cannot be cut through layer {layer.name}, which {what} of {tensor.name}")
+
+
+def _narrowed(anchor: Anchor, channels: int, units: int, width: int) -> Anchor:
+    """An anchor that makes so many channels, `width` of `units` of its groups."""
+    if isinstance(anchor, Contraction) and anchor.groups > 1:
+        groups = anchor.groups // units * width
+        inputs = anchor.in_channels // anchor.groups * groups
+        return replace(anchor, out_channels=channels, in_channels=inputs, groups=groups)
+    if isinstance(anchor, Contraction):
+        return replace(anchor, out_channels=channels)
+    if isinstance(anchor, MatMul):
+        return replace(anchor, out_channels=channels, groups=anchor.groups // units * width)
+    return anchor
