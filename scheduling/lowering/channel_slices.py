@@ -83,7 +83,7 @@ def channel_units(network: Network, first: int, stop: int) -> ChannelUnits:
         if tensor in cut:
             raise IllegalSchedule(
                 f"channels cannot be cut through layer {layer.name}, which reads all channels of "
-                f"{network.tensors[tensor].name}, while another layer reads a slice of it"
+                f"{network.tensors[tensor].name}, of which slices are read too"
             )
     return ChannelUnits(first, stop, frozenset(cut), units, limit)
 

@@ -12,7 +12,7 @@ Cuts are tried at every layer of a small network, else where the fewest bytes cr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,7 @@ from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.rules import Rules
+from scheduling.strategies.moves import State
 from scheduling.strategies.options import CYCLES, simulated_cost
 from scheduling.strategies.segments import Floats, Segments, segments
 from scheduling.strategies.shortest import shortest
@@ -67,18 +68,27 @@ RULES = (
 """Each chain is simulated with all of these."""
 
 
-def dp(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
+Offered = Callable[[Problem, list[int], int], Segments]
+"""Choices for sub-graphs of a problem that start at a cut, by the cuts and its place among them, with their figures."""
+
+
+def dp(problem: Problem) -> State:
     """Best cuts for several estimates; the one that simulates best."""
-    best, best_rules = Defaults(problem.space).complete(()), Rules()
+    return best_chain(problem, (Defaults(problem.space).complete(()), Rules()), candidates)
+
+
+def best_chain(problem: Problem, state: State, offered: Offered) -> State:
+    """The best by simulation of a schedule and of the cheapest chains, for several estimates, of what is offered."""
+    best, best_rules = state
     least = simulated_cost(problem, best, best_rules)
     simulated = set()
     tried = (
         1 if problem.objective is Objective.OFF_CORE else 2
-    )  # the default once more, for the scale of the costs
+    )  # the given one once more, for the scale of the costs
     if problem.budget <= tried:
         return best, best_rules
     cuts = cut_points(problem)
-    table = [_candidates(problem, cuts, at) for at in range(len(cuts) - 1)]
+    table = [offered(problem, cuts, at) for at in range(len(cuts) - 1)]
     chains = Chains(problem, cuts, table)
     for cost in _segment_costs(problem, table, best):
         for room in ROOM:
@@ -115,8 +125,8 @@ def cut_points(problem: Problem) -> list[int]:
     return refined
 
 
-def _candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
-    """Choices for sub-graphs that start at a cut, with their figures."""
+def candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
+    """What `dp` offers: candidates with good estimates."""
     evaluator, space = problem.evaluator, problem.space
     stops = np.array(cuts[at + 1 : at + 1 + MOST_AHEAD], np.int64)
     rows = survey(evaluator.table, evaluator.machine_table, cuts[at], stops, space.splits, PIECES)

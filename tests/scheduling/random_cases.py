@@ -11,7 +11,17 @@ import numpy as np
 from hwmodel.programs.isa import Program
 from hwmodel.timing.flatten import time_program
 from scheduling.candidates.estimate import estimate
-from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, CHANNELS, COLUMNS, RECOMPUTE, ROWS, Choice
+from scheduling.choice import (
+    CACHE,
+    CACHE_DRAM,
+    CACHE_LLB,
+    CHANNEL_RING,
+    CHANNELS,
+    COLUMNS,
+    RECOMPUTE,
+    ROWS,
+    Choice,
+)
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluation, Evaluator
@@ -107,6 +117,29 @@ def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice
             split_columns,
             int(rng.choice([RECOMPUTE, CACHE, CACHE_LLB, CACHE_DRAM])),
             int(rng.integers(2)),
+        )
+
+    return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))
+
+
+def random_channel_slices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
+    """As `random_tiles` without cached overlaps, many cut over channels too, the most layers that carry them."""
+
+    def draw(first: int, stop: int, ways: list[int]) -> Choice:
+        return Choice(
+            first,
+            stop,
+            int(rng.integers(1, evaluator.network.batch + 1)),
+            int(rng.choice([1, 1, 2])),
+            *ways,
+            int(rng.choice([1, 2, 3])),
+            int(rng.choice([ROWS, ROWS, CHANNELS, COLUMNS, CHANNEL_RING])),
+            int(rng.choice([1, 10, 20, 40])),
+            int(rng.integers(2)),
+            int(rng.choice([1, 1, 1, 2])),
+            RECOMPUTE,
+            int(rng.integers(2)),
+            int(rng.choice([1, 1, 2, 2, 3, 4])),
         )
 
     return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graph.model import Model
+from graph.network import Network
 from hwmodel.functional.simulator import FunctionalSimulator
 from hwmodel.machines.machine import Machine
 from hwmodel.programs.isa import Program
@@ -39,6 +42,31 @@ def check_all_the_way_down(
     schedule = make_schedule(evaluator, choices, rules, evaluator.network.model_hash, "random")
     check_replay(evaluator, schedule, program, evaluation, folder)
     return schedule
+
+
+def check_values(
+    network: Network,
+    values: Sequence[NDArray[np.float32]],
+    program: Program,
+    machine: Machine,
+    rng: np.random.Generator,
+) -> None:
+    """In any allowed order every tensor that crosses a border is what `values` (by tensor) say, and the same bytes."""
+    simulator = FunctionalSimulator(program, machine, "fp32", program_weights(network))
+    names = {tensor.name: index for index, tensor in enumerate(network.tensors)}
+    outputs = []
+    for order in (None, latest_first(program), random_order(program, rng)):
+        simulator.clear()
+        for index in network.inputs:
+            simulator.write_input(network.tensors[index].name, values[index])
+        simulator.run(order)
+        for buffer in program.buffers:
+            if buffer.role in ("output", "boundary"):
+                expected = values[names[buffer.name]]
+                found = simulator.read_output(buffer.name)
+                assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), buffer.name
+        outputs.append(simulator.read_output(network.tensors[network.outputs[0]].name).tobytes())
+    assert outputs[0] == outputs[1] == outputs[2]
 
 
 def check_any_order(model: Model, program: Program, machine: Machine, rng: np.random.Generator) -> None:
