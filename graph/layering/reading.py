@@ -28,6 +28,8 @@ _CHANNELS_FIRST = frozenset(
         *("BatchNormalization", "InstanceNormalization", "GroupNormalization"),
     }
 )
+_INDEX_INPUTS = {"Gather": 1, "RotaryEmbedding": 3}
+"""Inputs that index a table."""
 _VIEWS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -107,14 +109,14 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
         if True in gathering:
             raise ModelError(
                 f"{folded.source.origin}: input {name!r} is read by Gather and by other operators; expected "
-                "integers that only Gathers read, or numbers"
+                "integers that only Gathers (or RotaryEmbeddings, as positions) read, or numbers"
             )
     value = stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
     return replace(value, element=Element.of(folded.input_types[name]))
 
 
 def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:
-    """For every reader of an integer tensor, through views of it: whether it is a Gather that it indexes."""
+    """For every reader of an integer tensor, through views of it: whether it indexes a table there."""
     found: set[bool] = set()
     for node in nodes:
         if name not in node.input:
@@ -122,7 +124,8 @@ def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:
         if node.op_type in _VIEWS and node.input[0] == name:
             found |= _gathering(nodes, node.output[0])
         else:
-            found.add(node.op_type == "Gather" and node.input[1] == name)
+            place = _INDEX_INPUTS.get(node.op_type, -1)
+            found.add(0 <= place < len(node.input) and node.input[place] == name)
     return found
 
 

@@ -25,6 +25,7 @@ from graph.operators.recurrent import gru, lstm
 from graph.operators.reduce import REDUCTIONS
 from graph.operators.reshape import flatten, identity, reshape, squeeze, transpose, unsqueeze
 from graph.operators.resize import resize
+from graph.operators.rotary_embedding import rotary_embedding
 from graph.operators.slice import depth_to_space, expand, slice_, space_to_depth, split, tile
 from graph.operators.softmax import softmax
 from graph.operators.where import where
@@ -62,6 +63,7 @@ OPERATORS: dict[str, Operator] = {
     "RMSNormalization": rms_normalization,
     "Reshape": reshape,
     "Resize": resize,
+    "RotaryEmbedding": rotary_embedding,
     "Slice": slice_,
     "Softmax": softmax,
     "SpaceToDepth": space_to_depth,

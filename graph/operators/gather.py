@@ -20,7 +20,10 @@ def gather(operation: Operation) -> Result:
     """An Embedding, or a view of the activation."""
     data, indices = operation.item(0), operation.item(1)
     if isinstance(indices, Value) and isinstance(data, np.ndarray):
-        return _embedding(operation, data, indices)
+        axis = operation.integer("axis", 0)
+        if axis not in (0, -data.ndim):
+            raise operation.error(f"indices are an activation along axis {axis}; expected axis 0")
+        return embedding(operation, data, indices, 1)
     if isinstance(indices, Value):
         raise operation.error("both inputs are activations; expected a constant table or constant indices")
     value = operation.value()
@@ -34,16 +37,15 @@ def gather(operation: Operation) -> Result:
     return operation.reshaped(result, [*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]])
 
 
-def _embedding(operation: Operation, table: Array, indices: Value) -> Anchored:
-    axis = operation.integer("axis", 0)
-    if axis not in (0, -table.ndim) or table.ndim != 2 or table.dtype != np.float32:
+def embedding(operation: Operation, table: Array, indices: Value, place: int) -> Anchored:
+    """The rows of a constant table that input `place` names."""
+    if table.ndim != 2 or table.dtype != np.float32:
         raise operation.error(
-            f"a table of shape {list(table.shape)} and type {table.dtype} along axis {axis}; "
-            "expected (entries, features) float32 along axis 0"
+            f"a table of shape {list(table.shape)} and type {table.dtype}; expected (entries, features) float32"
         )
     if not indices.indices:
         raise operation.error(
-            f"indices {operation.node.input[1]!r} are computed; expected a graph input of integers that only "
+            f"indices {operation.node.input[place]!r} are computed; expected a graph input of integers that only "
             "Gathers read"
         )
     if not indices.plain:

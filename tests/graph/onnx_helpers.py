@@ -40,6 +40,11 @@ class GraphBuilder:
         values = self._generator.standard_normal(shape).astype(np.float32)
         return self.constant(np.abs(values) + np.float32(0.1) if positive else values)
 
+    def repeated(self, batch: int, *shape: int) -> str:
+        """A random constant (batch, shape...) that is the same for every image."""
+        values = self._generator.standard_normal((1, *shape)).astype(np.float32)
+        return self.constant(np.repeat(values, batch, axis=0))
+
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, dtype=np.int64))
 

@@ -26,6 +26,7 @@ MORE_EXAMPLES = {
     "MaxPool": 40,
     "Pad": 30,
     "Resize": 50,
+    "RotaryEmbedding": 40,
     "Slice": 30,
 }
 

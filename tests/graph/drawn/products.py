@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.graph.drawing import Drawing
-from tests.graph.drawn.registry import draws
+from tests.graph.drawn.registry import INT64, Outputs, draws
 
 
 def window(d: Drawing, sizes: Sequence[int], pool: bool = False, dilated: bool = True) -> dict[str, object]:
@@ -141,31 +141,76 @@ def _permutation(letters: Sequence[str]):  # type: ignore[no-untyped-def]
 
 
 @draws("Attention", opsets=[23])
-def attention(d: Drawing, name: str) -> str:
-    """Heads apart or together, keys for each head of the queries or for several, masks of every kind."""
+def attention(d: Drawing, name: str) -> Outputs:
+    """Heads apart or together, keys for each head of the queries or for several, masks of every kind, a past of
+    activations, all outputs."""
     groups, repeats = d.size(1, 2), d.size(1, 2)
     tokens, keys, width, depth = d.size(1, 4), d.size(1, 4), d.size(1, 3), d.size(1, 3)
+    past = d.pick(0, 0, d.size(1, 3))
+    if past:
+        # onnxruntime leaves causality out for a single query with a past, which is right for a single new key only.
+        keys = tokens
     apart = d.pick(True, False)
     heads = groups * repeats
     inputs = [
         d.x(count, length, size) if apart else d.x(length, count * size)
         for count, length, size in ((heads, tokens, width), (groups, keys, width), (groups, keys, depth))
     ]
+    if d.pick(True, False, False, False):
+        # Queries that were learned.
+        inputs[0] = d.b.repeated(d.batch, *((heads, tokens, width) if apart else (tokens, heads * width)))
     attributes = {} if apart else {"q_num_heads": heads, "kv_num_heads": groups}
     mask = d.pick("none", "constant", "activation", "booleans", "constant booleans")
     front = d.pick([], [1], [heads])
+    total = past + keys
     if mask == "constant":
-        inputs.append(d.b.random(*([1] if front else []), *front, tokens, keys))
+        inputs.append(d.b.random(*([1] if front else []), *front, tokens, total))
     elif mask == "constant booleans":
         # A query has its first key at least.
-        allowed = np.tril(np.ones((tokens, keys), np.bool_), d.size(0, 2))
+        allowed = np.tril(np.ones((tokens, total), np.bool_), d.size(0, 2))
         inputs.append(d.b.constant(allowed))
     elif mask == "activation":
-        inputs.append(d.x(1, tokens, keys))
+        inputs.append(d.x(1, tokens, total))
     elif mask == "booleans":
-        first = np.zeros((tokens, keys), np.bool_)
+        first = np.zeros((tokens, total), np.bool_)
         first[:, 0] = True
-        inputs.append(d.b.node("Or", d.condition(1, tokens, keys), d.b.constant(first)))
-    return d.b.node(
-        name, *inputs, **attributes, **d.optional(is_causal=1, scale=d.number(), softcap=d.number(1.0, 3.0))
-    )
+        inputs.append(d.b.node("Or", d.condition(1, tokens, total), d.b.constant(first)))
+    if past:
+        make = d.x if d.pick(True, True, False) else lambda *sizes: d.b.repeated(d.batch, *sizes)
+        inputs += [*([""] if mask == "none" else []), make(groups, past, width), make(groups, past, depth)]
+    attributes |= d.optional(is_causal=1, scale=d.number(), softcap=d.number(1.0, 3.0))
+    if not past:
+        return d.b.node(name, *inputs, **attributes)
+    outputs = d.b.nodes_of(name, 4, *inputs, **attributes)
+    sizes = ([heads, tokens, depth], [groups, total, width], [groups, total, depth], [heads, tokens, total])
+    d.b.shapes = {output: [d.batch, *size] for output, size in zip(outputs, sizes, strict=True)}
+    if not apart:
+        d.b.shapes[outputs[0]] = [d.batch, tokens, heads * depth]
+    return tuple(outputs)
+
+
+@draws("RotaryEmbedding", opsets=[23])
+def rotary_embedding(d: Drawing, name: str) -> str:
+    """Heads apart or together, all features or the first few, angles for each token or from a table of positions."""
+    tokens, heads, pairs, rest = d.size(1, 4), d.size(1, 3), d.size(1, 3), d.pick(0, 0, 2)
+    width = 2 * pairs + rest
+    apart = d.pick(True, False)
+    x = d.x(heads, tokens, width) if apart else d.x(tokens, heads * width)
+    attributes: dict[str, object] = {"interleaved": d.pick(0, 1)}
+    if not apart or rest:
+        # onnxruntime wants to know the heads where only some features are turned.
+        attributes["num_heads"] = heads
+    if rest:
+        attributes["rotary_embedding_dim"] = 2 * pairs
+    kind = d.pick("constant", "activation", "constant positions", "positions")
+    if kind == "constant":
+        angles = [d.b.repeated(d.batch, tokens, pairs) for _ in range(2)]
+        return d.b.node(name, x, *angles, **attributes)
+    if kind == "activation":
+        return d.b.node(name, x, d.x(tokens, pairs), d.x(tokens, pairs), **attributes)
+    tables = [d.b.random(6, pairs), d.b.random(6, pairs)]
+    if kind == "positions":
+        places = d.b.input("positions", d.batch, tokens, kind=INT64)
+    else:
+        places = d.b.constant(np.array([d.sizes(tokens, 0, 5)] * d.batch, np.int64))
+    return d.b.node(name, x, *tables, places, **attributes)
