@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graph.errors import ModelError
-from graph.files.source import read_source
+from graph.files.source import Source, read_source
 from graph.files.zoo import find_model, model_name
 from graph.folded.control_flow import CONTROL_FLOW
 from graph.folded.folding import FoldedGraph, fold_constants, node_name
@@ -42,6 +42,8 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
     try:
         return _model(name, folded, batch, weights, seed)
     except ModelError as error:
+        if folded.file_batch > 1 and not folded.batch_is_open:
+            return _as_one(name, source, batch, weights, seed, error)
         if not folded.batch_is_open:
             raise
         reason = error
@@ -61,6 +63,16 @@ def load_model(name_or_path: str, batch: int = 1, *, weights: bool = True, seed:
         f"{reason}; the file leaves its batch open, so it is read for {folded.file_batch} images; if it is for one "
         "image at a time, expected dimension 0 of its inputs to be 1"
     ) from reason
+
+
+def _as_one(name: str, source: Source, batch: int, weights: bool, seed: int, reason: ModelError) -> Model:
+    """A file for several images that cannot be read as one, such as of sequences before the batch: all of it is one
+    image. Raises `reason` where it cannot be read so either.
+    """
+    try:
+        return _model(name, fold_constants(source, weights, as_one=True), batch, weights, seed)
+    except ModelError:
+        raise reason from None
 
 
 def _model(name: str, folded: FoldedGraph, batch: int, weights: bool, seed: int) -> Model:

@@ -44,8 +44,8 @@ class Model:
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every graph input as the file has it, the batch first."""
-        return {name: (self.network.batch, *dims) for name, dims in self.folded.inputs.items()}
+        """Shape of every graph input as the file has it, the images one after another along dimension 0."""
+        return {name: self.folded.input_shape(name, self.network.batch) for name in self.folded.inputs}
 
     @property
     def input_types(self) -> dict[str, np.dtype[np.generic]]:
@@ -87,7 +87,7 @@ class Model:
 
     def file_batches(self, feeds: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
         """Inputs of any batch, as runs of the file's batch; the last run repeats its last image."""
-        return in_file_batches(feeds, self.folded.file_batch)
+        return in_file_batches(feeds, self.folded)
 
     def stored(self, name: str, arrays: Sequence[NDArray[Any]]) -> Floats:
         """Tensor `name` as the machine stores it, (B, C, H, W), from the arrays of the file's layout that runs

@@ -105,7 +105,10 @@ def run(options: Options, show: Say, progress: Say) -> None:
     objective = Objective(options.objective)
     if options.head_groups == AUTO:
         options = replace(options, head_groups=_best_head_groups(options, machine, batch, show, progress))
-    network = _load(options, batch, weights=False).network
+    model = _load(options, batch, weights=False)
+    network = model.network
+    if model.folded.without_batch:
+        progress("dimension 0 of the inputs is not the batch: all that the file takes at once is one image")
     task = make_task(network, machine, objective, options.budget, options.seed)
     progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)

@@ -41,7 +41,8 @@ _INPUT_TYPES = (
 class FoldedGraph:
     """Nodes that depend on the graph's inputs and reach its outputs, in the file's order, and the constants.
 
-    `inputs` maps each used graph input to its shape without the batch, `input_types` to its element type;
+    `inputs` maps each used graph input to its shape without dimension 0, `input_types` to its element type. Dimension 0
+    holds `depths` positions for each image: 1 where it is the batch, else more, of a file for one image.
     `file_batch` is the batch that shapes in the file are written for, or read for with `batch_is_open`, where the file
     leaves it open. `constants` holds at least those that `nodes` read. `identities` numbers the constants that were
     computed: those of the same number were computed in the same way from the same ones.
@@ -56,6 +57,16 @@ class FoldedGraph:
     batch_is_open: bool
     input_types: Mapping[str, np.dtype[np.generic]]
     identities: Mapping[str, int]
+    depths: Mapping[str, int]
+
+    @property
+    def without_batch(self) -> bool:
+        """Whether dimension 0 of an input is not the batch: then all that the file takes is one image."""
+        return any(self.depths[name] > 1 for name in self.inputs)
+
+    def input_shape(self, name: str, images: int) -> tuple[int, ...]:
+        """Shape of a graph input for so many images."""
+        return (images * self.depths[name], *self.inputs[name])
 
     def identity(self, constant: str) -> str | int:
         """The same for constants that are the same one: what layers that share a weight have in common."""
@@ -72,11 +83,14 @@ def attribute_bytes(node: onnx.NodeProto) -> tuple[bytes, ...]:
     return tuple(sorted(item.SerializeToString(deterministic=True) for item in node.attribute))
 
 
-def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BATCH) -> FoldedGraph:
+def fold_constants(
+    source: Source, weights: bool, open_batch: int = SYMBOLIC_BATCH, *, as_one: bool = False
+) -> FoldedGraph:
     """Fold constants and drop what no output needs; a file that leaves its batch open is read for `open_batch` images.
 
-    Raises ModelError for a dimension that is neither static nor the batch, inputs that disagree about the
-    batch, outputs that are constants in a file for several images, and where all are constants.
+    All that a file takes is one image with `as_one`, and where the first dimensions of its inputs are static and differ:
+    so it is with sequences before the batch, states of recurrent networks and inputs without a batch. Raises ModelError
+    for a dimension that is neither static nor the batch, outputs that are constants in a file for several images, and where all are constants.
     """
     graph = source.proto.graph
     try:
@@ -84,11 +98,13 @@ def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BAT
     except ModelError as error:
         raise ModelError(f"{source.origin}: {error}") from error
     declared = [item for item in graph.input if item.name not in constants]
-    shapes, stated_batch = _input_shapes(source, declared)
+    shapes, depths, stated_batch = _input_shapes(source, declared, as_one)
     file_batch = stated_batch or open_batch
     pending = list(reversed(graph.node))
     done: list[onnx.NodeProto] = []
-    shape_of = _ShapeOf(source, file_batch, declared, done)
+    shape_of = _ShapeOf(
+        source, {name: file_batch * depth for name, depth in depths.items()}, declared, done
+    )
     control = ControlFlow(source.opset, all_names(graph) if any(map(_has_graph, graph.node)) else set())
     live: list[onnx.NodeProto] = []
     identities: dict[str, int] = {}
@@ -151,7 +167,7 @@ def fold_constants(source: Source, weights: bool, open_batch: int = SYMBOLIC_BAT
         for item in declared
     }
     return FoldedGraph(
-        source, nodes, kept, used, outputs, file_batch, stated_batch is None, types, identities
+        source, nodes, kept, used, outputs, file_batch, stated_batch is None, types, identities, depths
     )
 
 
@@ -169,13 +185,13 @@ class _ShapeOf:
     """Value of a Shape or Size node; shapes of inner tensors are inferred when one is asked for that is not known yet,
     those of the nodes that came since the last time: by then the constants that these read are known.
 
-    `done` grows as nodes are folded.
+    `sizes` are those of dimension 0 of the graph's inputs; `done` grows as nodes are folded.
     """
 
     def __init__(
         self,
         source: Source,
-        file_batch: int,
+        sizes: Mapping[str, int],
         declared: Sequence[onnx.ValueInfoProto],
         done: Sequence[onnx.NodeProto],
     ) -> None:
@@ -187,7 +203,7 @@ class _ShapeOf:
         for item in declared:
             self._known[item.name] = onnx.ValueInfoProto()
             self._known[item.name].CopyFrom(item)
-            self._known[item.name].type.tensor_type.shape.dim[0].dim_value = file_batch
+            self._known[item.name].type.tensor_type.shape.dim[0].dim_value = sizes[item.name]
 
     def __call__(self, node: onnx.NodeProto, constants: Mapping[str, Array]) -> Array:
         shape = self.known(node.input[0], constants)
@@ -257,11 +273,12 @@ def _needed(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> tuple[onnx
 
 
 def _input_shapes(
-    source: Source, declared: list[onnx.ValueInfoProto]
-) -> tuple[dict[str, tuple[int, ...]], int | None]:
-    """Shapes without the batch, and the batch; None where the file leaves it open."""
+    source: Source, declared: list[onnx.ValueInfoProto], as_one: bool
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int], int | None]:
+    """Shapes without dimension 0, positions of dimension 0 for each image, and the batch; None where the file leaves it
+    open."""
     shapes: dict[str, tuple[int, ...]] = {}
-    batches: dict[str, int] = {}
+    firsts: dict[str, int] = {}
     for item in declared:
         where = f"{source.origin}: input {item.name!r}"
         if item.type.tensor_type.elem_type not in _INPUT_TYPES:
@@ -280,11 +297,15 @@ def _input_shapes(
                     "dimension 0, so export the model with a static size here"
                 )
         if dims[0].HasField("dim_value"):
-            batches[item.name] = int(dims[0].dim_value)
+            firsts[item.name] = int(dims[0].dim_value)
+            if firsts[item.name] < 1:
+                raise ModelError(f"{where}: dimension 0 is {firsts[item.name]}; expected at least 1")
         shapes[item.name] = tuple(int(dim.dim_value) for dim in dims[1:])
-    if len(set(batches.values())) > 1:
-        raise ModelError(f"{source.origin}: inputs have different batches {batches}; expected one")
-    file_batch = next(iter(batches.values()), None)
-    if file_batch is not None and file_batch < 1:
-        raise ModelError(f"{source.origin}: inputs have batch {file_batch}; expected at least 1")
-    return shapes, file_batch
+    if len(set(firsts.values())) > 1 or (as_one and firsts):
+        if len(firsts) < len(shapes):
+            raise ModelError(
+                f"{source.origin}: dimension 0 of inputs is {firsts}, and open in others; expected one batch in all, or "
+                "static sizes"
+            )
+        return shapes, firsts, 1
+    return shapes, dict.fromkeys(shapes, 1), next(iter(firsts.values()), None)

@@ -23,9 +23,11 @@ def reference_model(folded: FoldedGraph, constants: Mapping[str, Array]) -> onnx
         original.graph.name or "graph",
         [
             helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(folded.input_types[name]), [folded.file_batch, *dims]
+                name,
+                helper.np_dtype_to_tensor_dtype(folded.input_types[name]),
+                folded.input_shape(name, folded.file_batch),
             )
-            for name, dims in folded.inputs.items()
+            for name in folded.inputs
         ],
         [onnx.ValueInfoProto(name=name) for name in folded.outputs],
         [numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in constants.items()],
@@ -39,12 +41,18 @@ def reference_model(folded: FoldedGraph, constants: Mapping[str, Array]) -> onnx
 
 
 def in_file_batches(
-    feeds: Mapping[str, NDArray[np.generic]], file_batch: int
+    feeds: Mapping[str, NDArray[np.generic]], folded: FoldedGraph
 ) -> list[dict[str, NDArray[np.generic]]]:
-    """Inputs of any batch as runs of `file_batch` images each; the last run repeats its last image."""
-    batch = next(iter(feeds.values())).shape[0]
+    """Inputs of any batch as runs of the file's batch each; the last run repeats its last image."""
+    first = next(iter(feeds))
+    batch = feeds[first].shape[0] // folded.depths[first]
     runs = []
-    for start in range(0, batch, file_batch):
-        images = np.minimum(np.arange(start, start + file_batch), batch - 1)
-        runs.append({name: np.ascontiguousarray(array[images]) for name, array in feeds.items()})
+    for start in range(0, batch, folded.file_batch):
+        images = np.minimum(np.arange(start, start + folded.file_batch), batch - 1)
+        run = {}
+        for name, array in feeds.items():
+            depth = folded.depths[name]
+            places = (images[:, None] * depth + np.arange(depth)).ravel()
+            run[name] = np.ascontiguousarray(array[places])
+        runs.append(run)
     return runs

@@ -93,6 +93,8 @@ def read_graph(
 
 def _input_value(folded: FoldedGraph, name: str) -> Value:
     """A graph input, stored as its rank and its readers suggest."""
+    if folded.depths[name] > 1:
+        return _input_without_batch(folded, name)
     batch: Digits = merged([Digit(folded.file_batch, 0, batch=True)])
     dims = folded.inputs[name]
     readers = [node for node in folded.nodes if name in node.input]
@@ -102,17 +104,33 @@ def _input_value(folded: FoldedGraph, name: str) -> Value:
         rows, channels = channels, rows
     if rank == 4 and readers and all(_to_channels_first(node) for node in readers):
         rows, columns, channels = [1], [2], [3]
-    if folded.input_types[name].kind == "i":
-        gathering = _gathering(folded.nodes, name)
-        if gathering == {True}:
-            return replace(_index_value(name, (batch, *dims)), element=Element.INTEGER)
-        if True in gathering:
-            raise ModelError(
-                f"{folded.source.origin}: input {name!r} is read by Gather and by other operators; expected "
-                "integers that only Gathers (or RotaryEmbeddings, as positions) read, or numbers"
-            )
+    if _holds_indices(folded, name):
+        return _index_value(name, (batch, *dims))
     value = stored_value([batch, *dims], rows=rows, columns=columns, channels=channels, source=name)
     return replace(value, element=Element.of(folded.input_types[name]))
+
+
+def _input_without_batch(folded: FoldedGraph, name: str) -> Value:
+    """A graph input of which dimension 0 is not the batch, the first of the dimensions above 1 as its rows."""
+    dims = folded.input_shape(name, 1)
+    if _holds_indices(folded, name):
+        return _index_value(name, (1, *dims), 1)
+    inner = [axis for axis, size in enumerate(dims) if size > 1]
+    value = stored_value(dims, rows=inner[:-1][:1], columns=inner[1:-1], channels=inner[-1:], source=name)
+    return replace(value, element=Element.of(folded.input_types[name]))
+
+
+def _holds_indices(folded: FoldedGraph, name: str) -> bool:
+    """Whether a graph input holds indices of tables, and nothing else."""
+    if folded.input_types[name].kind != "i":
+        return False
+    gathering = _gathering(folded.nodes, name)
+    if len(gathering) > 1:
+        raise ModelError(
+            f"{folded.source.origin}: input {name!r} is read by Gather and by other operators; expected "
+            "integers that only Gathers (or RotaryEmbeddings, as positions) read, or numbers"
+        )
+    return gathering == {True}
 
 
 def _gathering(nodes: Sequence[onnx.NodeProto], name: str) -> set[bool]:
@@ -134,12 +152,13 @@ def _to_channels_first(node: onnx.NodeProto) -> bool:
     return node.op_type == "Transpose" and orders == [[0, 3, 1, 2]]
 
 
-def _index_value(name: str, sizes: tuple[Digits | int, ...]) -> Value:
-    """Indices: two channels for each, over rows and columns."""
+def _index_value(name: str, sizes: tuple[Digits | int, ...], hidden: int = 0) -> Value:
+    """Indices: two channels for each, over rows and columns; the first `hidden` dimensions, of 1, are left out."""
     places = stored_value(
         [*sizes, 2], rows=[1] if len(sizes) > 1 else [], columns=range(2, len(sizes)), channels=[len(sizes)]
     )
-    return Value(name, 2, places.rows, places.columns, places.dims[:-1], indices=True)
+    dims = places.dims[hidden:-1]
+    return Value(name, 2, places.rows, places.columns, dims, indices=True, element=Element.INTEGER)
 
 
 def _output(emitter: Emitter, name: str, value: Value, inputs: Mapping[str, Value]) -> Value:

@@ -1,32 +1,69 @@
-"""What mixes the images of a batch is refused, also where the file leaves the batch open; what does not is read."""
+"""What mixes the images of an open batch is refused, and one image where the file says how many there are."""
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from graph.errors import ModelError
 from graph.importer import load_model
+from graph.inputs import random_inputs
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
 
 
-@pytest.mark.parametrize("batch", ["N", 3])
-@pytest.mark.parametrize("kind", ["mean", "softmax", "product", "gemm"])
-def test_mixing_images_is_refused(tmp_path: Path, batch: int | str, kind: str) -> None:
+def _mixing(kind: str, batch: int | str) -> tuple[GraphBuilder, str]:
     graph = GraphBuilder()
     value = graph.node("Relu", graph.input("a", batch, 8))
     if kind == "mean":
-        value = graph.node("Sub", value, graph.node("ReduceMean", value, axes=[0], keepdims=1))
-    elif kind == "softmax":
-        value = graph.node("Softmax", value, axis=0)
-    elif kind == "product":
-        value = graph.node("MatMul", value, graph.node("Transpose", value, perm=[1, 0]))
-    else:
-        value = graph.node("Gemm", value, graph.input("b", batch, 8), transB=1)
-    path = graph.save(tmp_path, value)
+        return graph, graph.node("Sub", value, graph.node("ReduceMean", value, axes=[0], keepdims=1))
+    if kind == "softmax":
+        return graph, graph.node("Softmax", value, axis=0)
+    if kind == "product":
+        return graph, graph.node("MatMul", value, graph.node("Transpose", value, perm=[1, 0]))
+    if kind == "gemm":
+        return graph, graph.node("Gemm", value, graph.input("b", batch, 8), transB=1)
+    return graph, graph.node("Add", value, graph.random(3, 8))
+
+
+@pytest.mark.parametrize("kind", ["mean", "softmax", "product", "gemm"])
+def test_mixing_images_of_an_open_batch_is_refused(tmp_path: Path, kind: str) -> None:
+    graph, value = _mixing(kind, "N")
     with pytest.raises(ModelError, match=r"batch|image"):
-        load_model(path, 3)
+        load_model(graph.save(tmp_path, value), 3)
+
+
+@pytest.mark.parametrize("kind", ["mean", "softmax", "product", "gemm", "constant"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_is_mixed_along_a_static_dimension_is_one_image(tmp_path: Path, kind: str, batch: int) -> None:
+    graph, value = _mixing(kind, 3)
+    model = load_model(graph.save(tmp_path, value), batch)
+    assert model.folded.without_batch and model.network.batch == batch
+    assert model.input_shapes["a"] == (3 * batch, 8) and len(model.file_batches(random_inputs(model))) == batch
+    check_model(model)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_sequences_before_the_batch_and_states_without_one(tmp_path: Path, batch: int) -> None:
+    """An LSTM as PyTorch has it by default, (T, B, D), with the state of two layers as inputs (2, B, hidden), an input
+    of one dimension, and indices without a batch."""
+    graph = GraphBuilder()
+    x, state = graph.input("x", 5, 1, 4), graph.input("state", 2, 1, 3)
+    x = graph.node("Mul", x, graph.input("scale", 4))
+    words = graph.node("Gather", graph.random(9, 4), graph.input("ids", 5, kind=onnx.TensorProto.INT64))
+    x = graph.node("Add", x, graph.node("Unsqueeze", words, graph.integers(1)))
+    for layer in range(2):
+        first = graph.node("Slice", state, graph.integers(layer), graph.integers(layer + 1), graph.integers(0))
+        weights = [graph.random(1, 12, 4 if layer == 0 else 3), graph.random(1, 12, 3)]
+        x = graph.node("LSTM", x, *weights, "", "", first, first, hidden_size=3)
+        x = graph.node("Squeeze", x, graph.integers(1))
+    model = load_model(graph.save(tmp_path, x), batch)
+    assert model.folded.without_batch
+    assert model.input_shapes == {"x": (5 * batch, 1, 4), "state": (2 * batch, 1, 3), "scale": (4 * batch,)} | {
+        "ids": (5 * batch,)
+    }
+    check_model(model)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

@@ -109,14 +109,15 @@ def test_wrong_type(tmp_path: Path) -> None:
 
 def test_inputs_that_disagree_about_the_batch(tmp_path: Path) -> None:
     builder = GraphBuilder()
-    a, b = builder.input("a", 1, 4, 6, 6), builder.input("b", 2, 4, 6, 6)
-    y = builder.node("Concat", builder.node("Relu", a), builder.node("Relu", b), axis=1)
+    a, b = builder.input("a", "N", 4, 6, 6), builder.input("b", 2, 4, 6, 6)
+    c = builder.input("c", 1, 4, 6, 6)
+    y = builder.node("Concat", *(builder.node("Relu", x) for x in (a, b, c)), axis=1)
     path = tmp_path / "two.onnx"
     model = builder.model(y)
-    for size in (1, 8, 6, 6):
+    for size in (2, 12, 6, 6):
         model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = size
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="different batches"):
+    with pytest.raises(ModelError, match=r"dimension 0 of inputs is {'b': 2, 'c': 1}, and open in others; expected one"):
         load_model(str(path))
 
 

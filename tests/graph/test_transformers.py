@@ -85,20 +85,6 @@ def test_wrong_inputs_are_named(tmp_path: Path) -> None:
         model.stored_inputs({"i": np.zeros((1, 4), np.int64)})
 
 
-def test_a_constant_that_differs_between_images_is_refused(tmp_path: Path) -> None:
-    builder = GraphBuilder()
-    y = builder.node("Add", builder.input("x", 2, 3, 4), builder.random(2, 3, 4))
-    with pytest.raises(ModelError, match="differs between the 2 images"):
-        load_model(builder.save(tmp_path, y))
-
-
-def test_attention_across_the_batch_is_refused(tmp_path: Path) -> None:
-    builder = GraphBuilder()
-    y = builder.node("Softmax", builder.input("x", 2, 3, 4), axis=0)
-    with pytest.raises(ModelError, match="works across the batch of 2"):
-        load_model(builder.save(tmp_path, y))
-
-
 _PATTERNS = {
     StepOp.SILU: lambda b, x: b.node("Mul", b.node("Sigmoid", x), x),
     StepOp.MISH: lambda b, x: b.node("Mul", x, b.node("Tanh", b.node("Softplus", x))),
