@@ -113,10 +113,22 @@ def _view(op_type: str, inputs: Sequence[Array | None], attributes: dict[str, An
             return np.expand_dims(first, tuple(axes or ()))
         return np.squeeze(first, None if axes is None else tuple(axes))
     second = inputs[1] if len(inputs) > 1 else None
+    if op_type == "CumSum" and second is not None and second.size == 1 and second.ndim:
+        # Exporters write the axis as a list of one, which onnxruntime takes and onnx's own evaluation does not.
+        return _added_up(first, int(second.reshape(())), attributes)
     if op_type == "Reshape" and second is not None and not attributes.get("allowzero", 0):
         target = [first.shape[i] if size == 0 else size for i, size in enumerate(second.tolist())]
         return first.reshape(target)
     return None
+
+
+def _added_up(array: Array, axis: int, attributes: dict[str, Any]) -> Array:
+    if attributes.get("reverse", 0):
+        array = np.flip(array, axis)
+    found = np.cumsum(array, axis, dtype=array.dtype)
+    if attributes.get("exclusive", 0):
+        found = found - array
+    return np.flip(found, axis) if attributes.get("reverse", 0) else found
 
 
 def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -> list[Array]:

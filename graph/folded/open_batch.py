@@ -5,7 +5,7 @@ from __future__ import annotations
 from graph.folded.folding import FoldedGraph, node_name
 
 _SHAPE_INPUT = {"Expand": 1, "Reshape": 1}
-_STATE_INPUTS = {"GRU": (5,), "LSTM": (5, 6)}
+_STATE_INPUTS = {"GRU": (5,), "LSTM": (5, 6), "RNN": (5,)}
 
 
 def ones_for_batch(folded: FoldedGraph) -> list[str]:

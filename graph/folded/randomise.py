@@ -17,7 +17,7 @@ from graph.folded.constants import Array, is_fill
 from graph.folded.folding import FoldedGraph
 from graph.folded.moments import Moments, joined
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 _NORMALISED = ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization")
 _RECTIFIED = ("Relu", "Clip", "LeakyRelu", "Gelu", "Elu", "Selu", "HardSwish", "Mish", "Softplus", "PRelu")
 _BOUNDED = {
@@ -116,7 +116,7 @@ def _draw(
 ) -> NDArray[np.float32] | None:
     """Values for input `index` of `node`, or None where the operator's constants are no weights."""
     noise = generator.standard_normal(array.shape, dtype=np.float32)
-    if node.op_type in ("LSTM", "GRU"):
+    if node.op_type in ("LSTM", "GRU", "RNN"):
         return noise * np.float32(array.shape[-1] ** -0.5) if index in (1, 2) else noise * _SPREAD
     if node.op_type in _WEIGHTED:
         return _filters(node, index, noise, before) if index < 2 else noise * _SPREAD

@@ -51,8 +51,11 @@ def effects_of(operation: Operation, name: str) -> tuple[Effect, ...] | None:
     if name == "Gelu":
         tanh = operation.word("approximate", "none") == "tanh"
         return (Apply(StepOp.GELU_TANH if tanh else StepOp.GELU),)
-    if name == "Swish" and number("alpha", 1.0) == 1:
-        return (Apply(StepOp.SILU),)
+    if name == "Celu" and number("alpha", 1.0) > 0:
+        alpha = number("alpha", 1.0)
+        return (Affine(1 / alpha), Operand(StepOp.ELU, 1.0), Affine(alpha))
+    if name == "Swish":
+        return (Apply(StepOp.SILU),) if number("alpha", 1.0) == 1 else None
     return None
 
 
@@ -61,7 +64,7 @@ def _operator(name: str) -> Operator:
         value = operation.stored(operation.value())
         effects = effects_of(operation, name)
         if effects is None:
-            raise operation.error("attributes are not supported; expected the default ones")
+            raise operation.error(f"attribute alpha is {operation.number('alpha', 1.0)}; expected more than 0")
         return Pointwise((value,), value, effects)
 
     return read
@@ -82,11 +85,68 @@ def thresholded_relu(operation: Operation) -> Pointwise:
     return Pointwise((value, mask), value, combine=StepOp.KEEP_IF, fixed=True)
 
 
+def swish(operation: Operation) -> Pointwise:
+    """x sigmoid(alpha x)."""
+    value = operation.stored(operation.value())
+    effects = effects_of(operation, "Swish")
+    if effects is not None:
+        return Pointwise((value,), value, effects)
+    inner = (Affine(operation.number("alpha", 1.0)), Apply(StepOp.SIGMOID))
+    share = operation.emit(Pointwise((value,), value, inner))
+    return Pointwise((share, value), value, combine=StepOp.MUL)
+
+
+def softsign(operation: Operation) -> Pointwise:
+    """x / (1 + |x|)."""
+    value = operation.stored(operation.value())
+    size = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS), Affine(shift=1.0))))
+    return Pointwise((value, size), value, combine=StepOp.DIV, fixed=True)
+
+
+def shrink(operation: Operation) -> Pointwise:
+    """x moved towards 0 by `bias` where |x| > lambd, else 0."""
+    value = operation.stored(operation.value())
+    bias = operation.number("bias", 0.0)
+    far = (Apply(StepOp.ABS), Operand(StepOp.GREATER, operation.number("lambd", 0.5)))
+    mask = operation.emit(Pointwise((value,), value, far))
+    if bias:
+        signs = operation.emit(Pointwise((value,), value, (Apply(StepOp.SIGN), Affine(-bias))))
+        value = operation.emit(Pointwise((value, signs), value, combine=StepOp.ADD))
+    return Pointwise((value, mask), value, combine=StepOp.KEEP_IF, fixed=True)
+
+
+def tangent(operation: Operation) -> Pointwise:
+    """sin x / cos x."""
+    value = operation.stored(operation.value())
+    sine, cosine = (
+        operation.emit(Pointwise((value,), value, (Apply(op),))) for op in (StepOp.SIN, StepOp.COS)
+    )
+    return Pointwise((sine, cosine), value, combine=StepOp.DIV, fixed=True)
+
+
+def _hyperbolic(sign: float) -> Operator:
+    def read(operation: Operation) -> Pointwise:
+        value = operation.stored(operation.value())
+        rising = operation.emit(Pointwise((value,), value, (Apply(StepOp.EXP), Affine(0.5))))
+        falling = operation.emit(
+            Pointwise((value,), value, (Affine(-1.0), Apply(StepOp.EXP), Affine(0.5 * sign)))
+        )
+        return Pointwise((rising, falling), value, combine=StepOp.ADD)
+
+    return read
+
+
 _NAMES = (
     *_APPLIED,
-    *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "Gelu", "Swish"),
+    *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "Gelu"),
 )
 ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES} | {
+    "Cosh": _hyperbolic(1.0),
     "HardSwish": hard_swish,
+    "Shrink": shrink,
+    "Sinh": _hyperbolic(-1.0),
+    "Softsign": softsign,
+    "Swish": swish,
+    "Tan": tangent,
     "ThresholdedRelu": thresholded_relu,
 }

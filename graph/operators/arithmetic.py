@@ -56,7 +56,14 @@ def power(operation: Operation) -> Result:
     return joined(operation, StepOp.POW, [base, exponent])
 
 
+def exclusive_or(operation: Operation) -> Result:
+    """Whether two booleans differ."""
+    items = [operation.operand(0), operation.operand(1)]
+    return joined(operation, StepOp.EQUAL, items, (Affine(-1.0, 1.0),))
+
+
 ARITHMETIC: dict[str, Operator] = {name: _operator(op) for name, op in _STEPS.items()} | {
     "Div": divide,
     "Pow": power,
+    "Xor": exclusive_or,
 }

@@ -1,4 +1,4 @@
-"""MaxPool and AveragePool over one- and two-dimensional windows; dilated ones phase by phase of the stride."""
+"""MaxPool and AveragePool over windows along one and two dimensions; dilated ones phase by phase of the stride."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def average_pool(operation: Operation) -> Anchored | Value:
 
 
 def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored | Value:
+    if operation.value().rank == 5:
+        return _of_volume(operation, mode, count_include_pad)
     value = operation.map_input()
     rows, columns = window_axes(operation, value, operation.integers("kernel_shape", value.rank - 2, 0))
     same = operation.word("auto_pad", "NOTSET").startswith("SAME")
@@ -38,10 +40,10 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored 
         if max(pads) >= axis.kernel:
             raise operation.error(f"padding {pads} leaves windows empty; expected less than {axis.kernel}")
     if count_include_pad and (rows.extended or columns.extended):
-        raise operation.error(
-            "ceil_mode adds a partial window to an average that counts padding; expected ceil_mode 0, or "
-            "count_include_pad 0"
-        )
+        # Padding counts, what ceil_mode adds behind it does not: so the padding becomes part of the map.
+        value = operation.emit(_window(value, _ZEROS, _around(rows, value.rows), _around(columns, value.columns)))
+        rows, columns = (replace(axis, pad_start=0, pad_end=axis.extended) for axis in (rows, columns))
+        count_include_pad = False
     kind = Window(mode, 1, 1, count_include_pad=count_include_pad)
     if rows.dilation > 1 and columns.dilation > 1:
         # A mean over rows and columns is the mean over columns of those over rows, also where padding is left out.
@@ -56,6 +58,48 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored 
 def _none(size: int) -> WindowAxis:
     """Windows of 1 that leave an axis of that size as it is."""
     return WindowAxis(1, 1, 1, 0, 0, size, 0)
+
+
+_ZEROS = Window("average", 1, 1, count_include_pad=True)
+"""Windows of 1, of which those on padding are 0."""
+
+
+def _around(axis: WindowAxis, size: int) -> WindowAxis:
+    """Windows of 1 on an axis of that size and on its padding, without what ceil_mode added."""
+    start, end = axis.pad_start, axis.pad_end - axis.extended
+    return WindowAxis(1, 1, 1, start, end, start + size + end, 0)
+
+
+def _of_volume(operation: Operation, mode: str, count_include_pad: bool) -> Value:
+    """Windows of (B, C, D, H, W) that are 1 wide along a dimension: this one joins the channels."""
+    value = operation.value()
+    lists = {name: operation.integers(name, 3, 1) for name in ("kernel_shape", "strides", "dilations")}
+    pads = operation.integers("pads", 6, 0)
+    still = [
+        axis
+        for axis in range(3)
+        if lists["kernel_shape"][axis] == lists["strides"][axis] == 1 and pads[axis] == pads[axis + 3] == 0
+    ]
+    if not still:
+        raise operation.error(
+            f"windows of {list(lists['kernel_shape'])} over three dimensions; expected 1, stride 1, along one of them"
+        )
+    rest = [axis for axis in range(3) if axis != still[0]]
+    order = [0, 1, 2 + still[0], *(2 + axis for axis in rest)]
+    turned = value.transposed(order)
+    batch, channels, size, *others = turned.shape
+    flat = operation.reshaped(turned, [batch, channels * size, *others])
+    attributes = {name: [items[axis] for axis in rest] for name, items in lists.items()}
+    attributes["pads"] = [pads[axis + end] for end in (0, 3) for axis in rest]
+    found = _pool(
+        replace(operation, inputs=(flat,), attributes={**operation.attributes, **attributes}),
+        mode,
+        count_include_pad,
+    )
+    if isinstance(found, Anchored):
+        found = operation.emit(found)
+    found = operation.reshaped(found, [batch, channels, size, *found.shape[2:]])
+    return found.transposed([order.index(axis) for axis in range(5)])
 
 
 def _window(value: Value, kind: Window, rows: WindowAxis, columns: WindowAxis) -> Anchored:

@@ -1,4 +1,4 @@
-"""LSTM and GRU, unrolled over time: the inputs' share of all steps at once, then layers for every step.
+"""LSTM, GRU and RNN, unrolled over time: the inputs' share of all steps at once, then layers for every step.
 
 The two ways of a bidirectional one take their steps together, each at its own time, as two groups of channels. The
 way back reads its input in reverse, once for all steps, so a step of both ways is one row of the inputs' share.
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from graph.folded.constants import Array
-from graph.layering.effects import Affine, Apply
+from graph.layering.effects import Affine, Apply, Effect, Limit
 from graph.layering.operation import Operation, Pointwise
 from graph.layering.values import Value
 from graph.operators.joining import joined
@@ -29,7 +29,7 @@ them (B, ways, ..).
 
 def lstm(operation: Operation) -> tuple[Value | None, ...]:
     """Y, Y_h and Y_c of an LSTM without peepholes."""
-    _check(operation, ["Sigmoid", "Tanh", "Tanh"])
+    _check(operation, [["Sigmoid", "Tanh", "Tanh"]])
     operation.require("input_forget", 0)
     if operation.item(7) is not None:
         raise operation.error("has peepholes; expected none")
@@ -38,15 +38,23 @@ def lstm(operation: Operation) -> tuple[Value | None, ...]:
 
 def gru(operation: Operation) -> tuple[Value | None, ...]:
     """Y and Y_h of a GRU."""
-    _check(operation, ["Sigmoid", "Tanh"])
+    _check(operation, [["Sigmoid", "Tanh"]])
     return _unrolled(operation, gates=3, states=1)
 
 
-def _check(operation: Operation, activations: list[str]) -> None:
+def rnn(operation: Operation) -> tuple[Value | None, ...]:
+    """Y and Y_h of a plain recurrent network: f(x W + h R + b), f Tanh or Relu."""
+    _check(operation, [["Tanh"], ["Relu"]])
+    return _unrolled(operation, gates=1, states=1)
+
+
+def _check(operation: Operation, expected: list[list[str]]) -> None:
+    """Refuse activations that are none of the expected (the first being the default), and what else is not supported."""
     given = [item.decode() for item in operation.attributes.get("activations", [])]
     count = 2 if operation.word("direction", "forward") == "bidirectional" else 1
-    if given and given != activations * count:
-        raise operation.error(f"attribute activations is {given}; expected {activations}")
+    if given and given not in [activations * count for activations in expected]:
+        wanted = " or ".join(str(activations) for activations in expected)
+        raise operation.error(f"attribute activations is {given}; expected {wanted}")
     if "clip" in operation.attributes:
         raise operation.error("attribute clip is set; expected none")
     operation.require("layout", 0)
@@ -79,8 +87,7 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
     if bias.shape != (count, 2 * gates * hidden):
         raise operation.error(f"input 3 has shape {list(bias.shape)}; expected {[count, 2 * gates * hidden]}")
     own, other = np.split(bias, 2, axis=1)
-    build = _lstm_step if gates == 4 else _gru_step
-    step, offset = build(operation, recurrent, own, other)
+    step, offset = _STEPS[operation.node.op_type](operation, recurrent, own, other)
     shares = _shares(operation, value, weights, offset)
     like = replace(shares, dims=shares.dims[1:])
     state = [_initial(operation, 5 + i, (count, batch, hidden), like) for i in range(states)]
@@ -223,3 +230,21 @@ def _gru_step(operation: Operation, recurrent: Array, own: Array, other: Array) 
         return [operation.emit(joined(operation, StepOp.ADD, [change, new]))]
 
     return step, offset
+
+
+def _rnn_step(operation: Operation, recurrent: Array, own: Array, other: Array) -> tuple[Step, Array]:
+    rectified = operation.attributes.get("activations", [b"Tanh"])[0] == b"Relu"
+    effect: Effect = Limit(0.0, None) if rectified else Apply(StepOp.TANH)
+
+    def step(now: Value, state: State) -> list[Value]:
+        before = state[0]
+        if before is not None:
+            share = _recurrent(operation, before, recurrent, None, "recurrent")
+            now = operation.emit(joined(operation, StepOp.ADD, [share, now]))
+        now = _own(operation, now)
+        return [operation.emit(Pointwise((now,), now, (effect,)))]
+
+    return step, own + other
+
+
+_STEPS = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}

@@ -25,10 +25,14 @@ _MODES = {
     "ReduceMax": "max",
     "ReduceMin": "min",
     "ReduceL1": "sum",
+    "ReduceLogSum": "sum",
     "ReduceLogSumExp": "sum",
 }
 
 _JOINS = {"average": StepOp.ADD, "sum": StepOp.ADD, "max": StepOp.MAX, "min": StepOp.MIN}
+
+_AFTER = {"ReduceL2": StepOp.SQRT, "ReduceLogSum": StepOp.LOG}
+"""Steps on the result."""
 
 _FEW = 4
 """Positions of a dimension, spread over the channels, that are joined one after another."""
@@ -167,8 +171,9 @@ def _reduce(operation: Operation) -> Result:
         if whole:
             count = math.prod(value.shape[axis] for axis in axes) if name == "ReduceMean" else 1
             result = _whole(operation, result, count)
-    if name == "ReduceL2":
-        result = operation.emit(Pointwise((result,), result, (Apply(StepOp.SQRT),)))
+    if name in _AFTER:
+        result = operation.stored(result)
+        result = operation.emit(Pointwise((result,), result, (Apply(_AFTER[name]),)))
     if operation.integer("keepdims", 1):
         return result
     return operation.reshaped(result, [s for axis, s in enumerate(result.shape) if axis not in axes])

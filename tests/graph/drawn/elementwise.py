@@ -23,11 +23,22 @@ from tests.graph.drawn.registry import draws
         "Round",
         "Sigmoid",
     ),
-    *("Sign", "Sin", "Softplus", "Tanh"),
+    *("Cosh", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Tanh"),
 )
 @draws("Mish", opsets=[18])
 def unary(d: Drawing, name: str) -> str:
     return d.b.node(name, d.x(*d.sizes(d.size(1, 4))))
+
+
+@draws("Tan")
+def tangent(d: Drawing, name: str) -> str:
+    """Where it is no larger than about 2: near its poles the roundings of the cosine are what is left."""
+    return d.b.node(name, d.b.node("Tanh", d.x(*d.sizes(d.size(1, 3)))))
+
+
+@draws("Shrink")
+def shrink(d: Drawing, name: str) -> str:
+    return d.b.node(name, d.x(*d.sizes(3)), **d.optional(lambd=d.number(), bias=d.number(-1.0, 1.0)))
 
 
 @draws("Log", "Reciprocal", "Sqrt")
@@ -35,11 +46,10 @@ def unary_of_positive(d: Drawing, name: str) -> str:
     return d.b.node(name, d.positive(*d.sizes(d.size(1, 3))))
 
 
-@draws("Elu", "LeakyRelu", "ThresholdedRelu")
+@draws("Celu", "Elu", "LeakyRelu", "ThresholdedRelu")
 @draws("Swish", opsets=[24])
 def with_alpha(d: Drawing, name: str) -> str:
-    alpha = {} if name == "Swish" else d.optional(alpha=d.number())
-    return d.b.node(name, d.x(*d.sizes(d.size(1, 4))), **alpha)
+    return d.b.node(name, d.x(*d.sizes(d.size(1, 4))), **d.optional(alpha=d.number()))
 
 
 @draws("Selu")
@@ -107,7 +117,7 @@ def comparison(d: Drawing, name: str) -> str:
     return d.as_float(d.b.node(name, *(items[i] for i in d.order(2))))
 
 
-@draws("And", "Or")
+@draws("And", "Or", "Xor")
 def logic(d: Drawing, name: str) -> str:
     sizes = d.sizes(d.size(1, 3))
     other = d.pick("activation", "constant")

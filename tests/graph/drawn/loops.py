@@ -6,9 +6,9 @@ from tests.graph.drawing import Drawing
 from tests.graph.drawn.registry import draws
 
 
-@draws("LSTM", "GRU")
+@draws("LSTM", "GRU", "RNN")
 def loop(d: Drawing, name: str) -> tuple[str, ...]:
-    gates, states = (4, 2) if name == "LSTM" else (3, 1)
+    gates, states = {"LSTM": (4, 2), "GRU": (3, 1), "RNN": (1, 1)}[name]
     steps, features, hidden = d.sizes(3, 1, 4)
     direction = d.pick("forward", "reverse", "bidirectional")
     ways = 2 if direction == "bidirectional" else 1
@@ -19,7 +19,9 @@ def loop(d: Drawing, name: str) -> tuple[str, ...]:
     if given:
         first = [d.b.node("Transpose", d.x(ways, hidden), perm=[1, 0, 2]) for _ in range(states)]
         inputs += ["", *first]
-    late = d.optional(linear_before_reset=1) if name == "GRU" else {}
+    late: dict[str, object] = d.optional(linear_before_reset=1) if name == "GRU" else {}
+    if name == "RNN":
+        late = {"activations": [d.pick("Tanh", "Relu")] * ways}
     found = d.b.nodes_of(name, 1 + states, *inputs, hidden_size=hidden, direction=direction, **late)
     rows = d.b.node("Transpose", found[0], perm=[2, 0, 1, 3])
     return (rows, *(d.b.node("Transpose", final, perm=[1, 0, 2]) for final in found[1:]))

@@ -78,8 +78,18 @@ def pool(d: Drawing, name: str) -> str:
     attributes = window(d, sizes, pool=True, dilated=name == "MaxPool" or d.opset >= 19)
     if name == "AveragePool":
         attributes |= d.optional(count_include_pad=1)
-    if "auto_pad" not in attributes and "count_include_pad" not in attributes:
+    if "auto_pad" not in attributes:
         attributes |= d.optional(ceil_mode=1)
+    if len(sizes) == 2 and d.pick(True, False, False, False):
+        # A third dimension, along which the windows are 1 wide.
+        place = d.size(0, 2)
+        sizes.insert(place, d.size(1, 3))
+        for key, count in (("kernel_shape", 1), ("strides", 1), ("dilations", 1), ("pads", 2)):
+            if key in attributes:
+                items = list(attributes[key])  # type: ignore[call-overload]
+                for half in range(count):
+                    items.insert(place + half * 3, 0 if key == "pads" else 1)
+                attributes[key] = items
     return d.b.node(name, d.x(d.size(), *sizes), **attributes)
 
 

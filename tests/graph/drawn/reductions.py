@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.graph.drawing import Drawing
 from tests.graph.drawn.registry import draws
 
@@ -54,6 +56,21 @@ def lrn(d: Drawing, name: str) -> str:
     return d.b.node(name, d.x(*d.sizes(3)), size=d.pick(1, 3, 5), **attributes)
 
 
+@draws("LpNormalization")
+def lp_normalization(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.size(1, 3))
+    axis = d.axis(d.size(1, len(sizes)), 1 + len(sizes))
+    return d.b.node(name, d.positive(*sizes), axis=axis, **d.optional(p=d.pick(1, 2)))
+
+
+@draws("CumSum")
+def cum_sum(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.size(1, 3))
+    axis = d.axis(d.size(1, len(sizes)), 1 + len(sizes))
+    along = d.b.constant(np.array(axis, np.int64))
+    return d.b.node(name, d.x(*sizes), along, **d.optional(exclusive=1, reverse=1))
+
+
 @draws("Softmax", "LogSoftmax", opsets=[11, 17])
 def softmax(d: Drawing, name: str) -> str:
     sizes = d.sizes(d.size(1, 3))
@@ -63,7 +80,7 @@ def softmax(d: Drawing, name: str) -> str:
 
 @draws(
     *("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSumSquare"),
-    "ReduceSum",
+    *("ReduceSum", "ReduceLogSum"),
     opsets=[11, 18],
 )
 def reduction(d: Drawing, name: str) -> str:
@@ -71,10 +88,11 @@ def reduction(d: Drawing, name: str) -> str:
     # A file that is written for one image may reduce its first dimension, which holds no more than that.
     found = [d.axis(axis, 1 + len(sizes)) for axis in d.some(range(int(d.batch > 1), 1 + len(sizes)))]
     keep = d.optional(keepdims=d.pick(0, 1))
+    make = d.positive if name == "ReduceLogSum" else d.x
     if d.batch == 1 and d.pick(True, False, False):
-        return d.b.node(name, d.x(*sizes), **keep)
+        return d.b.node(name, make(*sizes), **keep)
     if d.opset < 13:
-        return d.b.node(name, d.x(*sizes), axes=found, **keep)
+        return d.b.node(name, make(*sizes), axes=found, **keep)
     if d.pick(True, False, False):
-        return d.b.node(name, d.x(*sizes), noop_with_empty_axes=1, **keep)
-    return d.b.node(name, d.x(*sizes), d.b.integers(*found), **keep)
+        return d.b.node(name, make(*sizes), noop_with_empty_axes=1, **keep)
+    return d.b.node(name, make(*sizes), d.b.integers(*found), **keep)

@@ -218,3 +218,9 @@ def upsample(d: Drawing, name: str) -> str:
         *(int(size * scale) for size, scale in zip(sizes[1:], scales[2:], strict=True)),
     ]
     return y
+
+
+@draws("Trilu")
+def trilu(d: Drawing, name: str) -> str:
+    k = [d.b.constant(np.array(d.size(-3, 3), np.int64))] if d.pick(True, False) else []
+    return d.b.node(name, d.x(*d.sizes(d.size(2, 3))), *k, **d.optional(upper=d.pick(0, 1)))
