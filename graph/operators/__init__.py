@@ -28,6 +28,7 @@ from graph.operators.reduce import REDUCTIONS
 from graph.operators.reshape import flatten, identity, reshape, squeeze, transpose, unsqueeze
 from graph.operators.resize import resize
 from graph.operators.rotary_embedding import rotary_embedding
+from graph.operators.scatter_nd import gather_nd, scatter_nd
 from graph.operators.slice import depth_to_space, expand, slice_, space_to_depth, split, tile
 from graph.operators.softmax import softmax
 from graph.operators.trilu import trilu
@@ -53,6 +54,7 @@ OPERATORS: dict[str, Operator] = {
     "Flatten": flatten,
     "GRU": gru,
     "Gather": gather,
+    "GatherND": gather_nd,
     "Gemm": gemm,
     "GroupNormalization": group_normalization,
     "Identity": identity,
@@ -70,6 +72,7 @@ OPERATORS: dict[str, Operator] = {
     "Reshape": reshape,
     "Resize": resize,
     "RotaryEmbedding": rotary_embedding,
+    "ScatterND": scatter_nd,
     "Slice": slice_,
     "Softmax": softmax,
     "SpaceToDepth": space_to_depth,

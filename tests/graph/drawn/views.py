@@ -224,3 +224,34 @@ def upsample(d: Drawing, name: str) -> str:
 def trilu(d: Drawing, name: str) -> str:
     k = [d.b.constant(np.array(d.size(-3, 3), np.int64))] if d.pick(True, False) else []
     return d.b.node(name, d.x(*d.sizes(d.size(2, 3))), *k, **d.optional(upper=d.pick(0, 1)))
+
+
+def _indices(d: Drawing, sizes: list[int], boxed: bool) -> np.ndarray:
+    """Rows of positions of some leading dimensions, the batch first: all pairs of some of each, or any."""
+    count = d.size(1, len(sizes))
+    lists = [list(range(d.batch))] + [d.some(range(size)) for size in sizes[:count]]
+    if boxed or d.batch > 1:
+        return np.stack(np.meshgrid(*lists, indexing="ij"), axis=-1).astype(np.int64)
+    return np.array([[d.pick(*places) for places in lists] for _ in range(d.size(1, 5))], np.int64)
+
+
+@draws("GatherND")
+def gather_nd(d: Drawing, name: str) -> str:
+    sizes = d.sizes(d.size(1, 3))
+    if d.pick(True, False):
+        return d.b.node(name, d.x(*sizes), d.b.constant(_indices(d, sizes, d.pick(True, False))))
+    rows = [d.size(-size, size - 1) for size in sizes]
+    inner = np.repeat(np.array([[rows]], np.int64), d.batch, axis=0)
+    return d.b.node(name, d.x(*sizes), d.b.constant(inner), batch_dims=1)
+
+
+@draws("ScatterND", opsets=[13])
+def scatter_nd(d: Drawing, name: str) -> str:
+    """Assignments to slices, of activations and constants to activations and constants."""
+    sizes = d.sizes(d.size(1, 3))
+    indices = _indices(d, sizes, True)
+    shape = [*indices.shape[1:-1], *sizes[indices.shape[-1] - 1 :]]
+    constant = d.pick("none", "data", "updates")
+    data = d.b.repeated(d.batch, *sizes) if constant == "data" else d.x(*sizes)
+    updates = d.b.repeated(d.batch, *shape) if constant == "updates" else d.x(*shape)
+    return d.b.node(name, data, d.b.constant(indices), updates)
