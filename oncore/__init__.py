@@ -6,6 +6,11 @@ The names that a user needs, each imported when it is first asked for:
     evaluator = oncore.Evaluator(model.network, oncore.load_machine("stcp920"))
     problem = oncore.Problem(evaluator, oncore.CandidateSpace(evaluator))
     solution = oncore.solve("graphturbo", problem)
+
+Attention in groups of heads: `oncore.with_head_groups(model, n)` before the evaluator, where the n that
+`--head-groups auto` takes is
+
+    oncore.best_head_groups(oncore.tried_head_groups(model.network, machine, oncore.Objective.LATENCY, budget=300))
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from scheduling.schedule_file import Schedule, load_schedule, save_schedule
     from scheduling.stored.replay import schedule_to_program
     from scheduling.strategies import STRATEGIES, solve, strategy_names
+    from scheduling.strategies.head_groups import best_head_groups, tried_head_groups
 
 __all__ = [
     "STRATEGIES",
@@ -49,6 +55,7 @@ __all__ = [
     "Rules",
     "Schedule",
     "Solution",
+    "best_head_groups",
     "latency_bound",
     "load_kernels",
     "load_machine",
@@ -63,6 +70,7 @@ __all__ = [
     "solve",
     "strategy_names",
     "time_program",
+    "tried_head_groups",
     "verify",
     "with_head_groups",
     "zoo_names",
@@ -81,6 +89,7 @@ _HOMES = {
     "Rules": "scheduling.rules",
     "Schedule": "scheduling.schedule_file",
     "Solution": "scheduling.problem",
+    "best_head_groups": "scheduling.strategies.head_groups",
     "latency_bound": "scheduling.bound",
     "load_kernels": "hwmodel.programs.kernels",
     "load_machine": "hwmodel.machines.machine",
@@ -95,6 +104,7 @@ _HOMES = {
     "solve": "scheduling.strategies",
     "strategy_names": "scheduling.strategies",
     "time_program": "hwmodel.timing.flatten",
+    "tried_head_groups": "scheduling.strategies.head_groups",
     "verify": "report.verify",
     "with_head_groups": "graph.head_groups",
     "zoo_names": "graph.files.zoo",

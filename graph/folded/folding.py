@@ -88,9 +88,10 @@ def fold_constants(
 ) -> FoldedGraph:
     """Fold constants and drop what no output needs; a file that leaves its batch open is read for `open_batch` images.
 
-    All that a file takes is one image with `as_one`, and where the first dimensions of its inputs are static and differ:
-    so it is with sequences before the batch, states of recurrent networks and inputs without a batch. Raises ModelError
-    for a dimension that is neither static nor the batch, outputs that are constants in a file for several images, and where all are constants.
+    All that a file takes is one image with `as_one`, and where the first dimensions of its inputs are static and
+    differ: so it is with sequences before the batch, states of recurrent networks and inputs without a batch. Raises
+    ModelError for a dimension that is neither static nor the batch, outputs that are constants in a file for several
+    images, and where all are constants.
     """
     graph = source.proto.graph
     try:
@@ -102,9 +103,7 @@ def fold_constants(
     file_batch = stated_batch or open_batch
     pending = list(reversed(graph.node))
     done: list[onnx.NodeProto] = []
-    shape_of = _ShapeOf(
-        source, {name: file_batch * depth for name, depth in depths.items()}, declared, done
-    )
+    shape_of = _ShapeOf(source, {name: file_batch * depth for name, depth in depths.items()}, declared, done)
     control = ControlFlow(source.opset, all_names(graph) if any(map(_has_graph, graph.node)) else set())
     live: list[onnx.NodeProto] = []
     identities: dict[str, int] = {}
@@ -304,8 +303,8 @@ def _input_shapes(
     if len(set(firsts.values())) > 1 or (as_one and firsts):
         if len(firsts) < len(shapes):
             raise ModelError(
-                f"{source.origin}: dimension 0 of inputs is {firsts}, and open in others; expected one batch in all, or "
-                "static sizes"
+                f"{source.origin}: dimension 0 of inputs is {firsts}, and open in others; expected one batch in all, "
+                "or static sizes"
             )
         return shapes, firsts, 1
     return shapes, dict.fromkeys(shapes, 1), next(iter(firsts.values()), None)

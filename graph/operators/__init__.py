@@ -17,8 +17,8 @@ from graph.operators.einsum import einsum
 from graph.operators.gather import gather
 from graph.operators.gemm import gemm
 from graph.operators.instance_normalization import group_normalization, instance_normalization
-from graph.operators.lrn import lrn
 from graph.operators.lp_normalization import lp_normalization
+from graph.operators.lrn import lrn
 from graph.operators.matmul import matmul
 from graph.operators.normalization import layer_normalization, rms_normalization
 from graph.operators.pad import pad

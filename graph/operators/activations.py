@@ -64,7 +64,9 @@ def _operator(name: str) -> Operator:
         value = operation.stored(operation.value())
         effects = effects_of(operation, name)
         if effects is None:
-            raise operation.error(f"attribute alpha is {operation.number('alpha', 1.0)}; expected more than 0")
+            raise operation.error(
+                f"attribute alpha is {operation.number('alpha', 1.0)}; expected more than 0"
+            )
         return Pointwise((value,), value, effects)
 
     return read

@@ -30,7 +30,9 @@ def attention(operation: Operation) -> tuple[Value | None, ...]:
     for name in ("left_window_size", "right_window_size"):
         operation.require(name, -1)
     if operation.item(6) is not None:
-        raise operation.error("has lengths of keys (input 6); expected queries, keys, values, a mask and a past")
+        raise operation.error(
+            "has lengths of keys (input 6); expected queries, keys, values, a mask and a past"
+        )
     query, key, value = (_heads(operation, _tensor(operation, place), place) for place in range(3))
     key, value = (_with_past(operation, item, place) for item, place in ((key, 4), (value, 5)))
     present = (key, value)

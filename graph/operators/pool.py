@@ -41,7 +41,9 @@ def _pool(operation: Operation, mode: str, count_include_pad: bool) -> Anchored 
             raise operation.error(f"padding {pads} leaves windows empty; expected less than {axis.kernel}")
     if count_include_pad and (rows.extended or columns.extended):
         # Padding counts, what ceil_mode adds behind it does not: so the padding becomes part of the map.
-        value = operation.emit(_window(value, _ZEROS, _around(rows, value.rows), _around(columns, value.columns)))
+        value = operation.emit(
+            _window(value, _ZEROS, _around(rows, value.rows), _around(columns, value.columns))
+        )
         rows, columns = (replace(axis, pad_start=0, pad_end=axis.extended) for axis in (rows, columns))
         count_include_pad = False
     kind = Window(mode, 1, 1, count_include_pad=count_include_pad)

@@ -49,7 +49,7 @@ def rnn(operation: Operation) -> tuple[Value | None, ...]:
 
 
 def _check(operation: Operation, expected: list[list[str]]) -> None:
-    """Refuse activations that are none of the expected (the first being the default), and what else is not supported."""
+    """Refuse activations that are none of the expected (the first being the default), and all else not supported."""
     given = [item.decode() for item in operation.attributes.get("activations", [])]
     count = 2 if operation.word("direction", "forward") == "bidirectional" else 1
     if given and given not in [activations * count for activations in expected]:

@@ -81,10 +81,12 @@ def _angles(operation: Operation, place: int, tokens: int, half: int, pair: int)
             raise operation.error(f"input {place} is an activation that positions index; expected a constant")
         if isinstance(positions, Value):
             item = operation.emit(embedding(operation, item, positions, 3))
-        elif positions.size and 0 <= positions.min() and positions.max() < item.shape[0]:
+        elif positions.size and positions.min() >= 0 and positions.max() < item.shape[0]:
             item = item[positions]
         else:
-            raise operation.error(f"positions {positions.ravel()[:8].tolist()}; expected 0 to {item.shape[0] - 1}")
+            raise operation.error(
+                f"positions {positions.ravel()[:8].tolist()}; expected 0 to {item.shape[0] - 1}"
+            )
     if len(item.shape) != 3 or item.shape[1:] != (tokens, half):
         raise operation.error(
             f"input {place} gives angles of shape {list(item.shape)}; expected [B, {tokens}, {half}]"

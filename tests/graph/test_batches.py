@@ -40,7 +40,9 @@ def test_what_is_mixed_along_a_static_dimension_is_one_image(tmp_path: Path, kin
     graph, value = _mixing(kind, 3)
     model = load_model(graph.save(tmp_path, value), batch)
     assert model.folded.without_batch and model.network.batch == batch
-    assert model.input_shapes["a"] == (3 * batch, 8) and len(model.file_batches(random_inputs(model))) == batch
+    assert (
+        model.input_shapes["a"] == (3 * batch, 8) and len(model.file_batches(random_inputs(model))) == batch
+    )
     check_model(model)
 
 
@@ -54,15 +56,19 @@ def test_sequences_before_the_batch_and_states_without_one(tmp_path: Path, batch
     words = graph.node("Gather", graph.random(9, 4), graph.input("ids", 5, kind=onnx.TensorProto.INT64))
     x = graph.node("Add", x, graph.node("Unsqueeze", words, graph.integers(1)))
     for layer in range(2):
-        first = graph.node("Slice", state, graph.integers(layer), graph.integers(layer + 1), graph.integers(0))
+        first = graph.node(
+            "Slice", state, graph.integers(layer), graph.integers(layer + 1), graph.integers(0)
+        )
         weights = [graph.random(1, 12, 4 if layer == 0 else 3), graph.random(1, 12, 3)]
         x = graph.node("LSTM", x, *weights, "", "", first, first, hidden_size=3)
         x = graph.node("Squeeze", x, graph.integers(1))
     model = load_model(graph.save(tmp_path, x), batch)
     assert model.folded.without_batch
-    assert model.input_shapes == {"x": (5 * batch, 1, 4), "state": (2 * batch, 1, 3), "scale": (4 * batch,)} | {
-        "ids": (5 * batch,)
-    }
+    assert model.input_shapes == {
+        "x": (5 * batch, 1, 4),
+        "state": (2 * batch, 1, 3),
+        "scale": (4 * batch,),
+    } | {"ids": (5 * batch,)}
     check_model(model)
 
 

@@ -117,7 +117,9 @@ def test_inputs_that_disagree_about_the_batch(tmp_path: Path) -> None:
     for size in (2, 12, 6, 6):
         model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = size
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"dimension 0 of inputs is {'b': 2, 'c': 1}, and open in others; expected one"):
+    with pytest.raises(
+        ModelError, match=r"dimension 0 of inputs is {'b': 2, 'c': 1}, and open in others; expected one"
+    ):
         load_model(str(path))
 
 

@@ -27,14 +27,6 @@ def test_depthwise_conv(tmp_path: Path) -> None:
     check_model(model)
 
 
-def test_ceil_mode_that_counts_padding_is_refused(tmp_path: Path) -> None:
-    builder = GraphBuilder()
-    x = builder.input("x", 1, 3, 8, 8)
-    y = builder.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, count_include_pad=1)
-    with pytest.raises(ModelError, match="AveragePool node 'n0_AveragePool': ceil_mode"):
-        load_model(builder.save(tmp_path, y))
-
-
 @pytest.mark.parametrize("transposed", [0, 1])
 @pytest.mark.parametrize("bias", [(7,), (1, 7), (1,), ()])
 def test_gemm_over_a_map(transposed: int, bias: tuple[int, ...], tmp_path: Path) -> None:
