@@ -37,6 +37,10 @@ class Published:
     rungs: tuple[float, float, float, float]
     astitch: float | None
 
+    def batch_of(self, rung: str) -> int:
+        """Per cluster, at which a rung runs."""
+        return self.tvm_batch if rung in (LLB, L1) else self.batch
+
 
 CONFIGURATIONS = (
     Published("ResNet-50", "resnet50", 2, 16, 1064, (0.73, 1.1, 4.28, 7.96), 0.64),
@@ -128,8 +132,15 @@ class Configuration:
 
     def rung(self, name: str, *, serial: bool = False) -> float:
         """The modelled speed-up of a rung of the ladder."""
-        batch = self.published.tvm_batch if name in (LLB, L1) else self.published.batch
-        return self.speed_up(RUNG_STRATEGIES[name], batch, serial=serial)
+        return self.speed_up(RUNG_STRATEGIES[name], self.published.batch_of(name), serial=serial)
+
+    def milliseconds(self, batch: int, speed_up: float = 1.0) -> float:
+        """How long a cluster takes for a batch at so many times the modelled baseline's rate."""
+        return 1e3 * batch * self.machine.clusters / (self.baseline_rate() * speed_up)
+
+    def published_milliseconds(self, batch: int, speed_up: float = 1.0) -> float:
+        """The same over the published rate of TVM."""
+        return 1e3 * batch * self.machine.clusters / (self.published.tvm_rate * speed_up)
 
     def utilisation(self, strategy: str, batch: int) -> dict[int, tuple[float, float]]:
         """By rows of the maps that sub-graphs end with (a ResNet's stages), the shares of their time for which the

@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 
 from benchmarks._graphturbo import (
     CALIBRATED,
     CONFIGURATIONS,
     INSTRUCTIONS,
+    L1,
+    LLB,
     RUNGS,
     Configuration,
 )
@@ -31,9 +34,6 @@ APART = (
 order, depth-first order."""
 
 
-_PUBLISHED = "Published for stages 1 to 4: 83/64, 83/70, 78/52, 62/40.\n"
-
-
 def main() -> None:
     """Print the ladder, then the order rung taken apart and other strategies."""
     parser = argparse.ArgumentParser(prog="ladder")
@@ -47,7 +47,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     machine = load_machine(options.machine)
-    ladder, apart = [], []
+    ladder, apart, times, gains = [], [], [], []
     errors: dict[str, float] = {}
     for published in CONFIGURATIONS:
         print(f"{published.label} ...", file=sys.stderr, flush=True)
@@ -69,16 +69,14 @@ def main() -> None:
                 _pair(f"{stitch:.2f}", published.astitch),
             ]
         )
+        times.append([published.label, *_milliseconds(found)])
+        gains.append([published.label, *_gains(found)])
         steps = [found.speed_up(strategy, published.batch) for _, strategy in APART]
         others = [found.speed_up(strategy, published.batch) for strategy in options.strategies]
-        milliseconds = found.cycles_per_image("graphturbo", published.batch) * published.batch
-        milliseconds /= machine.clock_ghz * 1e6
-        final_rate = published.tvm_rate * final / machine.clusters
         apart.append(
             [
                 published.label,
                 *(number(value, 2) for value in [*steps, modelled[INSTRUCTIONS], *others]),
-                f"{number(milliseconds, 2)} / {number(1e3 * published.batch / final_rate, 2)}",
             ]
         )
     print(
@@ -107,9 +105,21 @@ def main() -> None:
                 *(Column(name) for name, _ in APART),
                 Column("graphturbo"),
                 *(Column(name) for name in options.strategies),
-                Column("ms of graphturbo,\nmodelled / published"),
             ],
             apart,
+        )
+    )
+    print("Gain of a rung over the one before, modelled / published\n")
+    print(render([Column("model", left=True), *(Column(name) for name in RUNGS)], gains))
+    print("Milliseconds of a cluster for its batch, modelled / published\n")
+    print(
+        render(
+            [
+                Column("model", left=True),
+                Column("baseline,\nTVM's batch"),
+                *(Column(f"{name},\n{'TVM' if name in (LLB, L1) else 'full'} batch") for name in RUNGS),
+            ],
+            times,
         )
     )
     print(_utilisation(Configuration(CONFIGURATIONS[0], machine)))
@@ -122,15 +132,45 @@ def _range(found: Configuration, name: str, modelled: float) -> str:
     return f"{found.rung(name, serial=True):.2f}-{modelled:.2f}"
 
 
+def _milliseconds(found: Configuration) -> Iterator[str]:
+    """Of the baseline and the rungs, which no other rate enters; a range where a rung is one."""
+    batch = found.published.tvm_batch
+    yield _pair(number(found.milliseconds(batch), 2), found.published_milliseconds(batch))
+    for name, speed_up in zip(RUNGS, found.published.rungs, strict=True):
+        batch = found.published.batch_of(name)
+        text = number(found.milliseconds(batch, found.rung(name)), 2)
+        if name != INSTRUCTIONS:
+            text += f"-{number(found.milliseconds(batch, found.rung(name, serial=True)), 2)}"
+        yield _pair(text, found.published_milliseconds(batch, speed_up))
+
+
+def _gains(found: Configuration) -> Iterator[str]:
+    """By how much each rung is faster than the one before, at both ends of the ranges."""
+    before = [1.0, 1.0, 1.0]
+    for name, published in zip(RUNGS, found.published.rungs, strict=True):
+        modelled = found.rung(name)
+        rung = [modelled if name == INSTRUCTIONS else found.rung(name, serial=True), modelled, published]
+        *ends, theirs = (after / first for after, first in zip(rung, before, strict=True))
+        yield _pair(f"{min(ends):.2f}-{max(ends):.2f}", theirs)
+        before = rung
+
+
 def _pair(modelled: str, published: float | None) -> str:
     return f"{modelled} / {'-' if published is None else f'{published:.2f}'}"
 
 
 def _utilisation(found: Configuration) -> str:
-    """Engines of ResNet-50's stages; the published first two are two groups each here."""
-    shares = list(found.utilisation("graphturbo", found.published.batch).items())
-    text = ", ".join(f"{rows}: {100 * m:.0f}/{100 * v:.0f}" for rows, (m, v) in shares)
-    return f"ResNet-50, matrix/vector engine busy, %, by rows of the maps that groups end with: {text}.\n{_PUBLISHED}"
+    """Engines of ResNet-50's stages, layer by layer and in groups; the published first two stages are two groups each
+    here."""
+    lines = ["ResNet-50, matrix/vector engine busy, %, by rows of the maps that kernels end with"]
+    for what, strategy, batch, published in (
+        ("layer by layer", "layerwise", found.published.tvm_batch, "77/63, 71/58, 29/31, 17/20"),
+        ("graphturbo", "graphturbo", found.published.batch, "83/64, 83/70, 78/52, 62/40"),
+    ):
+        shares = found.utilisation(strategy, batch).items()
+        text = ", ".join(f"{rows}: {100 * m:.0f}/{100 * v:.0f}" for rows, (m, v) in shares)
+        lines.append(f"{what}: {text}. Published for stages 1 to 4: {published}.")
+    return "\n".join(lines) + "\n"
 
 
 def _verdict(errors: dict[str, float]) -> str:

@@ -13,9 +13,10 @@ import pytest
 from graph.importer import load_model
 from graph.model import Model
 from hwmodel.functional.simulator import FunctionalSimulator
-from hwmodel.machines.machine import Machine, load_machine
+from hwmodel.machines.machine import Machine
 from hwmodel.programs.isa import Instruction, Kernel, Launch, Op, Program
 from hwmodel.programs.order import latest_first, random_order
+from hwmodel.timing.costs import dram_rate
 from hwmodel.timing.flatten import Timing, time_program
 from hwmodel.timing.instruction_cost import copy_cost, instruction_cost
 from hwmodel.timing.resources import (
@@ -30,6 +31,7 @@ from hwmodel.timing.resources import (
 from scheduling.emission.program import build_program, program_weights
 from scheduling.evaluator import Evaluator
 from tests.hwmodel.accesses import Access, instruction_accesses
+from tests.hwmodel.machine_variants import machine_called
 from tests.hwmodel.pipelines import without_a_wait
 from tests.hwmodel.race_checker import Checker, find_races
 from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
@@ -52,8 +54,12 @@ class Case:
             yield self.program.kernels[launch.kernel], launch
 
 
-CASES = [*(("tiny", seed) for seed in range(3)), *(("stcp920", seed) for seed in (1, 5, 13))]
-"""Machine and seed; those of stcp920 have system copies (1, 5) and broadcasts to several cores (13)."""
+CASES = [
+    *(("tiny", seed) for seed in range(3)),
+    *(("stcp920", seed) for seed in (1, 5, 13)),
+    ("stcp920-slow-dram", 2),
+]
+"""Machine and seed; those of stcp920 have system copies (1, 5, 2) and broadcasts to several cores (13)."""
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -61,7 +67,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     machine_name, seed = request.param
     rng = np.random.default_rng([seed, len(machine_name), 5])
     model = load_model(str(random_model(tmp_path_factory.mktemp("model"), rng)), BATCH)
-    evaluator = Evaluator(model.network, load_machine(machine_name))
+    evaluator = Evaluator(model.network, machine_called(machine_name))
     for _ in range(100):
         choices, rules = random_choices(evaluator, rng), random_rules(rng)
         if choices is not None and legal(evaluator, choices, rules):
@@ -185,8 +191,8 @@ def test_the_makespan_is_within_its_bounds(case: Case) -> None:
     needed: dict[int, float] = defaultdict(
         float
     )  # cycles of a link, which both directions add to if it is shared
-    needed[link(table.cores, DRAM_READ)] += counts.dram_read_bytes / links.dram.read_bytes_per_cycle
-    needed[dram_write(table)] += counts.dram_write_bytes / links.dram.write_bytes_per_cycle
+    needed[link(table.cores, DRAM_READ)] += counts.dram_read_bytes / dram_rate(table, 0)
+    needed[dram_write(table)] += counts.dram_write_bytes / dram_rate(table, 1)
     needed[link(table.cores, LLB_READ)] += counts.llb_read_bytes / links.llb.read_bytes_per_cycle
     needed[llb_write(table)] += counts.llb_write_bytes / links.llb.write_bytes_per_cycle
     if case.machine.system_dma is not None:
