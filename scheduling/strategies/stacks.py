@@ -1,0 +1,259 @@
+"""Ways to run a stack of layers tile by tile, each with what its instances by themselves take, the best ones first.
+
+A stack costs the sum of its instances' isolated times (or counts), where instances that look alike are lowered and
+timed once. Of all tiles and modes only those are lowered whose bound (`scheduling.strategies.stack_bound`) does not
+exceed what is known already, the least bounds first; what is found is what timing all of them would find.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodel.timing.counts import Counts
+from hwmodel.timing.energy import energy_pj
+from scheduling.choice import (
+    CACHE,
+    CACHE_DRAM,
+    CACHE_LLB,
+    CHOICE_FIELDS,
+    COLUMNS,
+    RECOMPUTE,
+    ROWS,
+    RULE_SCALE,
+    Choice,
+)
+from scheduling.errors import IllegalSchedule
+from scheduling.lowering import lower
+from scheduling.lowering.inner_counts import count_inner
+from scheduling.lowering.planning import kept_bytes
+from scheduling.lowering.shapes import alike_columns, alike_rows
+from scheduling.lowering.tables import Ints
+from scheduling.lowering.tiling import LEGAL
+from scheduling.objective import Objective
+from scheduling.problem import Problem
+from scheduling.strategies.stack_bound import StackBound
+from scheduling.strategies.stack_extents import StackExtents, axes
+from scheduling.timeline.isolated import lone_cycles
+
+SMALLEST = 4
+"""Tiles are SMALLEST high and wide, or as much as the engine's unrolling, or that times powers of a ratio."""
+
+MOST_TILES = 8192
+"""Tiles of a stack beyond which a tile is not tried."""
+
+Floats = NDArray[np.float64]
+
+Weights = tuple[float, float, float]
+"""Of cycles, energy and off-core bytes in a sum."""
+
+
+class Stack(NamedTuple):
+    """One way to run a stack: cycles, energy (0 where the objective has none) and off-core bytes of all its instances,
+    each by itself."""
+
+    choice: Choice
+    cycles: int
+    energy_pj: float
+    off_core_bytes: int
+
+    def sum(self, weights: Weights) -> float:
+        """Its cost as a share of that of a schedule."""
+        return weights[0] * self.cycles + weights[1] * self.energy_pj + weights[2] * self.off_core_bytes
+
+
+class Stacks:
+    """The ways to run stacks of layers of a problem's network. `ratio`: of a tile's side to the next smaller one."""
+
+    def __init__(self, problem: Problem, ratio: int) -> None:
+        self._problem, self._ratio = problem, ratio
+        self._evaluator = problem.evaluator
+        batch, cores = self._evaluator.network.batch, self._evaluator.machine.cores
+        self._images = max(w for w in (1 << k for k in range(11)) if batch % w == 0 and cores % w == 0)
+        table = self._evaluator.machine_table
+        self._step = max(SMALLEST, table.f_rows, table.f_columns)
+        self._plan = self._evaluator.supposed_plan()
+        self._axes = axes(self._evaluator.table)
+        self._energy = problem.objective in (Objective.ENERGY, Objective.EDP)
+        self._known: dict[tuple[int, int], tuple[list[Choice], Floats]] = {}
+        self._kept_bytes: dict[tuple[int, int, int], int] = {}
+        self._timed: dict[Choice, Stack | None] = {}
+
+    def best(self, first: int, stop: int, weights: Weights, count: int) -> list[Stack]:
+        """Of all ways to run layers [first, stop) the `count` with the least sums, the best first; none where none is
+        legal."""
+        choices, costs = self._bounded(first, stop)
+        bounds = costs @ np.array(weights)
+        found: list[tuple[float, int, Stack]] = []
+        for index in np.argsort(bounds, kind="stable").tolist():
+            if len(found) >= count and bounds[index] > found[count - 1][0]:
+                break
+            stack = self.timed(choices[index])
+            if stack is not None:
+                insort(found, (stack.sum(weights), index, stack))
+        return [stack for _, _, stack in found[:count]]
+
+    def timed(self, choice: Choice) -> Stack | None:
+        """A choice with its figures, pieces interleaved or else one after the other, weights kept where they fit,
+        overlaps in the lowest memory that holds them; None where it does not fit."""
+        choice = self._settled(choice)
+        if choice not in self._timed:
+            self._timed[choice] = self._first_that_fits(choice)
+        return self._timed[choice]
+
+    def ways(self, first: int, stop: int) -> list[Choice]:
+        """Every tile and mode of layers [first, stop); for a single layer, also what the other strategies choose
+        from."""
+        return [self._settled(choice) for choice in self._choices(first, stop)]
+
+    def _bounded(self, first: int, stop: int) -> tuple[list[Choice], Floats]:
+        """The ways to run layers [first, stop), and (C, 3) the least that each can cost."""
+        known = self._known.get((first, stop))
+        if known is None:
+            choices = self.ways(first, stop)
+            extents = StackExtents(self._evaluator, self._axes, first, stop)
+            bound = StackBound(self._evaluator, self._plan.in_llb, extents)
+            known = self._known[first, stop] = choices, bound.costs(choices, self._energy)
+        return known
+
+    def _choices(self, first: int, stop: int) -> Iterator[Choice]:
+        network = self._evaluator.network
+        if stop == first + 1:
+            rows = self._problem.space.all(first)
+            for row in rows[rows[:, 1] == stop, :CHOICE_FIELDS].tolist():
+                yield Choice(*row)
+        exits = [network.tensors[t] for t in self._evaluator.templates.borders(first, stop)[1].tolist()]
+        most_rows, most_columns = min(t.rows for t in exits), min(t.columns for t in exits)
+        left = self._evaluator.machine.cores // self._images
+        for channels, across in dict.fromkeys(((left, 1), (1, left), (1, 1))):
+            whole = Choice(
+                first,
+                stop,
+                split_batch=network.batch // self._images,
+                ways_batch=self._images,
+                ways_rows=across,
+                ways_channels=channels,
+            )
+            yield whole
+            heights, widths = (_parts(size, self._step, self._ratio) for size in (most_rows, most_columns))
+            for high, wide in product(heights, widths):
+                if high * wide > MOST_TILES:
+                    continue
+                if high * wide > 1:
+                    yield whole._replace(split_rows=high, split_columns=wide)
+                if wide > 1:
+                    streamed = whole._replace(split_rows=high, pieces=wide, axis=COLUMNS)
+                    yield streamed
+                    if high > 1:
+                        yield streamed._replace(halo=CACHE)
+                elif high > 1:
+                    yield whole._replace(pieces=high, axis=ROWS)
+
+    def _settled(self, choice: Choice) -> Choice:
+        """A choice that keeps its weights in the buffer where they fit and are used again."""
+        key = choice.first, choice.stop, choice.ways_channels
+        if key not in self._kept_bytes:
+            element_bytes = self._evaluator.machine.element_bytes
+            self._kept_bytes[key] = int(kept_bytes(self._evaluator.table, choice, element_bytes))
+        fits = self._kept_bytes[key] <= self._evaluator.machine.memories.weights.bytes
+        return choice._replace(keep_weights=int(choice.slices > 1 and fits))
+
+    def _first_that_fits(self, choice: Choice) -> Stack | None:
+        """A settled choice with the first halo mode and order of pieces with which all of its instances fit."""
+        templates = self._evaluator.templates
+        serial = RULE_SCALE * (choice.stop - choice.first + 2)
+        rules = dict.fromkeys((choice.rule, serial) if choice.pieces > 1 else (choice.rule,))
+        try:
+            halos = self._halos(choice)
+            for halo in halos:
+                templates.check(choice._replace(halo=halo))
+        except IllegalSchedule:
+            return None
+        frame = templates.frame(choice)
+        rows = {0: 1} if frame.choice.split_rows == 1 else _slices(alike_rows(frame.table, frame.choice))
+        columns = (
+            {0: 1} if frame.choice.split_columns == 1 else _slices(alike_columns(frame.table, frame.choice))
+        )
+        for halo, rule in product(halos, rules):
+            stack = self._in_one_way(choice._replace(halo=halo, rule=rule), rows, columns)
+            if stack is not None:
+                return stack
+        return None
+
+    def _halos(self, choice: Choice) -> tuple[int, ...]:
+        """The halo modes of a choice: where it caches, in L1, or else in the lowest shared memory with room for it.
+        Raises IllegalSchedule where the choice cannot be."""
+        if choice.halo == RECOMPUTE:
+            return (RECOMPUTE,)
+        llb_bytes = self._evaluator.machine_table.llb_bytes
+        in_llb = choice._replace(halo=CACHE_LLB)
+        if llb_bytes and self._evaluator.templates.shared_cache_bytes(in_llb) <= llb_bytes:
+            return CACHE, CACHE_LLB
+        return CACHE, CACHE_DRAM
+
+    def _in_one_way(self, choice: Choice, rows: Slices, columns: Slices) -> Stack | None:
+        """The figures of a choice with these kinds of row slices and column slices of its frame; None where an
+        instance does not fit."""
+        evaluator, plan = self._evaluator, self._plan
+        m, frame, levels = (
+            evaluator.machine_table,
+            evaluator.templates.frame(choice),
+            evaluator.templates.level_table,
+        )
+        counts = np.zeros(len(Counts._fields), np.int64)
+        cycles = 0
+        inner = np.zeros(0 if levels is None else 2 * levels.inner + 1, np.int64)
+        for row, column, kept, times in _kinds(choice, rows, columns):
+            lowered = lower(
+                frame.table, m, frame.choice, 0, row, column, kept,
+                plan.in_llb, plan.source_batch, plan.source_rows, plan.staged,
+            )  # fmt: skip
+            if lowered.status != LEGAL:
+                return None
+            if levels is not None:  # which changes the rows and counts too
+                inner = inner + times * count_inner(frame.table, m, levels, frame.choice, 0, lowered)
+            cycles += times * lone_cycles(m, lowered.rows)
+            counts += times * lowered.counts
+        summed = Counts(*(choice.split_batch * counts).tolist())
+        energy = 0.0
+        if self._energy:
+            below = evaluator.inner_counts((choice.split_batch * inner).tolist())
+            energy = energy_pj(summed, evaluator.machine, below)
+        return Stack(choice, choice.split_batch * int(cycles), energy, summed.off_core_bytes)
+
+
+Slices = dict[int, int]
+"""By the first slice of an axis that looks like them, how many slices do; the very first slice is among the keys."""
+
+
+def _slices(alike: Ints) -> Slices:
+    return dict(zip(*(values.tolist() for values in np.unique(alike, return_counts=True)), strict=True))
+
+
+def _kinds(choice: Choice, rows: Slices, columns: Slices) -> Iterator[tuple[int, int, bool, int]]:
+    """Row slice, column slice, whether it finds all weights in the buffer, and how many instances look like it; those
+    that most do first."""
+    for (row, high), (column, wide) in sorted(
+        product(rows.items(), columns.items()), key=lambda k: -k[0][1] * k[1][1]
+    ):
+        times = high * wide
+        leads = row == 0 and column == 0
+        if choice.keep_weights and leads:
+            yield row, column, False, 1
+            times -= 1
+        if times:
+            yield row, column, choice.keep_weights == 1, times
+
+
+def _parts(size: int, step: int, ratio: int) -> list[int]:
+    """1, and into how many parts `size` falls when they are of `step`, step x ratio, ..."""
+    counts = [1]
+    while step < size:
+        counts.append(-(-size // step))
+        step *= ratio
+    return sorted(set(counts))
