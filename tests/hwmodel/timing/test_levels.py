@@ -119,9 +119,9 @@ def test_registers_load_what_a_walk_over_the_steps_loads(seed: int) -> None:
 
 
 def test_a_convolution_on_the_depth_first_machine_by_hand() -> None:
-    """4 x 8 outputs of 32 channels from 4, 3 x 3: two steps of pixels, 18 of the reduction. Sums stay in the
-    registers; weights (1,152 bytes) come once into their buffer and from there for each step of pixels; the 6 x 10
-    window comes once and is read for 9 positions, all 32 channels at once."""
+    """The worked example of docs/machines.md. 4 x 8 outputs of 32 channels from 4, 3 x 3: two steps of pixels, 18 of
+    the reduction. Sums stay in the registers; weights (1,152 bytes) come once into their buffer and from there for
+    each step of pixels; the 6 x 10 window comes once and is read for 9 positions, all 32 channels at once."""
     x = Extents(1, 4, 8, 32, 4, 9, 6, 10, 6)
     found = np.zeros((6, 2), np.int64)
     assert contraction_accesses(table_of(DF), DF.table(), x, 4, 5, 0, found) == 36
@@ -139,6 +139,14 @@ def test_a_convolution_on_the_depth_first_machine_by_hand() -> None:
     )  # both in the inner buffers; added to sums
     assert found[2:].tolist() == [[2 * 1152, 0], [32 * 4 * 9 + 2048, 2048], [0, 0], [0, 0]]
     assert found[1].tolist() == [32 * 32 * 18 * 2, 32 * 32 * 19 * 2]
+    prices = table_of(DF)
+    assert 2 * 1152 * prices.read_pj[2] == pytest.approx(36 * 17.2)
+    assert 1152 * prices.write_pj[2] == pytest.approx(18 * 28.4)
+    data = DF.model_dump()
+    first, *others = data["levels"]["buffers"]
+    data["levels"]["buffers"] = [{**first, "word_bits": 128}, *others]
+    narrow = Machine.model_validate(data)
+    assert contraction_accesses(table_of(narrow), narrow.table(), x, 4, 5, 0, found) == 144
 
 
 def test_an_operand_that_does_not_fit_is_read_anew() -> None:
