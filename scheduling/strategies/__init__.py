@@ -11,6 +11,7 @@ from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
+from scheduling.strategies.channel_splits import dp_channels
 from scheduling.strategies.configured import configured
 from scheduling.strategies.depth_first import depth_first
 from scheduling.strategies.dp import dp
@@ -49,6 +50,7 @@ STRATEGIES: dict[str, Decide] = {
     "greedy": greedy,
     "dp": dp,
     "dp_rings": dp_rings,
+    "dp_channels": dp_channels,
     "configured": configured,
     "lookahead": lookahead,
     "beam": beam,
@@ -91,9 +93,9 @@ LONG = (
 """Those that together take longer than all others; they are run when they are asked for."""
 
 
-RINGS = ("graphturbo_rings", "dp_rings")
-"""Those that may keep an output in a ring of channels, a decision that no other strategy has yet; run when they are
-asked for, since a table compares what plays the same game."""
+WIDER = ("graphturbo_rings", "dp_rings", "dp_channels")
+"""Those that may keep an output in a ring of channels or split a sub-graph over channels, decisions that no other
+strategy has yet; run when they are asked for, since a table compares what plays the same game."""
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -106,7 +108,7 @@ def runs_on(name: str, machine: Machine) -> bool:
     return machine.concurrent_kernels or name not in CONCURRENT
 
 
-DEFAULT = tuple(name for name in strategy_names() if name not in (*LONG, *RINGS))
+DEFAULT = tuple(name for name in strategy_names() if name not in (*LONG, *WIDER))
 """What is run where nobody says which."""
 
 

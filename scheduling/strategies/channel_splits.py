@@ -4,7 +4,8 @@ Slices over channels let layers that widen stay in a kernel with those that carr
 convolutions, attention's heads), a part of the channels at a time: what is between them never leaves L1, there are no
 overlaps, and weights are read once; the price is that every slice reads the input. So the segments of dynamic
 programming are those of `dp` and, for each run of layers that carries channels through, slices of even widths, with the
-splits of the batch, bindings and pieces that estimate best for a slice. Never worse than `dp` with half of the budget.
+splits of the batch, bindings and pieces that estimate best for a slice. Cuts are tried where such runs end too. Never
+worse than `dp` with half of the budget.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from scheduling.candidates.space import PIECES, survey
 from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.problem import Problem
-from scheduling.strategies.dp import MOST_AHEAD, best_chain, candidates, dp
+from scheduling.strategies.dp import MOST_AHEAD, best_chain, candidates, cut_points, dp
 from scheduling.strategies.moves import State
 from scheduling.strategies.options import CYCLES
 from scheduling.strategies.segments import Segments, segments
+from scheduling.timeline.weight_places import weight_bytes
 
 SLICES = (2, 3, 4, 6, 8, 12, 16)
 """How many slices are offered, where they are all as wide."""
@@ -39,7 +41,23 @@ def dp_channels(problem: Problem) -> State:
     spent = problem.evaluator.evaluations - before
     if problem.budget - spent < 1:
         return state
-    return best_chain(replace(problem, budget=problem.budget - spent), state, with_slices)
+    return best_chain(replace(problem, budget=problem.budget - spent), state, cuts_of_slices, with_slices)
+
+
+def cuts_of_slices(problem: Problem) -> list[int]:
+    """The cuts of `dp`, and where those runs of layers begin and end that may be worth slices: several layers, or one
+    whose weights are more than the weight buffer holds."""
+    evaluator, cuts = problem.evaluator, set(cut_points(problem))
+    machine, end = evaluator.machine_table, 0
+    for first in range(problem.space.layers):
+        stop = first
+        while stop < problem.space.layers and _slices(problem, first, stop + 1):
+            stop += 1
+        large = weight_bytes(evaluator.table, first, machine.element_bytes) > machine.weights_bytes
+        if stop > max(first, end) and (stop > first + 1 or large):
+            cuts |= {first, stop}
+        end = max(end, stop)
+    return sorted(cuts)
 
 
 def with_slices(problem: Problem, cuts: list[int], at: int) -> Segments:
@@ -53,15 +71,20 @@ def with_slices(problem: Problem, cuts: list[int], at: int) -> Segments:
     return Segments(*(np.concatenate(figures) for figures in zip(*found, strict=True)))
 
 
+def _slices(problem: Problem, first: int, stop: int) -> list[int]:
+    """In how many slices layers [first, stop) are offered; in none where one does not carry channels through."""
+    try:
+        units = problem.evaluator.templates.channel_units(Choice(first, stop, split_channels=2)).units
+    except IllegalSchedule:
+        return []
+    return [slices for slices in SLICES if units % slices == 0]
+
+
 def _sliced(problem: Problem, first: int, stop: int) -> Iterator[Segments]:
     """Segments of layers [first, stop) in slices over channels, of each number of slices; none where a layer does not
     carry channels through."""
     templates, machine = problem.evaluator.templates, problem.evaluator.machine
-    try:
-        units = templates.channel_units(Choice(first, stop, split_channels=2)).units
-    except IllegalSchedule:
-        return
-    for slices in (number for number in SLICES if units % number == 0):
+    for slices in _slices(problem, first, stop):
         table = templates.frame(Choice(first, stop, split_channels=slices)).table
         m = templates.machine_table
         rows = survey(table, m, first, np.array([stop], np.int64), problem.space.splits, PIECES)

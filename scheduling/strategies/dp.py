@@ -74,11 +74,15 @@ Offered = Callable[[Problem, list[int], int], Segments]
 
 def dp(problem: Problem) -> State:
     """Best cuts for several estimates; the one that simulates best."""
-    return best_chain(problem, (Defaults(problem.space).complete(()), Rules()), candidates)
+    state = Defaults(problem.space).complete(()), Rules()
+    return best_chain(problem, state, cut_points, candidates)
 
 
-def best_chain(problem: Problem, state: State, offered: Offered) -> State:
-    """The best by simulation of a schedule and of the cheapest chains, for several estimates, of what is offered."""
+def best_chain(
+    problem: Problem, state: State, cuts_of: Callable[[Problem], list[int]], offered: Offered
+) -> State:
+    """The best by simulation of a schedule and of the cheapest chains of what is offered between these cuts, by several
+    estimates."""
     best, best_rules = state
     least = simulated_cost(problem, best, best_rules)
     simulated = set()
@@ -87,7 +91,7 @@ def best_chain(problem: Problem, state: State, offered: Offered) -> State:
     )  # the given one once more, for the scale of the costs
     if problem.budget <= tried:
         return best, best_rules
-    cuts = cut_points(problem)
+    cuts = cuts_of(problem)
     table = [offered(problem, cuts, at) for at in range(len(cuts) - 1)]
     chains = Chains(problem, cuts, table)
     for cost in _segment_costs(problem, table, best):
