@@ -62,11 +62,17 @@ def split_text(choice: Choice) -> str:
 
 
 def binding_text(choice: Choice) -> str:
-    """How an instance is spread over cores, such as `batch 2 x channels 4`."""
+    """How an instance is spread over cores, such as `batch 2 x channels 4`; layers of the sub-graph that have a binding
+    of their own are counted from 1."""
     streamed = "columns" if choice.axis == COLUMNS else "rows"
-    return _axes(
+    bound = _axes(
         (("batch", choice.ways_batch), (streamed, choice.ways_rows), ("channels", choice.ways_channels))
     )
+    if not choice.two_bindings:
+        return bound
+    own = _axes((("batch", choice.own_batch), (streamed, choice.own_rows), ("channels", choice.own_channels)))
+    layers = choice.own_first - choice.first + 1, choice.own_stop - choice.first
+    return f"{bound}, layers {layers[0]} to {layers[1]} {own}"
 
 
 def pieces_text(choice: Choice) -> str:

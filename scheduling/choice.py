@@ -40,6 +40,8 @@ class Choice(NamedTuple):
     With either, the instances of a slice of the batch follow one another.
     `split_channels`: each slice over the channels makes its part of those of all tensors (lowering.channel_slices).
     Instances are counted by slices of the batch, then of channels, rows and columns.
+    `own_*`: layers [own_first, own_stop) are bound by `own_batch`, `own_rows` and `own_channels` and not by `ways_*`,
+    over the same cores; both 0 where no layer has a binding of its own.
     """
 
     first: int
@@ -57,6 +59,11 @@ class Choice(NamedTuple):
     halo: int = RECOMPUTE
     keep_weights: int = 0
     split_channels: int = 1
+    own_first: int = 0
+    own_stop: int = 0
+    own_batch: int = 1
+    own_rows: int = 1
+    own_channels: int = 1
 
     @property
     def tiles(self) -> int:
@@ -83,6 +90,11 @@ class Choice(NamedTuple):
         """Cores that an instance is spread over."""
         return self.ways_batch * self.ways_rows * self.ways_channels
 
+    @property
+    def two_bindings(self) -> bool:
+        """Whether some layers have a binding of their own."""
+        return self.own_stop > self.own_first
+
 
 CHOICE_FIELDS = len(Choice._fields)
 
@@ -92,7 +104,7 @@ def choice_of(row: NDArray[np.int64]) -> Choice:
     """A Choice from its fields in an array, (CHOICE_FIELDS,) or longer."""
     return Choice(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
-        row[12], row[13], row[14],
+        row[12], row[13], row[14], row[15], row[16], row[17], row[18], row[19],
     )  # fmt: skip
 
 
@@ -100,6 +112,35 @@ def in_whole_rows(choice: Choice) -> bool:
     """Whether the instances of a slice of the batch make runs of whole rows of what leaves the sub-graph."""
     across = choice.split_columns > 1 or choice.split_channels > 1
     return not across and choice.axis != COLUMNS and choice.halo == RECOMPUTE
+
+
+@compiled_leaf
+def layer_ways(choice: Choice, layer: int) -> tuple[int, int, int]:
+    """Ways over the batch, the rows and the channels by which a layer is bound."""
+    if choice.own_first <= layer < choice.own_stop:
+        return choice.own_batch, choice.own_rows, choice.own_channels
+    return choice.ways_batch, choice.ways_rows, choice.ways_channels
+
+
+@compiled_leaf
+def same_binding(choice: Choice, one: int, other: int) -> bool:
+    """Whether two layers are bound alike."""
+    own = choice.own_first <= one < choice.own_stop
+    return own == (choice.own_first <= other < choice.own_stop)
+
+
+@compiled_leaf
+def channel_ways(choice: Choice, layer: int) -> int:
+    """Those over the channels."""
+    return choice.own_channels if choice.own_first <= layer < choice.own_stop else choice.ways_channels
+
+
+@compiled_leaf
+def most_row_ways(choice: Choice) -> int:
+    """Row ways of the binding that has more of them."""
+    if choice.own_stop > choice.own_first:
+        return max(choice.ways_rows, choice.own_rows)
+    return choice.ways_rows
 
 
 @compiled_leaf

@@ -20,6 +20,7 @@ from scheduling.schedule_file import (
     Binding,
     Cache,
     LaunchedStep,
+    OwnBinding,
     Schedule,
     Split,
     StepInstance,
@@ -136,16 +137,26 @@ def _subgraph(evaluator: Evaluator, choice: Choice, cache: Cache) -> Subgraph:
             channels=choice.split_channels,
         ),
         halo=halo_name(choice),
-        binding=Binding(
-            batch=choice.ways_batch,
-            rows=1 if choice.axis == COLUMNS else choice.ways_rows,
-            channels=choice.ways_channels,
-            columns=choice.ways_rows if choice.axis == COLUMNS else 1,
-        ),
+        binding=_binding(choice.axis, choice.ways_batch, choice.ways_rows, choice.ways_channels),
         pieces=choice.pieces,
         piece_axis=AXES[choice.axis],
         order_a=choice.rule,
         overlap=bool(choice.overlap),
         keep_weights=bool(choice.keep_weights),
         cache=cache,
+        own_binding=OwnBinding(
+            first_layer=layers[choice.own_first].name,
+            last_layer=layers[choice.own_stop - 1].name,
+            binding=_binding(choice.axis, choice.own_batch, choice.own_rows, choice.own_channels),
+        )
+        if choice.two_bindings
+        else None,
+    )
+
+
+def _binding(axis: int, batch: int, streamed: int, channels: int) -> Binding:
+    """Ways as a file has them; those over the streamed axis are of rows or of columns."""
+    columns = axis == COLUMNS
+    return Binding(
+        batch=batch, rows=1 if columns else streamed, channels=channels, columns=streamed if columns else 1
     )

@@ -51,12 +51,21 @@ class Cache(_Record):
     addresses: tuple[_Natural, ...] = ()
 
 
+class OwnBinding(_Record):
+    """The binding of a run of a sub-graph's layers, first and last included, over the same cores."""
+
+    first_layer: str
+    last_layer: str
+    binding: Binding
+
+
 class Subgraph(_Record):
     """A run of layers, first and last included, that is compiled into one kernel shape.
 
     `halo` is recompute; cache_columns with pieces along columns, which keep what they share while neighbouring slices
     make it again; or cache: neighbouring slices keep what they share, too, where `cache` says. `order_a` is a x 20 of
     the operation order; `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
+    `binding` is that of all layers but those with an `own_binding`.
     """
 
     first_layer: str
@@ -70,6 +79,7 @@ class Subgraph(_Record):
     overlap: bool
     keep_weights: bool = False
     cache: Cache = Cache()
+    own_binding: OwnBinding | None = None
 
 
 class TensorPlace(_Record):

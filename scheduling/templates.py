@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import gcd
 from operator import itemgetter
 from typing import NamedTuple, cast
 
@@ -346,8 +347,15 @@ class Templates:
         if known is None:
             self.check(choice)
             frame = self.frame(choice)
-            rows, columns = alike_rows(frame.table, frame.choice), alike_columns(frame.table, frame.choice)
-            known = self._alike[choice] = (rows.tolist(), columns.tolist())
+            if choice.two_bindings:  # a tensor may lie in two ways, which need not move alike
+                known = list(range(frame.choice.split_rows)), list(range(frame.choice.split_columns))
+            else:
+                rows, columns = (
+                    alike_rows(frame.table, frame.choice),
+                    alike_columns(frame.table, frame.choice),
+                )
+                known = rows.tolist(), columns.tolist()
+            self._alike[choice] = known
         return known
 
     def _alike_channels(self, choice: Choice) -> list[int]:
@@ -458,6 +466,8 @@ class Templates:
         """Slices of the entries as lowering sees them: 1 where each core reads from one slice only."""
         batch = self.network.batch
         cut = choice.split_batch * choice.ways_batch
+        if choice.two_bindings:
+            cut = choice.split_batch * gcd(choice.ways_batch, choice.own_batch)
         if batch % cut:
             return parts
         return tuple(1 if batch % p == 0 and cut % p == 0 else p for p in parts)

@@ -150,11 +150,20 @@ class Decoder:
         mask = values["targets"]
         if mask < 0 or mask >> len(self.cores):
             raise KernelError(f"targets: mask {mask:#x} names cores that the machine has not")
+        targets = [other for number, other in enumerate(self.cores) if mask >> number & 1]
+        if "dst_addr" in values:
+            read = ring_view(core.l1, values, "src", box)
+            written = [target_view(other.l1, values, "dst", box) for other in targets]
+
+            def send(_: Sequence[int]) -> None:
+                sent = np.concatenate([part.array for part in (read.first, read.second) if part], axis=1)
+                for target in written:
+                    for place, rows in target.pairs(sent):
+                        place[...] = rows
+
+            return send
         source = target_view(core.l1, values, "src", box)  # written at the same place of the targets
-        copies = []
-        for number, other in enumerate(self.cores):
-            if mask >> number & 1 and other is not core:
-                copies.append(ring_view(other.l1, values, "src", box))
+        copies = [ring_view(other.l1, values, "src", box) for other in targets if other is not core]
 
         def broadcast(_: Sequence[int]) -> None:
             for target in copies:

@@ -84,7 +84,11 @@ _KIND_FIELDS: dict[VectorKind, tuple[str, ...]] = {
 }
 
 # Fields that an instruction may have beside those that it needs: of a VECTOR those of SOFTMAX.
-_OPTIONAL: dict[Op, tuple[str, ...]] = {Op.VECTOR: ("group", "log"), Op.CONV: ("kernel_turned",)}
+_OPTIONAL: dict[Op, tuple[str, ...]] = {
+    Op.VECTOR: ("group", "log"),
+    Op.CONV: ("kernel_turned",),
+    Op.BROADCAST: view_fields("dst"),
+}
 
 # Fields that hold the bits of a float32 number; the same names in a step end so after its prefix.
 FLOAT_FIELDS = frozenset({"alpha", "beta", "bias", "epsilon", "low", "high"})
@@ -137,6 +141,8 @@ def code(kind: type[_Code], value: int, name: str) -> _Code:
 def required(instruction: Instruction, position: int) -> set[str]:
     """Fields that an instruction needs on the core at `position`; raises KernelError on an unknown code."""
     names = set(_OP_FIELDS[instruction.op])
+    if instruction.op is Op.BROADCAST and not instruction.fields.keys().isdisjoint(view_fields("dst")):
+        names.update(view_fields("dst"))
     if instruction.op is not Op.VECTOR:
         return names
     kind = code(VectorKind, _get(instruction, "kind", position), "kind")

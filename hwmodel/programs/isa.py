@@ -20,7 +20,7 @@ Operations, each with its engine, its fields and its meaning:
 - LOADW (dma): dst_addr; src_symbol src_offset src_row_stride; rows row_bytes. Shared memory -> `weights`, dense.
 - STORE (dma): view src; window dst; images rows columns channels. l1 -> shared memory.
 - BROADCAST (dma): view src; targets (bit mask of cores); images rows columns channels. Own l1 -> the same place in
-  the targets' l1.
+  the targets' l1; with a view dst (left out: none) to that place there, of which the core itself may be a target.
 - CONV (matrix): view in; weight_addr; acc_addr; images rows columns out_channels; in_rows in_columns in_channels;
   kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left; accumulate. Convolution into the dense
   float32 tile (images, rows, columns, out_channels) at acc_addr; weights are dense (out_channels, in_channels,

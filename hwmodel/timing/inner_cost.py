@@ -103,8 +103,10 @@ def _transfer(t: LevelTable, m: MachineTable, instruction: Instruction, position
     if instruction.op in (Op.STORE, Op.BROADCAST):
         pass_up(t, t.input_end, level("src"), t.inner, size, found)
     if instruction.op is Op.BROADCAST:
-        targets = instruction.value("targets", position) & ~(1 << instruction.cores[position])
-        pass_down(t, t.input_end, level("src"), t.inner, size * targets.bit_count(), found)
+        targets, place = instruction.value("targets", position), "dst"
+        if "dst_addr" not in instruction.fields:
+            targets, place = targets & ~(1 << instruction.cores[position]), "src"
+        pass_down(t, t.input_end, level(place), t.inner, size * targets.bit_count(), found)
     if instruction.op in (Op.LOAD, Op.GATHER):
         pass_down(t, t.input_end, level("dst"), t.inner, size, found)
     if instruction.op is Op.GATHER:

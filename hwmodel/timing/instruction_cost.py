@@ -260,11 +260,14 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
         mask = instruction.value("targets", position)
         if mask < 0 or mask >> table.cores:
             raise KernelError(f"targets: {mask:#x} names cores that {table.cores} cores are not")
-        targets = [other for other in range(table.cores) if mask >> other & 1 and other != core]
+        # To another place a core may send to itself, at the same pace.
+        targets = [
+            c for c in range(table.cores) if mask >> c & 1 and (c != core or "dst_addr" in instruction.fields)
+        ]
         if size == 0 or not targets:
             continue
         sent[core] = size
-        exchanged += size * len(targets)
+        exchanged += size * sum(target != core for target in targets)
         for target in targets:
             received[target] = received.get(target, 0) + size
     most = max([0, *sent.values(), *received.values()])
@@ -274,7 +277,9 @@ def _broadcast(table: MachineTable, instruction: Instruction) -> Cost:
         holds.append((resources.exchange_out(table.cores, core), ceil_div(size, table.exchange)))
     for core, size in received.items():
         holds.append((resources.exchange_in(table.cores, core), ceil_div(size, table.exchange)))
-    counts = Counts(exchange_bytes=exchanged, l1_read_bytes=sum(sent.values()), l1_write_bytes=exchanged)
+    counts = Counts(
+        exchange_bytes=exchanged, l1_read_bytes=sum(sent.values()), l1_write_bytes=sum(received.values())
+    )
     return Cost(hold, tuple(holds), counts)
 
 

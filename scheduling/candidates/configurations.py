@@ -64,6 +64,12 @@ def configurations(evaluator: Evaluator, given: Choice) -> Configurations:
     return Configurations(np.ascontiguousarray(tried[legal]), np.ascontiguousarray(estimates[legal]))
 
 
+def legal_choices(evaluator: Evaluator, choices: Ints) -> Ints:
+    """Those of (N, fields of Choice) of which every kind of instance can be lowered; none may stream columns."""
+    status = _estimates(evaluator.table, evaluator.machine_table, choices)[:, 0]
+    return np.ascontiguousarray(choices[status == LEGAL])
+
+
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 

@@ -58,7 +58,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     geo = geometry(net, choice, 0, 0)
     peak, tiles = 0, np.zeros((choice.stop - choice.first, 4), np.int64)
-    if choice.halo != RECOMPUTE or m.l1_inner_bytes > 0:
+    if choice.halo != RECOMPUTE or m.l1_inner_bytes > 0 or choice.own_stop > choice.own_first:
         least = least_l1_bytes(net, choice, geo, m.element_bytes)
         if least > m.l1_bytes:
             return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)
@@ -82,10 +82,9 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
     eb = m.element_bytes
     pieces = geo.ends.shape[2]
     slice_images = batch_part_max(net.batch, choice.split_batch)
-    images = -(-slice_images // choice.ways_batch)
     instances = choice.split_batch * choice.split_rows * choice.split_columns
     matrix, vector, slack = 0, 0, 0
-    dma, weights, weight_loads, reloaded, border = 0, 0, 0, 0, 0
+    dma, weights, unique, weight_loads, reloaded, border = 0, 0, 0, 0, 0, 0
     # What crosses the border is in the LLB, or in DRAM where there is none.
     has_llb = 1 if m.llb_bytes > 0 else 0
     startup = transfer_startup(m, has_llb)
@@ -94,13 +93,18 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         tensor = geo.tensor[t]
         columns = geo.held_stop[t] - geo.new_start[t]
         channels = net.tensor_channels[tensor]
-        share = -(-channels // choice.ways_channels)
+        images = -(-slice_images // geo.batch_ways[t])
+        share = -(-channels // geo.channel_ways[t])
         rows, sum_rows, own = 0, 0, 0
         for way in range(geo.start.shape[0]):
             width = geo.ends[way, t, pieces - 1] - geo.start[way, t]
             rows = max(rows, width)
             sum_rows += width
             own += max(0, geo.own_stop[way, t] - geo.own_start[way, t])
+        if geo.copied_from[t] >= 0:
+            core = images * rows * columns * (channels if geo.full[t] else share) * eb
+            dma += -(-core // m.exchange) + m.dma_startup * pieces * geo.batch_ways[t] * geo.row_ways[t]
+            continue
         if t < entries:
             constant = net.tensor_constant[tensor] == 1
             size = (1 if constant else slice_images) * sum_rows * columns * channels * eb
@@ -117,7 +121,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             dma += startup * pieces
             crossing += link
             border += size * instances
-        if geo.full[t] and choice.ways_channels > 1:
+        if geo.gathered[t]:
             dma += images * rows * columns * (channels - share) * eb // m.exchange + m.dma_startup * pieces
         j = t - entries
         layer = first + j
@@ -125,7 +129,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         here_matrix = 0
         units = pieces
         if net.is_matrix[layer] and tiles[j, 0] > 0:
-            groups = max(1, net.groups[layer] // choice.ways_channels)
+            groups = max(1, net.groups[layer] // geo.channel_ways[t])
             group_share = -(-share // groups)
             chunks = -(-group_share // tiles[j, 0])
             last = group_share - (chunks - 1) * tiles[j, 0]
@@ -146,19 +150,20 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
             units = pieces * groups * chunks * spots
             if net.kind[layer] == CONVOLVES:
                 weights += share * reduction * taps * eb
+                unique += share * reduction * taps * eb * geo.channel_ways[t]
                 weight_loads += groups * chunks * parts
         elif net.kind[layer] == EMBEDS:
             size = slice_images * sum_rows * columns * channels * eb
             core = images * rows * columns * share * eb
             dma += max(-(-core // m.dma_bytes), dram_cycles(m, size, 0)) + transfer_startup(m, 0) * pieces
         weights += net.parameters[layer] * share * eb
+        unique += net.parameters[layer] * share * eb * geo.channel_ways[t]
         matrix += here_matrix
         vector += here_vector
         slack += min(here_matrix, here_vector) // units + m.matrix_drain * (units if units < 4 else 4)
     times = 1
     if pieces > 1 and weights > m.weights_bytes:
         times = pieces
-    unique = weights * choice.ways_channels
     dma += -(-(weights * times) // m.dma_bytes)
     # Weights come through the LLB once where they fit there beside tensors, else from DRAM for every instance.
     resident = times == 1 and 2 * unique <= m.llb_bytes

@@ -18,6 +18,7 @@ from hwmodel.programs.isa import Instruction, Op
 from scheduling.choice import CACHE_LLB
 from scheduling.emission.places import PARAMETERS, WEIGHTS, Fields, Places, pad_before
 from scheduling.emission.vector import vector_fields
+from scheduling.lowering.redistribution import groups_of, sent_box
 from scheduling.lowering.rows import (
     C_A,
     C_ACC,
@@ -54,13 +55,7 @@ class Emitter:
 
     def instructions(self) -> tuple[Instruction, ...]:
         """All instructions in program order."""
-        cores = tuple(
-            range(
-                self.places.choice.ways_batch
-                * self.places.choice.ways_rows
-                * self.places.choice.ways_channels
-            )
-        )
+        cores = tuple(range(self.places.choice.cores))
         return tuple(self._instruction(row, cores) for row in self.places.lowered.rows.tolist())
 
     def _instruction(self, row: list[int], cores: tuple[int, ...]) -> Instruction:
@@ -100,9 +95,9 @@ class Emitter:
         index = int(geo.tensor[local])
         tensor, batch = self.places.network.tensors[index], self.places.network.batch
         batch_parts, row_parts = self.places.source_batch[index], self.places.source_rows[index]
-        mine = self.places.images(core)
+        mine = self.places.images(local, core)
         a, b = overlap(*mine, batch, batch_parts, row[C_A])
-        low, high = piece_rows(geo.start, geo.ends, self.places.ways(core)[1], local, row[C_PIECE])
+        low, high = piece_rows(geo.start, geo.ends, self.places.ways(local, core)[1], local, row[C_PIECE])
         c, d = overlap(low, high, tensor.rows, row_parts, row[C_B])
         first = batch * self.places.batch_part // self.places.choice.split_batch
         if b <= a or d <= c:
@@ -133,16 +128,16 @@ class Emitter:
         local, geo = row[C_TENSOR], self.places.lowered.geometry
         index = int(geo.tensor[local])
         tensor = self.places.network.tensors[index]
-        way = self.places.ways(core)[1]
+        way = self.places.ways(local, core)[1]
         low, high = piece_rows(geo.start, geo.ends, way, local, row[C_PIECE])
         low, high = max(low, int(geo.own_start[way, local])), min(high, int(geo.own_stop[way, local]))
-        mine = self.places.images(core)
+        mine = self.places.images(local, core)
         first = self.places.network.batch * self.places.batch_part // self.places.choice.split_batch
         symbol = self.places.symbol(f"out{index}", bool(self.places.in_llb[index]))
         from_row, rows_held = 0, tensor.rows
         if self.places.source_rows[index] > 1:
             from_row = int(geo.own_start[0, local])
-            rows_held = int(geo.own_stop[-1, local]) - from_row
+            rows_held = int(geo.own_stop[geo.row_ways[local] - 1, local]) - from_row
         channel, stop = self.places.share(local, core)
         if row[C_K1]:  # a part of them
             begin, end = channel + row[C_K0], min(stop, channel + row[C_K1])
@@ -164,8 +159,8 @@ class Emitter:
         of a channel group hold, each stores its share."""
         local, places, geo = row[C_TENSOR], self.places, self.places.lowered.geometry
         index = int(geo.tensor[local])
-        low, high = piece_rows(geo.start, geo.ends, places.ways(core)[1], local, row[C_PIECE])
-        first, last = places.images(core)
+        low, high = piece_rows(geo.start, geo.ends, places.ways(local, core)[1], local, row[C_PIECE])
+        first, last = places.images(local, core)
         images = min(1, last - first) if index in places.network.constants else last - first
         column = int(geo.held_start[local] if restores else geo.keep_start[local])
         stop = int(geo.new_start[local] if restores else geo.held_stop[local])
@@ -181,24 +176,50 @@ class Emitter:
         }
 
     def _broadcast(self, row: list[int], core: int) -> Fields:
-        local = row[C_TENSOR]
+        if row[C_A]:
+            return self._redistribute(row, core)
+        local, geo = row[C_TENSOR], self.places.lowered.geometry
         column, columns = self.places.columns(local)
-        low, high = piece_rows(
-            self.places.lowered.geometry.start,
-            self.places.lowered.geometry.ends,
-            self.places.ways(core)[1],
-            local,
-            row[C_PIECE],
-        )
-        mine = self.places.images(core)
+        low, high = piece_rows(geo.start, geo.ends, self.places.ways(local, core)[1], local, row[C_PIECE])
+        mine = self.places.images(local, core)
         channel, stop = self.places.share(local, core)
-        ways = self.places.choice.ways_channels
+        ways = int(geo.channel_ways[local])
         group = core // ways * ways
         targets = sum(1 << other for other in range(group, group + ways) if other != core)
         return {
             **{"images": mine[1] - mine[0], "rows": high - low, "columns": columns},
             **{"channels": stop - channel, "targets": targets},
             **self.places.view("src", local, core, 0, low, column, channel),
+        }
+
+    def _redistribute(self, row: list[int], core: int) -> Fields:
+        """What a core sends a group of cores of a piece of a copy, as `scheduling.lowering.redistribution` says."""
+        copy, places, geo = row[C_TENSOR], self.places, self.places.lowered.geometry
+        source, number = int(geo.copied_from[copy]), int(geo.tensor[copy])
+        groups = groups_of(geo.batch_ways[copy], geo.row_ways[copy], geo.channel_ways[copy], geo.full[copy])
+        group, members = (core + row[C_A] - 1) % groups, places.choice.cores // groups
+        target = group * members
+        batch, split = places.network.batch, places.choice.split_batch
+        first = batch * places.batch_part // split
+        images = batch * (places.batch_part + 1) // split - first
+        (a, b), (low, high), (channel, stop) = sent_box(
+            geo.start, geo.ends, geo.own_start, geo.own_stop, geo.batch_ways, geo.row_ways, geo.channel_ways,
+            geo.full, source, copy, row[C_PIECE], images, places.network.tensors[number].channels, core, group,
+        )  # fmt: skip
+        box = (b - a, high - low, stop - channel)
+        targets = ((1 << members) - 1) << target
+        if 0 in box:  # nothing
+            a, low = (
+                places.images(copy, target)[0] - first,
+                int(geo.start[places.ways(copy, target)[1], copy]),
+            )
+            channel = places.share(copy, target)[0]
+        column, columns = places.columns(copy)
+        here, there = a + first - places.images(source, core)[0], a + first - places.images(copy, target)[0]
+        return {
+            **{"images": box[0], "rows": box[1], "columns": columns, "channels": box[2], "targets": targets},
+            **places.view("src", source, core, here, low, column, channel),
+            **places.view("dst", copy, target, there, low, column, channel),
         }
 
     def _load_weights(self, row: list[int], core: int) -> Fields:
@@ -243,7 +264,8 @@ class Emitter:
             high, left, right = low, 0, self.places.network.tensors[layer.inputs[0]].columns
         source = self.places.source(number, 0)
         in_groups = anchor.in_channels // anchor.groups
-        group = row[C_B] + self.places.ways(core)[2] * (anchor.groups // self.places.choice.ways_channels)
+        local, ways = row[C_TENSOR], int(self.places.lowered.geometry.channel_ways[row[C_TENSOR]])
+        group = row[C_B] + self.places.ways(local, core)[2] * (anchor.groups // ways)
         channel = row[C_R0] + (group * in_groups if anchor.groups > 1 else 0)
         fields = {} if not self.places.turned or anchor.taps == 1 else {"kernel_turned": 1}
         return {
@@ -294,11 +316,11 @@ class Emitter:
         low, high = piece_rows(
             self.places.lowered.geometry.start,
             self.places.lowered.geometry.ends,
-            self.places.ways(core)[1],
+            self.places.ways(local, core)[1],
             local,
             row[C_PIECE],
         )
-        mine = self.places.images(core)
+        mine = self.places.images(local, core)
         start, stop = self.places.share(local, core)
         return {
             **{"images": mine[1] - mine[0], "rows": high - low, "channels": stop - start},

@@ -11,6 +11,7 @@ from graph.network import AxisMap, Layer, Network
 from hwmodel.programs.isa import Symbol
 from scheduling.choice import Choice
 from scheduling.lowering import Lowered
+from scheduling.lowering.redistribution import way_of
 from scheduling.lowering.rows import C_H0, C_H1, C_I0, C_I1, C_K1, C_OP, C_PIECE, C_TENSOR, OP_STORE
 from scheduling.lowering.shares import piece_rows
 
@@ -30,7 +31,7 @@ def pad_before(axis: AxisMap, low: int, first: int) -> int:
 
 @dataclass(slots=True)
 class Places:
-    """Of one template; cores are numbered batch, then rows, then output channels.
+    """Of one template; cores are numbered batch, then rows, then output channels, by the binding of the layer.
 
     `network`, `choice` and `lowered` are those of a frame (scheduling.lowering.frames); where it is `turned`, its rows
     are the columns of what lies in shared memory. `in_llb`, `source_batch`, `source_rows` and `staged` are those that
@@ -61,33 +62,33 @@ class Places:
         by_parts = (rows[:, C_OP] == OP_STORE) & (rows[:, C_K1] > 0)
         self.in_channel_ring = frozenset(rows[by_parts, C_TENSOR].tolist())
 
-    def ways(self, core: int) -> tuple[int, int, int]:
-        rest, channel = divmod(core, self.choice.ways_channels)
-        batch, row = divmod(rest, self.choice.ways_rows)
-        return batch, row, channel
+    def ways(self, local: int, core: int) -> tuple[int, int, int]:
+        """(batch way, row way, channel way) of a core, as a tensor is bound."""
+        geo = self.lowered.geometry
+        return way_of(core, int(geo.row_ways[local]), int(geo.channel_ways[local]))
 
-    def images(self, core: int) -> tuple[int, int]:
-        """Images of a core, absolute."""
+    def images(self, local: int, core: int) -> tuple[int, int]:
+        """Images that a core has of a tensor, absolute."""
         batch, split = self.network.batch, self.choice.split_batch
         first = batch * self.batch_part // split
         count = batch * (self.batch_part + 1) // split - first
-        way, ways = self.ways(core)[0], self.choice.ways_batch
+        way, ways = self.ways(local, core)[0], int(self.lowered.geometry.batch_ways[local])
         return first + count * way // ways, first + count * (way + 1) // ways
 
     def share(self, local: int, core: int) -> tuple[int, int]:
         """Channels of a tensor that a core computes."""
         channels = self.network.tensors[self.lowered.geometry.tensor[local]].channels
-        way, ways = self.ways(core)[2], self.choice.ways_channels
+        way, ways = self.ways(local, core)[2], int(self.lowered.geometry.channel_ways[local])
         return channels * way // ways, channels * (way + 1) // ways
 
     def tile(self, row: list[int], core: int) -> tuple[int, int, int, int]:
         """(first image from the core's first, images, first row, rows) of a compute row."""
-        first, stop = self.images(core)
+        first, stop = self.images(row[C_TENSOR], core)
         i0, i1 = min(row[C_I0], stop - first), min(row[C_I1], stop - first)
         low, high = piece_rows(
             self.lowered.geometry.start,
             self.lowered.geometry.ends,
-            self.ways(core)[1],
+            self.ways(row[C_TENSOR], core)[1],
             row[C_TENSOR],
             row[C_PIECE],
         )
@@ -110,7 +111,7 @@ class Places:
         ring = max(1, int(plan.ring_rows[local]))
         col_stride = held * self.element_bytes
         row_stride = int(geo.held_stop[local] - geo.held_start[local]) * col_stride
-        start = int(geo.start[self.ways(core)[1], local])
+        start = int(geo.start[self.ways(local, core)[1], local])
         image_stride = 0 if geo.tensor[local] in self.network.constants else ring * row_stride
         place = channel - from_channel
         if local in self.in_channel_ring:
@@ -137,19 +138,19 @@ class Places:
         col_stride = held * self.element_bytes
         row_stride = int(geo.cache_columns[local]) * col_stride
         image_stride = 0 if geo.tensor[local] in self.network.constants else rows * row_stride
-        row = first_row - int(geo.start[self.ways(core)[1], local])
+        row = first_row - int(geo.start[self.ways(local, core)[1], local])
         values = (int(plan.cache_address[local]), image_stride, row_stride, col_stride, row % rows, rows)
         return {f"{name}_{part}": value for part, value in zip(_VIEW, values, strict=True)}
 
     def overlap_window(self, name: str, symbol: int, local: int, core: int, row: int, channel: int) -> Fields:
         """Window of a tensor's cache in shared memory, from a row (absolute) and a channel of a core's images on."""
         geo, choice = self.lowered.geometry, self.choice
-        way, row_way, _ = self.ways(core)
+        way, row_way, _ = self.ways(local, core)
         pixel = self.network.tensors[geo.tensor[local]].channels * self.element_bytes
         row_stride = int(geo.cache_columns[local]) * pixel
         rows = int(geo.cache_rows[local])
         image_stride = choice.ways_rows * rows * row_stride
-        image = self.images(core)[0] - self.network.batch * self.batch_part // choice.split_batch
+        image = self.images(local, core)[0] - self.network.batch * self.batch_part // choice.split_batch
         if geo.tensor[local] in self.network.constants:
             image = way
         row += row_way * rows - int(geo.start[row_way, local])
@@ -160,13 +161,13 @@ class Places:
     def _held_channels(self, local: int, core: int) -> tuple[int, int]:
         """Channels of a tensor that a core has room for, and the first of them."""
         geo = self.lowered.geometry
-        channels = self.network.tensors[geo.tensor[local]].channels
+        channels, ways = self.network.tensors[geo.tensor[local]].channels, int(geo.channel_ways[local])
         if local in self.in_channel_ring:
-            share = -(-channels // self.choice.ways_channels)
+            share = -(-channels // ways)
             return min(share, 2 * int(self.lowered.tiles[local - geo.entries, 0])), self.share(local, core)[0]
         if geo.full[local]:
             return channels, 0
-        return -(-channels // self.choice.ways_channels), self.share(local, core)[0]
+        return -(-channels // ways), self.share(local, core)[0]
 
     def window(
         self,

@@ -59,10 +59,14 @@ def vector_fields(places: Places, row: list[int], core: int) -> Fields:
         rows = fields["rows"] = max(0, last - first)
         source = places.source(number, row[C_A])
         fields["kind"] = VectorKind.COPY
-        from_row = first - below if rows else int(places.lowered.geometry.start[places.ways(core)[1], source])
+        from_row = (
+            first - below
+            if rows
+            else int(places.lowered.geometry.start[places.ways(source, core)[1], source])
+        )
         fields |= places.view("in", source, core, image, from_row, column, k0)
         if not rows:
-            first = int(places.lowered.geometry.start[places.ways(core)[1], local])
+            first = int(places.lowered.geometry.start[places.ways(local, core)[1], local])
     elif isinstance(anchor, Concat):
         below = sum(places.network.tensors[t].channels for t in layer.inputs[: row[C_A]])
         wide = places.network.tensors[layer.inputs[row[C_A]]].channels

@@ -64,7 +64,8 @@ def _wait_for_readers(
         highest = max(highest, ends[way, t, p])
     entry = read_head[t] if highest > ring_rows else -1  # else no row is written over
     while entry >= 0:
-        if reads[entry, 5] <= waits[reads[entry, 4]]:  # it would change nothing
+        sent = reads[entry, 2] < 0 and reads[entry, 1] != t  # to its copy; until then nothing is written over
+        if sent or reads[entry, 5] <= waits[reads[entry, 4]]:  # it would change nothing
             entry = reads[entry, 0]
             continue
         for way in range(start.shape[0]):
@@ -94,7 +95,7 @@ def log_write(draft: Draft, tensor: int, piece: int, engine: int, row: int) -> N
 @compiled_inner
 def log_read(draft: Draft, tensor: int, reader: int, edge: int, piece: int, engine: int, row: int) -> None:
     """Note that `row` is the last one that reads a local tensor for a piece of `reader`, a layer's output that reads
-    it by `edge`; or with edge -1 for a piece of the tensor itself."""
+    it by `edge`; or with edge -1 for a piece of the tensor itself or of its copy."""
     reads, head, state, last_access = draft.reads, draft.read_head, draft.state, draft.last_access
     count = state[LOGGED]
     reads[count, 0] = head[tensor]

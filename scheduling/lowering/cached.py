@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.timing.costs import vector_cycles
+from hwmodel.timing.costs import ceil_div, vector_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.draft import LAST_VECTOR, ROW, VECTOR_READS, VECTOR_ROWS, VECTOR_WRITES, Draft, Site
 from scheduling.lowering.operations import RESTORE
@@ -53,7 +53,7 @@ def lower_cached(site: Site, draft: Draft, kind: int, t: int, p: int) -> None:
     if net.tensor_constant[tensor]:  # one image, which every core with work holds
         most_images, all_images = 1, spread(images, choice.ways_batch, 0, images)[2]
     else:
-        most_images, all_images = site.images_most, images
+        most_images, all_images = ceil_div(site.images, choice.ways_batch), images
     core_rows = most_rows(geo.start, geo.ends, t, p)
     elements = all_images * all_rows(geo.start, geo.ends, t, p) * columns * all_held
     hold = vector_cycles(m, most_images * core_rows * columns * held, net.copy_passes)

@@ -20,6 +20,8 @@ def in_channel_ring(net: NetworkTable, choice: Choice, geo: Geometry, t: int) ->
     sub-graph and that no layer in it reads."""
     if choice.axis != CHANNEL_RING or t < geo.entries or geo.leaves[t] == 0:
         return False
+    if geo.copied_to[t] >= 0:
+        return False
     layer = choice.first + t - geo.entries
     if net.kind[layer] != CONVOLVES or net.groups[layer] > 1:
         return False
@@ -34,7 +36,7 @@ def most_held_channels(net: NetworkTable, choice: Choice, geo: Geometry, t: int)
     """Channels of a local tensor that a core has room for at most."""
     channels = net.tensor_channels[geo.tensor[t]]
     if not geo.full[t]:
-        channels = ceil_div(channels, choice.ways_channels)
+        channels = ceil_div(channels, geo.channel_ways[t])
     if in_channel_ring(net, choice, geo, t):
         channels = min(channels, 2 * ceil_div(channels, choice.pieces))
     return int(channels)

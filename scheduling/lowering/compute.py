@@ -21,7 +21,8 @@ from scheduling.lowering.weight_loads import load_parameters
 def lower_compute(site: Site, draft: Draft, t: int, p: int) -> None:
     """Compute a piece of a layer: its tiles one after the other, halves of the accumulator in turn."""
     net, geo, choice, tiles, state = site.net, site.geo, site.choice, site.tiles, draft.state
-    images, images_most, chunks = site.images, site.images_most, draft.chunks
+    batch_ways, ways, chunks = geo.batch_ways[t], geo.channel_ways[t], draft.chunks
+    images, images_most = site.images, ceil_div(site.images, batch_ways)
     j = t - geo.entries
     layer = choice.first + j
     matrix = net.is_matrix[layer] == 1
@@ -30,10 +31,10 @@ def lower_compute(site: Site, draft: Draft, t: int, p: int) -> None:
     chunk = chunks.first[chunks.same[j]]
     columns = geo.held_stop[t] - geo.new_start[t]
     channels = net.tensor_channels[geo.tensor[t]]
-    share, rows = -(-channels // choice.ways_channels), most_rows(geo.start, geo.ends, t, p)
+    share, rows = -(-channels // ways), most_rows(geo.start, geo.ends, t, p)
     groups, tile_k, tile_i, tile_h, reductions = 1, share, images_most, rows, 0
     if matrix:
-        groups = max(1, net.groups[layer] // choice.ways_channels)
+        groups = max(1, net.groups[layer] // ways)
         tile_k, tile_i, tile_h = tiles[j, 0], tiles[j, 2], tiles[j, 3]
         reductions = ceil_div(net.reduction[layer], tiles[j, 1])
     group_share = share // groups
@@ -46,10 +47,10 @@ def lower_compute(site: Site, draft: Draft, t: int, p: int) -> None:
             k0 = group * group_share + part * tile_k
             k1 = group * group_share + min(group_share, (part + 1) * tile_k)
             later(draft.latest, DMA, stored_before)  # which had the same place in the ring
-            sum_k, max_k, cores_k = spread(channels, choice.ways_channels, k0, k1)
+            sum_k, max_k, cores_k = spread(channels, ways, k0, k1)
             for i0 in range(0, images_most, tile_i):
                 i1 = min(images_most, i0 + tile_i)
-                sum_i, _, cores_i = spread(images, choice.ways_batch, i0, i1)
+                sum_i, _, cores_i = spread(images, batch_ways, i0, i1)
                 for h0 in range(0, rows, tile_h):
                     h1 = min(rows, h0 + tile_h)
                     sum_h, max_h, cores_h = spread_rows(geo.start, geo.ends, t, p, h0, h1)

@@ -41,7 +41,6 @@ class Site(NamedTuple):
     input_columns: Ints  # (edges of the sub-graph,) columns of the input that the layer reads
     image0: int
     images: int  # from image0 on
-    images_most: int  # on one core
 
 
 class Draft(NamedTuple):
@@ -79,11 +78,12 @@ def most_rows_drafted(
 ) -> int:
     """An upper bound of an instance's rows."""
     bound = 8
-    images_most = ceil_div(images, choice.ways_batch)
     for position in range(plan.kind.shape[0]):
         t = plan.tensor[position]
         bound += 2
-        if plan.kind[position] == LOAD:  # one row for each part of the source that any core touches
+        if geo.copied_from[t] >= 0:  # at most one for each core
+            bound += geo.batch_ways[t] * geo.row_ways[t] * geo.channel_ways[t]
+        elif plan.kind[position] == LOAD:  # one row for each part of the source that any core touches
             source = geo.tensor[t]
             parts = part_of(image0 + images - 1, net.batch, source_batch[source]) + 1
             parts -= part_of(image0, net.batch, source_batch[source])
@@ -92,10 +92,10 @@ def most_rows_drafted(
             j = t - geo.entries
             layer = choice.first + j
             if net.is_matrix[layer]:
-                share = ceil_div(net.tensor_channels[geo.tensor[t]], choice.ways_channels)
+                share = ceil_div(net.tensor_channels[geo.tensor[t]], geo.channel_ways[t])
                 chunks = ceil_div(share, tiles[j, 0]) + net.groups[layer]
                 parts = ceil_div(net.reduction[layer], tiles[j, 1])
-                spots = ceil_div(images_most, tiles[j, 2])
+                spots = ceil_div(ceil_div(images, geo.batch_ways[t]), tiles[j, 2])
                 spots *= ceil_div(most_rows(geo.start, geo.ends, t, plan.piece[position]), tiles[j, 3])
                 bound += chunks * spots * (2 * parts + 2)
                 if choice.axis == CHANNEL_RING:
@@ -149,6 +149,6 @@ def make_draft(
         np.full(4, -1, np.int64),
         np.empty(4, np.int64),
         np.full(2, -1, np.int64),
-        np.zeros(choice.ways_rows, np.int64),
+        np.zeros(geo.start.shape[0], np.int64),
         state,
     )

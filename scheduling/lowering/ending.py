@@ -55,8 +55,8 @@ from scheduling.lowering.tiling import ACCUMULATOR_BYTES
 def lower_ending(site: Site, draft: Draft, tile: Tile, matrix_row: int) -> None:
     """End a tile whose sums `matrix_row` completed, or (-1) which the vector engine makes by itself: in one row, or
     one for each input of a Concat that the tile has a part of."""
-    net, geo, choice = site.net, site.geo, site.choice
-    kind = net.kind[tile.layer]
+    net, geo = site.net, site.geo
+    kind, ways = net.kind[tile.layer], geo.channel_ways[tile.t]
     if kind not in (JOINS_CHANNELS, JOINS_ROWS):
         _end_in_row(site, draft, tile, 0, matrix_row, tile.sum_k, tile.max_k, tile.sum_h, tile.max_h)
         return
@@ -66,7 +66,7 @@ def lower_ending(site: Site, draft: Draft, tile: Tile, matrix_row: int) -> None:
         total, most = 0, 0
         if kind == JOINS_ROWS:
             above = below + net.tensor_rows[tensor]
-            for way in range(choice.ways_rows):
+            for way in range(geo.start.shape[0]):
                 a, b = piece_rows(geo.start, geo.ends, way, tile.t, tile.p)
                 width = max(0, min(b, above) - max(a, below))
                 total += width
@@ -75,8 +75,8 @@ def lower_ending(site: Site, draft: Draft, tile: Tile, matrix_row: int) -> None:
                 _end_in_row(site, draft, tile, source, -1, tile.sum_k, tile.max_k, total, most)
         else:
             above = below + net.tensor_channels[tensor]
-            for way in range(choice.ways_channels):
-                a, b = even_share(net.tensor_channels[geo.tensor[tile.t]], choice.ways_channels, way)
+            for way in range(ways):
+                a, b = even_share(net.tensor_channels[geo.tensor[tile.t]], ways, way)
                 width = max(0, min(b, above) - max(a, below))
                 total += width
                 most = max(most, width)

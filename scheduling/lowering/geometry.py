@@ -6,6 +6,11 @@ that leaves the sub-graph; where branches meet, the union. Pieces are increments
 rows from where piece p - 1 ended to the last row that piece p of any consumer needs, so nothing is computed twice
 on one core and piece p depends on pieces up to p only.
 
+Where some layers have a binding of their own (`Choice.own_first`), what a layer reads that one of the other binding
+makes is an entry too: a *copy*, which the cores fill among themselves (`scheduling.lowering.redistribution`). The row
+ways of the layer that makes it share its rows evenly, and each sends its share to the cores that need it. An entry that
+layers of both bindings read is there twice.
+
 Rows are the axis that is streamed; an instance has its part of the columns, the cross axis, whole (an instance that
 streams along columns is described with both swapped, `scheduling.lowering.frames`). Columns follow backwards like rows.
 Where overlaps are cached, a tensor has in L1 the columns [held_start, held_stop) that its readers need, of which those
@@ -20,22 +25,31 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
-from scheduling.choice import RECOMPUTE, Choice, row_pieces
+from scheduling.choice import RECOMPUTE, Choice, layer_ways, most_row_ways, row_pieces
 from scheduling.lowering.tables import Ints, NetworkTable
 
 
 class Geometry(NamedTuple):
-    """N local tensors, R row ways, P row pieces. Row ranges are absolute and half open; unused: start = stop = 0."""
+    """N local tensors, R row ways (the most that a layer has), P row pieces. Row ranges are absolute and half open;
+    unused: start = stop = 0."""
 
     entries: int
     tensor: Ints  # (N,) index of the tensor in the network
     edge_local: Ints  # (edges of the sub-graph,) local tensor of each input, in layer order
     start: Ints  # (R, N) first row held
     ends: Ints  # (R, N, P) row after the last one of each piece
-    own_start: Ints  # (R, N) rows stored to shared memory: of tensors that leave, else empty
+    # (R, N) rows stored to shared memory: of tensors that leave; of a copy, by row ways of its source, those sent; else
+    # empty
+    own_start: Ints
     own_stop: Ints  # (R, N)
     leaves: Ints  # (N,) 1 where a later layer or the user reads the tensor
     full: Ints  # (N,) 1 where every core of a channel group holds all channels
+    gathered: Ints  # (N,) 1 where these get the channels of a layer's output from each other
+    batch_ways: Ints  # (N,) how the layers that make or, of entries, read it are bound
+    row_ways: Ints  # (N,)
+    channel_ways: Ints  # (N,)
+    copied_from: Ints  # (N,) local tensor of which this is a copy, else -1
+    copied_to: Ints  # (N,) the copy of this one, else -1
     held_start: Ints  # (N,) columns in L1
     held_stop: Ints  # (N,)
     new_start: Ints  # (N,) first column that is made or loaded; those before it come from the cache
@@ -76,6 +90,12 @@ class Locals(NamedTuple):
     edge_local: Ints
     leaves: Ints
     full: Ints
+    gathered: Ints
+    batch_ways: Ints
+    row_ways: Ints
+    channel_ways: Ints
+    copied_from: Ints
+    copied_to: Ints
 
 
 @compiled
@@ -87,39 +107,62 @@ def local_tensors(net: NetworkTable, choice: Choice) -> Locals:
     edges = net.edge_start[stop] - edge0
     edge_local = np.empty(edges, np.int64)
     entry_tensors = np.empty(edges, np.int64)
+    entry_readers = np.empty(edges, np.int64)  # the first layer that reads it
     entries = 0
-    for e in range(edges):
-        tensor = net.edge_tensor[edge0 + e]
-        made_by = net.producer[tensor]
-        if first <= made_by < stop:
-            edge_local[e] = -1 - (made_by - first)
-            continue
-        found = -1
-        for k in range(entries):
-            if entry_tensors[k] == tensor:
-                found = k
-        if found < 0:
-            found = entries
-            entry_tensors[entries] = tensor
-            entries += 1
-        edge_local[e] = found
+    for layer in range(first, stop):
+        own = choice.own_first <= layer < choice.own_stop
+        for e in range(net.edge_start[layer] - edge0, net.edge_start[layer + 1] - edge0):
+            tensor = net.edge_tensor[edge0 + e]
+            made_by = net.producer[tensor]
+            if first <= made_by < stop and (choice.own_first <= made_by < choice.own_stop) == own:
+                edge_local[e] = -1 - (made_by - first)
+                continue
+            found = -1
+            for k in range(entries):
+                reader = entry_readers[k]
+                if entry_tensors[k] == tensor and (choice.own_first <= reader < choice.own_stop) == own:
+                    found = k
+            if found < 0:
+                found = entries
+                entry_tensors[entries] = tensor
+                entry_readers[entries] = layer
+                entries += 1
+            edge_local[e] = found
     for e in range(edges):
         if edge_local[e] < 0:
             edge_local[e] = entries - 1 - edge_local[e]
     n = entries + count
     tensor_of = np.empty(n, np.int64)
     tensor_of[:entries] = entry_tensors[:entries]
-    flags = np.zeros((2, n), np.int64)
-    leaves, full = flags[0], flags[1]
+    flags = np.zeros((8, n), np.int64)
+    leaves, full, batch_ways, row_ways, channel_ways = flags[0], flags[1], flags[2], flags[3], flags[4]
+    copied_from, copied_to, gathered = flags[5], flags[6], flags[7]
+    copied_from[:] = -1
+    copied_to[:] = -1
+    for t in range(entries):
+        batch_ways[t], row_ways[t], channel_ways[t] = layer_ways(choice, entry_readers[t])
+        made_by = net.producer[entry_tensors[t]]
+        if first <= made_by < stop:
+            copied_from[t] = entries + made_by - first
+            copied_to[entries + made_by - first] = t
     for j in range(count):
         tensor_of[entries + j] = net.input_count + first + j
+        batch_ways[entries + j], row_ways[entries + j], channel_ways[entries + j] = layer_ways(
+            choice, first + j
+        )
         leaves[entries + j] = 1 if net.last_use[net.input_count + first + j] >= stop else 0
         for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
             if net.edge_all_channels[e]:
                 full[edge_local[e - edge0]] = 1
-    if choice.ways_channels == 1:
-        full[:] = 1
-    return Locals(entries, tensor_of, edge_local, leaves, full)
+    for t in range(n):
+        if channel_ways[t] == 1:
+            full[t] = 1
+        elif t >= entries:
+            gathered[t] = full[t]
+    return Locals(
+        entries, tensor_of, edge_local, leaves, full, gathered, batch_ways, row_ways, channel_ways, copied_from,
+        copied_to,
+    )  # fmt: skip
 
 
 @compiled
@@ -135,7 +178,7 @@ def row_ranges(
 ) -> None:
     """Write the rows of the instances with this row slice: `start`, `own_start` and `own_stop` (R, N), `ends`
     (R, N, P), as in Geometry."""
-    last = np.empty(own.tensor.shape[0], np.int64)
+    last = np.empty(start.shape, np.int64)
     _row_ranges(net, choice, row_part, own, start, ends, own_start, own_stop, last)
 
 
@@ -151,28 +194,31 @@ def _row_ranges(
     own_stop: Ints,
     last: Ints,
 ) -> None:
-    """`row_ranges`, with room for the row after the last one of each tensor (N,)."""
+    """`row_ranges`, with room for the row after the last one of each tensor (R, N)."""
     first, stop = choice.first, choice.stop
     count = stop - first
     row_ways, n, pieces = ends.shape
     entries, tensor_of, edge_local, leaves = own.entries, own.tensor, own.edge_local, own.leaves
     edge0 = net.edge_start[first]
-    parts = choice.split_rows * row_ways
-    for way in range(row_ways):
-        part = row_part * row_ways + way
-        for t in range(n):
-            rows = net.tensor_rows[tensor_of[t]]
+    for t in range(n):
+        rows = net.tensor_rows[tensor_of[t]]
+        parts = choice.split_rows * own.row_ways[t]
+        for way in range(row_ways):
             start[way, t] = rows
-            last[t] = 0
-            if leaves[t]:
+            last[way, t] = 0
+            if leaves[t] and way < own.row_ways[t]:
+                part = row_part * own.row_ways[t] + way
                 own_start[way, t] = rows * part // parts if part > 0 else 0
                 own_stop[way, t] = rows * (part + 1) // parts if part + 1 < parts else rows
                 if own_stop[way, t] > own_start[way, t]:
                     start[way, t] = own_start[way, t]
-                    last[t] = own_stop[way, t]
-        for j in range(count - 1, -1, -1):
-            out = entries + j
-            if last[out] <= start[way, out]:
+                    last[way, t] = own_stop[way, t]
+    for j in range(count - 1, -1, -1):
+        out = entries + j
+        if own.copied_to[out] >= 0:
+            _rows_sent(own.copied_to[out], out, own.row_ways[out], start, last, own_start, own_stop)
+        for way in range(own.row_ways[out]):
+            if last[way, out] <= start[way, out]:
                 continue
             for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
                 t = edge_local[e - edge0]
@@ -185,7 +231,7 @@ def _row_ranges(
                     net.edge_whole[e],
                 )
                 high = needed_stop(
-                    last[out],
+                    last[way, out],
                     net.edge_stride[e],
                     net.edge_offset[e],
                     net.edge_extent[e],
@@ -195,27 +241,62 @@ def _row_ranges(
                 )
                 if high > low:  # a part of a Concat reads nothing of the other inputs
                     start[way, t] = min(start[way, t], low)
-                    last[t] = max(last[t], high)
+                    last[way, t] = max(last[way, t], high)
+    for way in range(row_ways):
         for t in range(n):
-            if last[t] <= start[way, t]:
+            if last[way, t] <= start[way, t]:
                 start[way, t] = 0
-                last[t] = 0
-        if pieces == 1:
-            for t in range(n):
-                ends[way, t, 0] = last[t]
-            continue
-        for t in range(n):
-            _even_ends(start[way, t], last[t], ends[way, t])
-        for j in range(count - 1, -1, -1):
-            out = entries + j
-            if last[out] <= start[way, out]:
+                last[way, t] = 0
+            if pieces == 1:
+                ends[way, t, 0] = last[way, t]
+            else:
+                _even_ends(start[way, t], last[way, t], ends[way, t])
+    if pieces == 1:
+        return
+    for j in range(count - 1, -1, -1):
+        out = entries + j
+        if own.copied_to[out] >= 0:
+            _send_in_time(own.copied_to[out], out, own.row_ways[out], start, ends, own_start, own_stop)
+        for way in range(own.row_ways[out]):
+            if last[way, out] <= start[way, out]:
                 continue
             for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
                 t = edge_local[e - edge0]
                 _extend_ends(
                     ends[way, out], start[way, out], net.edge_stride[e], net.edge_offset[e], net.edge_extent[e],
-                    net.edge_divisor[e], net.edge_whole[e], net.tensor_rows[tensor_of[t]], last[t], ends[way, t],
+                    net.edge_divisor[e], net.edge_whole[e], net.tensor_rows[tensor_of[t]], last[way, t],
+                    ends[way, t],
                 )  # fmt: skip
+
+
+@compiled_leaf
+def _rows_sent(
+    copy: int, source: int, ways: int, start: Ints, last: Ints, own_start: Ints, own_stop: Ints
+) -> None:
+    """Share the rows that any core needs of a copy among the row ways that make its source."""
+    low, high = start[0, copy], last[0, copy]
+    for way in range(1, start.shape[0]):
+        low, high = min(low, start[way, copy]), max(high, last[way, copy])
+    for way in range(ways if high > low else 0):
+        begin, stop = low + (high - low) * way // ways, low + (high - low) * (way + 1) // ways
+        if stop > begin:
+            own_start[way, copy], own_stop[way, copy] = begin, stop
+            start[way, source] = min(start[way, source], begin)
+            last[way, source] = max(last[way, source], stop)
+
+
+@compiled_leaf
+def _send_in_time(
+    copy: int, source: int, ways: int, start: Ints, ends: Ints, own_start: Ints, own_stop: Ints
+) -> None:
+    """Let each piece of a copy's source reach as far as the same piece of the copy needs on any core."""
+    for way in range(ways):
+        for p in range(ends.shape[2]):
+            for other in range(ends.shape[0]):
+                if ends[other, copy, p] > start[other, copy]:
+                    high = min(ends[other, copy, p], own_stop[way, copy])
+                    if high > own_start[way, copy]:
+                        ends[way, source, p] = max(ends[way, source, p], high)
 
 
 @compiled_leaf
@@ -261,7 +342,7 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
     own = local_tensors(net, choice)
     n = own.tensor.shape[0]
     pieces = row_pieces(choice)
-    row_ways = choice.ways_rows
+    row_ways = most_row_ways(choice)
     rows = np.zeros((3, row_ways, n), np.int64)
     start, own_start, own_stop = rows[0], rows[1], rows[2]
     ends = np.empty((row_ways, n, pieces), np.int64)
@@ -278,7 +359,8 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
             own_start[:, t] = 0
             own_stop[:, t] = 0
     return Geometry(
-        own.entries, own.tensor, own.edge_local, start, ends, own_start, own_stop, own.leaves, own.full,
+        own.entries, own.tensor, own.edge_local, start, ends, own_start, own_stop, own.leaves, own.full, own.gathered,
+        own.batch_ways, own.row_ways, own.channel_ways, own.copied_from, own.copied_to,
         columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6],
         cache_rows,
     )  # fmt: skip
@@ -287,7 +369,7 @@ def geometry(net: NetworkTable, choice: Choice, row_part: int, column_part: int)
 @compiled
 def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> Ints:
     """(7, N): held_start, held_stop, new_start, keep_start, own_columns_start, own_columns_stop, cache_columns."""
-    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
+    tensor_of, leaves = own.tensor, own.leaves
     n = tensor_of.shape[0]
     parts = choice.split_columns
     result = np.zeros((7, n), np.int64)
@@ -299,7 +381,7 @@ def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> 
         return result
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     if choice.halo == RECOMPUTE:
-        _needed_columns(net, choice, part, part + 1, tensor_of, edge_local, leaves, low, high)
+        _needed_columns(net, choice, part, part + 1, own, low, high)
         for t in range(n):
             result[0, t], result[1, t] = low[t], high[t]
             result[2, t], result[3, t] = low[t], high[t]
@@ -320,12 +402,12 @@ def cached_columns(net: NetworkTable, choice: Choice, own: Locals) -> Ints:
     result = np.zeros((parts, 7, n), np.int64)
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     begin, end = np.empty(n, np.int64), np.empty(n, np.int64)
-    _needed_columns(net, choice, 0, parts, tensor_of, edge_local, leaves, begin, end)
+    _needed_columns(net, choice, 0, parts, own, begin, end)
     here = begin.copy()
     held = np.empty(n, np.int64)
     most = np.zeros(n, np.int64)
     for part in range(parts):
-        _needed_columns(net, choice, 0, part + 1, tensor_of, edge_local, leaves, low, high)
+        _needed_columns(net, choice, 0, part + 1, own, low, high)
         _again(net, choice, tensor_of, edge_local, begin, end, here, held)
         for t in range(n):
             if part > 0:
@@ -346,13 +428,12 @@ def _needed_columns(
     choice: Choice,
     first_part: int,
     stop_part: int,
-    tensor_of: Ints,
-    edge_local: Ints,
-    leaves: Ints,
+    own: Locals,
     low: Ints,
     high: Ints,
 ) -> None:
     """Columns [low, high) of every tensor that slices [first_part, stop_part) of the outputs need; unused: 0, 0."""
+    tensor_of, edge_local, leaves = own.tensor, own.edge_local, own.leaves
     n = tensor_of.shape[0]
     count = choice.stop - choice.first
     edge0 = net.edge_start[choice.first]
@@ -364,6 +445,9 @@ def _needed_columns(
             high[t] = columns * stop_part // choice.split_columns
     for j in range(count - 1, -1, -1):
         out = n - count + j
+        if own.copied_to[out] >= 0:
+            low[out] = min(low[out], low[own.copied_to[out]])
+            high[out] = max(high[out], high[own.copied_to[out]])
         if high[out] <= low[out]:
             continue
         for e in range(net.edge_start[choice.first + j], net.edge_start[choice.first + j + 1]):

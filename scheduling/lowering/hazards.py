@@ -34,6 +34,7 @@ from scheduling.lowering.rows import (
     C_R1,
     C_TENSOR,
     C_WEIGHT,
+    OP_BROADCAST,
     OP_CONV,
     OP_GATHER,
     OP_LAUNCH,
@@ -97,7 +98,7 @@ def touches(
         if op in (OP_LOADW, OP_CONV):
             size = (rows[i, C_K1] - rows[i, C_K0]) * (rows[i, C_R1] - rows[i, C_R0]) * net.taps[layer]
             if op == OP_LOADW and rows[i, C_A]:
-                size = net.parameters[layer] * -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
+                size = net.parameters[layer] * -(-net.tensor_channels[geo.tensor[t]] // geo.channel_ways[t])
             _touch(found, count, i, weights, op == OP_LOADW, 0, ALL, 0, ALL)
             found[count, low], found[count, high] = (
                 rows[i, C_WEIGHT],
@@ -118,7 +119,7 @@ def touches(
             found[count, low], found[count, high] = rows[i, C_ACC], rows[i, C_ACC] + 1
             count += 1
         if op == OP_VECTOR and computes and net.parameters[layer]:
-            size = net.parameters[layer] * -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
+            size = net.parameters[layer] * -(-net.tensor_channels[geo.tensor[t]] // geo.channel_ways[t])
             _touch(found, count, i, weights, 0, 0, ALL, 0, ALL)
             found[count, low], found[count, high] = (
                 rows[i, C_WEIGHT],
@@ -143,6 +144,12 @@ def touches(
                 elif op == OP_STORE and not elsewhere:
                     a, b = max(a, geo.own_start[way, t]), min(b, geo.own_stop[way, t])
                 found[count, low + way], found[count, high + way] = a, max(a, b)
+            count += 1
+        if op == OP_BROADCAST and geo.copied_from[t] >= 0:  # what it copies
+            _touch(found, count, i, geo.copied_from[t], 0, 0, ALL, 0, ALL)
+            for way in range(ways):
+                found[count, low + way] = geo.start[way, geo.copied_from[t]]
+                found[count, high + way] = geo.ends[way, geo.copied_from[t], p]
             count += 1
         if elsewhere or (op == OP_VECTOR and not computes):
             keeps = op == OP_STORE or (op == OP_VECTOR and rows[i, C_B] != VECTOR_RESTORES)

@@ -115,8 +115,10 @@ def _count_weight_load(
 ) -> None:
     layer = choice.first + row[C_TENSOR] - lowered.geometry.entries
     channels = net.tensor_channels[lowered.geometry.tensor[row[C_TENSOR]]]
-    for way in range(choice.ways_channels):
-        share = channels * (way + 1) // choice.ways_channels - channels * way // choice.ways_channels
+    geo, t_row = lowered.geometry, row[C_TENSOR]
+    ways = geo.channel_ways[t_row]
+    for way in range(ways):
+        share = channels * (way + 1) // ways - channels * way // ways
         if row[C_A]:
             size = net.parameters[layer] * share * m.element_bytes
         else:
@@ -124,7 +126,7 @@ def _count_weight_load(
             size = wide * (row[C_R1] - row[C_R0]) * net.taps[layer] * m.element_bytes
         if size > 0:
             level = level_at(t.weight_end, row[C_WEIGHT] + size - 1, t.inner + 1)
-            moved = size * choice.ways_batch * choice.ways_rows
+            moved = size * geo.batch_ways[t_row] * geo.row_ways[t_row]
             pass_down(t, t.weight_end, level, t.inner + 1, moved, found)
 
 
@@ -159,10 +161,11 @@ def _count_contraction(
     depth, taps, eb = row[C_R1] - row[C_R0], net.taps[layer], m.element_bytes
     wide = (min(columns, m.f_columns) - 1) * net.column_stride[edge] + net.column_extent[edge]
     cycles = 0
-    for batch_way in range(choice.ways_batch):
-        have = images * (batch_way + 1) // choice.ways_batch - images * batch_way // choice.ways_batch
+    batch_ways, ways = geo.batch_ways[row[C_TENSOR]], geo.channel_ways[row[C_TENSOR]]
+    for batch_way in range(batch_ways):
+        have = images * (batch_way + 1) // batch_ways - images * batch_way // batch_ways
         of_images = max(0, min(have, row[C_I1]) - min(have, row[C_I0]))
-        for row_way in range(choice.ways_rows):
+        for row_way in range(geo.row_ways[row[C_TENSOR]]):
             low, high = piece_rows(geo.start, geo.ends, row_way, row[C_TENSOR], row[C_PIECE])
             begin, stop = low + min(high - low, row[C_H0]), low + min(high - low, row[C_H1])
             in_rows = 0
@@ -184,8 +187,8 @@ def _count_contraction(
                     net.edge_whole[edge],
                 )
                 in_rows = max(0, upper - lower)
-            for way in range(choice.ways_channels):
-                share = channels * (way + 1) // choice.ways_channels - channels * way // choice.ways_channels
+            for way in range(ways):
+                share = channels * (way + 1) // ways - channels * way // ways
                 of_channels = max(0, min(share, row[C_K1]) - min(share, row[C_K0]))
                 active = of_images > 0 and stop > begin and of_channels > 0
                 if convolves:

@@ -9,7 +9,6 @@ import numpy as np
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled, compiled_inner
 from hwmodel.machines.machine_table import MachineTable
-from hwmodel.timing.costs import ceil_div
 from scheduling.choice import CACHE, Choice
 from scheduling.lowering.accesses import log_read, wait_for_place
 from scheduling.lowering.cached import lower_cached
@@ -19,6 +18,7 @@ from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.operations import COMPUTE, EXCHANGE, LOAD, RESTORE, STORE, Plan
 from scheduling.lowering.overlap_transfers import lower_shared_cache
 from scheduling.lowering.planning import MOST_INSTRUCTIONS, TOO_MANY_INSTRUCTIONS, plan_instance
+from scheduling.lowering.redistribution import lower_redistribution
 from scheduling.lowering.rows import (
     C_ENGINE,
     C_EXTERNAL0,
@@ -140,7 +140,6 @@ def _write_rows(
     images = stop - image0
     site = Site(
         net, m, choice, geo, plan, tiles, in_llb, source_batch, source_rows, staged, columns, image0, images,
-        ceil_div(images, choice.ways_batch),
     )  # fmt: skip
     _launch(m.launch, draft.rows[0])
     draft.state[ROW] = 1
@@ -151,7 +150,9 @@ def _write_rows(
             latest[engine] = -1
         if kind in (LOAD, COMPUTE, RESTORE):
             wait_for_place(site, draft, position)
-        if kind == LOAD:
+        if kind == LOAD and geo.copied_from[t] >= 0:
+            lower_redistribution(site, draft, t, p)
+        elif kind == LOAD:
             lower_load(site, draft, t, p)
         elif kind == COMPUTE:
             if net.kind[choice.first + t - geo.entries] == EMBEDS:

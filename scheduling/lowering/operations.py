@@ -1,9 +1,9 @@
 """Operations of an instance in order, and the place of every tensor in L1.
 
-An operation is one piece of one tensor: load it, compute it, gather its channels from the other cores, or store it;
-where overlaps are cached, restore its old columns from the cache, and keep some there for the next instance. The order
-decides what is live when: a tensor is a ring of rows, as large as the rows that are live at one time, and rings that
-are never live together share addresses.
+An operation is one piece of one tensor: load it (a copy for another binding: from the other cores), compute it, gather
+its channels from the other cores, or store it; where overlaps are cached, restore its old columns from the cache, and
+keep some there for the next instance. The order decides what is live when: a tensor is a ring of rows, as large as the
+rows that are live at one time, and rings that are never live together share addresses.
 """
 
 from __future__ import annotations
@@ -73,17 +73,29 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
             t = geo.edge_local[e - edge0]
             if t < entries:
                 base[t, 0] = j * LAYER_KEY + LOAD_KEY
+    visited = np.empty(n, np.int64)  # a copy comes after its source
+    seen = 0
+    for t in range(n):
+        if geo.copied_from[t] >= 0:
+            base[t, 0] = base[geo.copied_from[t], 0] + EXCHANGE_KEY
+            continue
+        visited[seen] = t
+        seen += 1
+        if geo.copied_to[t] >= 0:
+            visited[seen] = geo.copied_to[t]
+            seen += 1
     start, ends, low, high = geo.start, geo.ends, geo.own_start, geo.own_stop
     last = ends[:, :, pieces - 1].copy()
     key = np.zeros((n, 3, pieces), np.int64)
-    gathers = choice.ways_channels > 1
     total = 0
     composite = np.empty(n * 5 * pieces, np.int64)
     kinds = np.empty(n * 5 * pieces, np.int64)
     tensors = np.empty(n * 5 * pieces, np.int64)
     piece_of = np.empty(n * 5 * pieces, np.int64)
     for p in range(pieces):
-        for t in range(n):
+        for at in range(n):
+            t = visited[at]
+            gathered = geo.gathered[t] == 1
             value = base[t, 0] + choice.rule * p
             if p > 0:
                 value = max(value, key[t, 0, p - 1])
@@ -91,12 +103,13 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
                 j = t - entries
                 for e in range(net.edge_start[first + j], net.edge_start[first + j + 1]):
                     source = geo.edge_local[e - edge0]
-                    slot = 1 if (gathers and geo.full[source] and source >= entries) else 0
-                    value = max(value, key[source, slot, p])
+                    value = max(value, key[source, geo.gathered[source], p])
+            elif geo.copied_from[t] >= 0:
+                value = max(value, key[geo.copied_from[t], 0, p])
             key[t, 0, p] = value
             made = geo.held_stop[t] > geo.new_start[t]
             for slot in range(3):
-                if slot == 1 and not (gathers and geo.full[t] and t >= entries):
+                if slot == 1 and not gathered:
                     continue
                 if slot == 2 and not stored_by_itself(net, choice, geo, t):
                     continue
@@ -121,7 +134,6 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
                 kinds[total], tensors[total], piece_of[total] = RESTORE, t, p
                 total += 1
             if geo.held_stop[t] > geo.keep_start[t]:
-                gathered = gathers and geo.full[t] and t >= entries
                 value = max(key[t, 0, p], key[t, 1, p]) if gathered else key[t, 0, p]
                 composite[total] = order_key(value, base[t, 1 if gathered else 0] + 2, p)
                 kinds[total], tensors[total], piece_of[total] = KEEP, t, p
@@ -194,7 +206,6 @@ def place(
     row_ways = start.shape[0]
     edge0 = net.edge_start[first]
     edges = geo.edge_local.shape[0]
-    gathers = choice.ways_channels > 1
     # First row that each reader (edges, then gathers, stores, keepings) still needs, per row way.
     needs = np.full((edges + READERS * n, row_ways), NEVER_READ, np.int64)
     ring = np.zeros(n, np.int64)
@@ -220,7 +231,7 @@ def place(
                 )
     for t in range(n):
         for way in range(row_ways):
-            if gathers and geo.full[t] and t >= entries:
+            if geo.gathered[t]:
                 needs[edges + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
             if stored_by_itself(net, choice, geo, t):
                 needs[edges + n + t, way] = rows_read(start, ends, t, way, 0, 1, 0, 1, 0)
@@ -236,12 +247,16 @@ def place(
             for way in range(row_ways):
                 low = min(needs[edges + t, way], needs[edges + n + t, way])
                 low = min(low, needs[edges + 2 * n + t, way])
+                if geo.copied_to[t] >= 0:  # it is whole until the last piece is sent
+                    low = min(low, start[way, t])
                 e = head[t]
                 while e >= 0:
                     low = min(low, needs[e, way])
                     e = chain[e]
                 before = geo.start[way, t] if p == 0 else geo.ends[way, t, p - 1]
                 ring[t] = max(ring[t], geo.ends[way, t, p] - min(low, before))
+        if kind == LOAD and geo.copied_from[t] >= 0:
+            dies[geo.copied_from[t]] = max(dies[geo.copied_from[t]], position)
         if kind == COMPUTE:
             for e in range(
                 net.edge_start[first + t - entries] - edge0, net.edge_start[first + t - entries + 1] - edge0
@@ -265,12 +280,12 @@ def place(
                 needs[reader, way] = rows_read(start, ends, t, way, p + 1, 1, 0, 1, 0)
             dies[t] = max(dies[t], position)
 
-    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
+    part = batch_part_max(net.batch, choice.split_batch)
     size = np.zeros(n, np.int64)
     pixel_bytes = np.zeros(n, np.int64)
     for t in range(n):
         channels = most_held_channels(net, choice, geo, t)
-        held = 1 if net.tensor_constant[geo.tensor[t]] else images
+        held = 1 if net.tensor_constant[geo.tensor[t]] else -(-part // geo.batch_ways[t])
         pixel_bytes[t] = held * channels * element_bytes
         size[t] = ring[t] * (geo.held_stop[t] - geo.held_start[t]) * pixel_bytes[t]
     address = np.zeros(n, np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
-from hwmodel.timing.costs import dma_hold
+from hwmodel.timing.costs import ceil_div, dma_hold
 from scheduling.choice import CACHE_LLB
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.bursts import box_in_bursts
@@ -47,7 +47,7 @@ def lower_shared_cache(site: Site, draft: Draft, kind: int, t: int, p: int) -> N
     core_channels, holders = -(-channels // choice.ways_channels), 1
     if restores and geo.full[t]:
         core_channels, holders = channels, choice.ways_channels
-    most_images, all_images = site.images_most, site.images
+    most_images, all_images = ceil_div(site.images, choice.ways_batch), site.images
     if net.tensor_constant[tensor]:
         most_images, all_images = 1, spread(site.images, choice.ways_batch, 0, site.images)[2]
     moved = all_images * all_rows(geo.start, geo.ends, t, p) * columns * channels * m.element_bytes

@@ -6,7 +6,16 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
-from scheduling.choice import CHANNEL_RING, CHANNELS, COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import (
+    CHANNEL_RING,
+    CHANNELS,
+    COLUMNS,
+    RECOMPUTE,
+    Choice,
+    channel_ways,
+    layer_ways,
+    same_binding,
+)
 from scheduling.lowering.channel_rings import in_channel_ring, most_held_channels
 from scheduling.lowering.geometry import Geometry, geometry
 from scheduling.lowering.inner_places import place_inner
@@ -32,6 +41,10 @@ TOO_MANY_PIECES = 9
 CACHED_TWO_WAYS = 10
 WEIGHTS_NOT_KEPT = 11
 CHANNELS_NOT_CARRIED = 12
+OWN_ELSEWHERE = 13
+OWN_CORES_DIFFER = 14
+OWN_BINDING_EQUAL = 15
+OWN_WITH_CACHES = 16
 MOST_INSTRUCTIONS = 60_000
 
 
@@ -40,6 +53,10 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
     """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
     if choice.split_batch * choice.ways_batch > net.batch:
         return TOO_MANY_WAYS, choice.first, 0
+    if choice.own_stop > choice.own_first:
+        status = check_own_binding(net, choice)
+        if status != LEGAL:
+            return status, choice.own_first, 0
     if choice.pieces >= MOST_PIECES:
         return TOO_MANY_PIECES, choice.first, 0
     if (
@@ -50,20 +67,23 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
         return CHANNELS_NOT_CARRIED, choice.first, 0
     if choice.halo != RECOMPUTE and choice.split_rows > 1:
         return CACHED_TWO_WAYS, choice.first, 0
-    parts = choice.split_rows * choice.ways_rows
     for layer in range(choice.first, choice.stop):
         out = net.input_count + layer
-        if choice.ways_channels > net.tensor_channels[out]:
+        _, row_ways, ways = layer_ways(choice, layer)
+        parts = choice.split_rows * row_ways
+        if ways > net.tensor_channels[out]:
             return TOO_MANY_WAYS, layer, 0
-        if choice.ways_channels > 1 and net.groups[layer] > 1 and net.groups[layer] % choice.ways_channels:
+        if ways > 1 and net.groups[layer] > 1 and net.groups[layer] % ways:
             return GROUPS_NOT_DIVISIBLE, layer, 0
         if parts > 1:
             if net.last_use[out] >= choice.stop and net.tensor_rows[out] < parts:
                 return ROWS_NOT_CARRIED, layer, 0
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
-                # Reading a whole input that lies in shared memory is a broadcast; making it on every core again
-                # for each part would be no split.
-                if net.edge_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:
+                # Reading a whole input that lies in shared memory is a broadcast, and so is getting it from cores that
+                # are bound otherwise; making it on every core again for each part would be no split.
+                made_by = net.producer[net.edge_tensor[e]]
+                again = choice.split_rows > 1 or same_binding(choice, made_by, layer)
+                if net.edge_whole[e] and made_by >= choice.first and again:
                     return ROWS_NOT_CARRIED, layer, 0
         if choice.split_columns > 1:
             if net.last_use[out] >= choice.stop and net.tensor_columns[out] < choice.split_columns:
@@ -74,6 +94,24 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
                 if net.column_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:
                     return COLUMNS_NOT_CARRIED, layer, 0
     return LEGAL, choice.first, 0
+
+
+@compiled_leaf
+def check_own_binding(net: NetworkTable, choice: Choice) -> int:
+    """Whether layers may have the binding of their own that a choice gives them: LEGAL or why not."""
+    if not choice.first <= choice.own_first < choice.own_stop <= choice.stop:
+        return OWN_ELSEWHERE
+    own, all_cores = choice.own_batch * choice.own_rows * choice.own_channels, choice.ways_batch
+    all_cores *= choice.ways_rows * choice.ways_channels
+    if own != all_cores:
+        return OWN_CORES_DIFFER
+    if choice.own_batch == choice.ways_batch and choice.own_rows == choice.ways_rows:
+        return OWN_BINDING_EQUAL
+    if choice.halo != RECOMPUTE:
+        return OWN_WITH_CACHES
+    if choice.split_batch * choice.own_batch > net.batch:
+        return TOO_MANY_WAYS
+    return LEGAL
 
 
 @compiled
@@ -111,7 +149,7 @@ def kept_bytes(net: NetworkTable, choice: Choice, element_bytes: int) -> int:
     """Bytes of one core's share of all weights and parameters of a sub-graph."""
     total = 0
     for layer in range(choice.first, choice.stop):
-        share = -(-net.tensor_channels[net.input_count + layer] // choice.ways_channels)
+        share = -(-net.tensor_channels[net.input_count + layer] // channel_ways(choice, layer))
         weights = net.reduction[layer] * net.taps[layer] if net.kind[layer] == CONVOLVES else 0
         total += share * (weights + net.parameters[layer]) * element_bytes
     return total
@@ -135,7 +173,7 @@ def least_l1_bytes(net: NetworkTable, choice: Choice, geo: Geometry, element_byt
     first, entries = choice.first, geo.entries
     pieces = geo.ends.shape[2]
     edge0 = net.edge_start[first]
-    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
+    part = batch_part_max(net.batch, choice.split_batch)
     least = 0
     for j in range(choice.stop - first):
         low_edge, high_edge = net.edge_start[first + j] - edge0, net.edge_start[first + j + 1] - edge0
@@ -161,7 +199,7 @@ def least_l1_bytes(net: NetworkTable, choice: Choice, geo: Geometry, element_byt
                 continue
             tensor = geo.tensor[t]
             channels = most_held_channels(net, choice, geo, t)
-            held = 1 if net.tensor_constant[tensor] else images
+            held = 1 if net.tensor_constant[tensor] else -(-part // geo.batch_ways[t])
             total += held * rows * (geo.held_stop[t] - geo.held_start[t]) * channels * element_bytes
         least = max(least, total)
     return least
@@ -200,11 +238,11 @@ def tile_layers(
         total = kept_bytes(net, choice, m.element_bytes)
         if total > m.weights_bytes:
             return WEIGHTS_NOT_KEPT, choice.first, total - m.weights_bytes
-    images = -(-batch_part_max(net.batch, choice.split_batch) // choice.ways_batch)
     for j in range(choice.stop - choice.first):
         layer = choice.first + j
         t = geo.entries + j
-        share = -(-net.tensor_channels[geo.tensor[t]] // choice.ways_channels)
+        images = -(-batch_part_max(net.batch, choice.split_batch) // geo.batch_ways[t])
+        share = -(-net.tensor_channels[geo.tensor[t]] // geo.channel_ways[t])
         parameter_bytes = net.parameters[layer] * share * m.element_bytes
         if parameter_bytes > m.weights_bytes:
             return SHORT_WEIGHTS, layer, parameter_bytes - m.weights_bytes
@@ -224,7 +262,7 @@ def tile_layers(
             rows = max(1, rows)
         if rows == 0:
             continue
-        groups = max(1, net.groups[layer] // choice.ways_channels)
+        groups = max(1, net.groups[layer] // geo.channel_ways[t])
         group_share = -(-share // groups)
         most = group_share
         if in_channel_ring(net, choice, geo, t):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from graph.network import Network
 from hwmodel.machines.machine import Machine
-from scheduling.choice import COLUMNS, Choice
+from scheduling.choice import COLUMNS, Choice, layer_ways
 from scheduling.lowering.operations import MOST_PIECES
 from scheduling.lowering.planning import (
     CACHED_TWO_WAYS,
     CHANNELS_NOT_CARRIED,
     COLUMNS_NOT_CARRIED,
     GROUPS_NOT_DIVISIBLE,
+    OWN_BINDING_EQUAL,
+    OWN_CORES_DIFFER,
+    OWN_ELSEWHERE,
+    OWN_WITH_CACHES,
     ROWS_NOT_CARRIED,
     TOO_MANY_INSTRUCTIONS,
     TOO_MANY_PIECES,
@@ -42,7 +46,7 @@ def explain(
         rows = (status == ROWS_NOT_CARRIED) != turned
         parts = choice.split_rows if rows else choice.split_columns
         if rows != turned:  # the axis that is streamed, which cores share
-            parts *= choice.ways_rows
+            parts *= layer_ways(choice, layer)[1]
         if turned and parts == 1:
             return f"{where}: pieces along columns are not possible at layer {name}"
         return f"{where}: {'rows' if rows else 'columns'} cannot be cut into {parts} through layer {name}"
@@ -56,11 +60,26 @@ def explain(
     if status == TOO_MANY_PIECES:
         return f"{where}: {choice.pieces} pieces, expected less than {MOST_PIECES}"
     if status == GROUPS_NOT_DIVISIBLE:
-        return f"{where}: the groups of layer {name} are not divisible by {choice.ways_channels} channel ways"
+        return f"{where}: the groups of layer {name} are not divisible by {layer_ways(choice, layer)[2]} channel ways"
     if status == TOO_MANY_WAYS:
         return f"{where}: more slices than images ({network.batch} in the batch) or channels at layer {name}"
     if status == CHANNELS_NOT_CARRIED:
         return f"{where}: channels are cut into {choice.split_channels}, expected a choice in its frame"
+    if status in (OWN_ELSEWHERE, OWN_CORES_DIFFER, OWN_BINDING_EQUAL, OWN_WITH_CACHES):
+        return f"{where}: {_own_binding(choice, status)}"
     if status == TOO_MANY_INSTRUCTIONS:
         return f"{where}: one instance has too many instructions; split it or cut it into fewer pieces"
     raise ValueError(f"unknown status {status}")
+
+
+def _own_binding(choice: Choice, status: int) -> str:
+    """Why layers cannot have the binding of their own that a choice gives them."""
+    layers = f"the binding of layers {choice.own_first} to {choice.own_stop - 1}"
+    if status == OWN_ELSEWHERE:
+        return f"{layers} is of layers that the sub-graph has not"
+    if status == OWN_CORES_DIFFER:
+        own = choice.own_batch * choice.own_rows * choice.own_channels
+        return f"{layers} has {own} cores, expected the {choice.cores} of the sub-graph's"
+    if status == OWN_BINDING_EQUAL:
+        return f"{layers} is that of the sub-graph"
+    return f"{layers} cannot differ from the sub-graph's where overlaps are cached"

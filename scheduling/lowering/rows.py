@@ -23,7 +23,7 @@ C_A, C_B = (
     13,
     14,
 )  # LOAD: image and row part of the source; LOADW: C_A 1 for parameters; CONV: C_A accumulate,
-# C_B group; VECTOR: C_A input of a Concat, C_B VECTOR_*
+# C_B group; VECTOR: C_A input of a Concat, C_B VECTOR_*; BROADCAST to a copy: C_A 1 + the round
 # Columns of a row: what it costs. Engines: MATRIX, VECTOR, DMA; links as in LINK_*.
 C_ENGINE, C_HOLD, C_LATENCY, C_LINK, C_LINK_HOLD = 15, 16, 17, 18, 19
 C_EXTERNAL0, C_EXTERNAL1 = 20, 21  # slots of what it waits for outside the instance, or -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
-from hwmodel.timing.costs import dma_hold, link_cycles
+from hwmodel.timing.costs import ceil_div, dma_hold, link_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
 from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
@@ -52,15 +52,16 @@ from scheduling.lowering.waits import later
 @compiled_inner
 def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
     """Load a piece of an entry: a row for each slice of the source that any core touches."""
-    net, m, geo, choice = site.net, site.m, site.geo, site.choice
+    net, m, geo = site.net, site.m, site.geo
     rows, state, counts, touched, latest = draft.rows, draft.state, draft.counts, draft.touched, draft.latest
     tensor, start, ends = geo.tensor[t], geo.start, geo.ends
     channels, columns = net.tensor_channels[tensor], geo.held_stop[t] - geo.new_start[t]
-    core_channels, holders = -(-channels // choice.ways_channels), 1
+    ways = geo.channel_ways[t]
+    core_channels, holders = -(-channels // ways), 1
     if geo.full[t]:
-        core_channels, holders = channels, choice.ways_channels
+        core_channels, holders = channels, ways
     size, constant = net.tensor_rows[tensor], net.tensor_constant[tensor]
-    images, image0, batch_ways = site.images, site.image0, choice.ways_batch
+    images, image0, batch_ways = site.images, site.image0, geo.batch_ways[t]
     way_rows, in_bursts = draft.way_rows, m.dram_burst > 1 and not site.in_llb[tensor]
     image_parts, row_parts = site.source_batch[tensor], site.source_rows[tensor]
     in_llb = site.in_llb[tensor]
@@ -79,7 +80,7 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
             if in_bursts:
                 link_bytes = tensor_in_bursts(
                     net, tensor, images, batch_ways, way_rows, columns,
-                    1 if geo.full[t] else choice.ways_channels, m.element_bytes, m.dram_burst,
+                    1 if geo.full[t] else ways, m.element_bytes, m.dram_burst,
                 )  # fmt: skip
             core_bytes = most_images * most * columns * core_channels * m.element_bytes
             i = state[ROW]
@@ -175,15 +176,15 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     e = net.edge_start[choice.first + t - geo.entries]
     source = geo.edge_local[e - net.edge_start[choice.first]]
     channels, columns = net.tensor_channels[geo.tensor[t]], geo.held_stop[t] - geo.new_start[t]
-    share = -(-channels // choice.ways_channels)
+    ways = geo.channel_ways[t]
+    share = -(-channels // ways)
     wait_for_writers(draft.written, latest, source, p)
     later(latest, MATRIX, 0)
     pixels = site.images * all_rows(geo.start, geo.ends, t, p) * columns
     made_bytes = pixels * channels * m.element_bytes
-    link_bytes = pixels * vectors_in_bursts(
-        1, channels, channels, choice.ways_channels, m.element_bytes, m.dram_burst
-    )
-    core_bytes = site.images_most * most_rows(geo.start, geo.ends, t, p) * columns * share * m.element_bytes
+    link_bytes = pixels * vectors_in_bursts(1, channels, channels, ways, m.element_bytes, m.dram_burst)
+    core_bytes = ceil_div(site.images, geo.batch_ways[t]) * most_rows(geo.start, geo.ends, t, p)
+    core_bytes *= columns * share * m.element_bytes
     row = draft.rows[i]
     row[C_OP] = OP_GATHER
     row[C_EXTERNAL0] = -1
@@ -193,7 +194,7 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     counts[N_DRAM_READ] += link_bytes
     counts[N_L1_WRITE] += made_bytes
     touched[t, DMA_WRITES] += made_bytes
-    index_bytes = pixels * 2 * m.element_bytes * spread(channels, choice.ways_channels, 0, share)[2]
+    index_bytes = pixels * 2 * m.element_bytes * spread(channels, ways, 0, share)[2]
     counts[N_L1_READ] += index_bytes
     touched[source, DMA_READS] += index_bytes
     log_read(draft, source, t, e, p, DMA, i)
@@ -203,11 +204,12 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
 @compiled_inner
 def lower_exchange(site: Site, draft: Draft, t: int, p: int) -> None:
     """Broadcast each core's channels of a piece to the other cores of its channel group."""
-    net, m, geo, choice = site.net, site.m, site.geo, site.choice
+    net, m, geo = site.net, site.m, site.geo
     counts, touched, latest, i = draft.counts, draft.touched, draft.latest, draft.state[ROW]
-    ways = choice.ways_channels
+    ways = geo.channel_ways[t]
     channels, columns = net.tensor_channels[geo.tensor[t]], geo.held_stop[t] - geo.new_start[t]
-    per_channel = site.images_most * most_rows(geo.start, geo.ends, t, p) * columns * m.element_bytes
+    per_channel = ceil_div(site.images, geo.batch_ways[t]) * most_rows(geo.start, geo.ends, t, p)
+    per_channel *= columns * m.element_bytes
     received = per_channel * (channels - channels // ways)
     sent = per_channel * -(-channels // ways)
     wait_for_writers(draft.written, latest, t, p)
@@ -231,14 +233,14 @@ def lower_exchange(site: Site, draft: Draft, t: int, p: int) -> None:
 def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> None:
     """Store what the cores own of a piece: all channels, or (`k1` > 0) only [k0, k1) of each core's share. Who calls
     this logs the read."""
-    net, m, geo, choice = site.net, site.m, site.geo, site.choice
+    net, m, geo, ways = site.net, site.m, site.geo, site.geo.channel_ways[t]
     counts, latest, i = draft.counts, draft.latest, draft.state[ROW]
     tensor = geo.tensor[t]
     channels, columns = net.tensor_channels[tensor], geo.own_columns_stop[t] - geo.own_columns_start[t]
     row = draft.rows[i]
-    sum_k, max_k = channels, -(-channels // choice.ways_channels)
+    sum_k, max_k = channels, -(-channels // ways)
     if k1 > 0:
-        sum_k, max_k, _ = spread(channels, choice.ways_channels, k0, k1)
+        sum_k, max_k, _ = spread(channels, ways, k0, k1)
         row[C_K0] = k0
         row[C_K1] = k1
     own_start, own_stop, way_rows = geo.own_start, geo.own_stop, draft.way_rows
@@ -251,16 +253,14 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
         most = max(most, b - a)
     pixels = site.images * sum_rows * columns
     moved = pixels * sum_k * m.element_bytes
-    core_bytes = site.images_most * most * columns * max_k * m.element_bytes
+    core_bytes = ceil_div(site.images, geo.batch_ways[t]) * most * columns * max_k * m.element_bytes
     in_llb = site.in_llb[tensor]
     link_bytes = moved
     if m.dram_burst > 1 and not in_llb and k1 > 0 and max_k < channels:
-        link_bytes = pixels * weights_in_bursts(
-            k0, k1, channels, choice.ways_channels, m.element_bytes, True, m.dram_burst
-        )
+        link_bytes = pixels * weights_in_bursts(k0, k1, channels, ways, m.element_bytes, True, m.dram_burst)
     elif m.dram_burst > 1 and not in_llb:
         link_bytes = tensor_in_bursts(
-            net, tensor, site.images, choice.ways_batch, way_rows, columns, choice.ways_channels,
+            net, tensor, site.images, geo.batch_ways[t], way_rows, columns, ways,
             m.element_bytes, m.dram_burst,
         )  # fmt: skip
     later(latest, VECTOR, draft.written[t, p, VECTOR])

@@ -44,14 +44,14 @@ def load_weights(site: Site, draft: Draft, tile: Tile, chunk: int, r0: int, r1: 
     """Load the weights of input channels [r0, r1) of a tile, if they are not in the buffer."""
     if draft.chunks.address[chunk] >= 0:
         return
-    m, net, choice, layer = site.m, site.net, site.choice, tile.layer
+    m, net, geo, choice, layer = site.m, site.net, site.geo, site.choice, tile.layer
     channel_bytes = (r1 - r0) * net.taps[layer] * m.element_bytes
     staged = site.staged[layer]
     link_bytes = weights_in_bursts(
         tile.k0,
         tile.k1,
         net.tensor_channels[net.input_count + layer],
-        choice.ways_channels,
+        geo.channel_ways[tile.t],
         channel_bytes,
         r1 - r0 == net.reduction[layer],
         1 if staged else m.dram_burst,
@@ -62,28 +62,29 @@ def load_weights(site: Site, draft: Draft, tile: Tile, chunk: int, r0: int, r1: 
     row[C_R0] = r0
     row[C_R1] = r1
     row[C_B] = tile.group
-    draft.counts[N_WEIGHTS_WRITE] += tile.sum_k * channel_bytes * choice.ways_batch * choice.ways_rows
+    copies = geo.batch_ways[tile.t] * geo.row_ways[tile.t]
+    draft.counts[N_WEIGHTS_WRITE] += tile.sum_k * channel_bytes * copies
     _load_chunk(m, choice.overlap, staged, draft, tile, chunk, tile.max_k * channel_bytes, link_bytes)
 
 
 @compiled_inner
 def load_parameters(site: Site, draft: Draft, tile: Tile) -> None:
     """Load a layer's parameters, if it has any that are not in the buffer."""
-    net, choice, m = site.net, site.choice, site.m
+    net, geo, choice, m = site.net, site.geo, site.choice, site.m
     vectors = net.parameters[tile.layer]
     if vectors == 0 or draft.chunks.address[tile.chunk] >= 0:
         return
     tensor = net.input_count + tile.layer
     channels = net.tensor_channels[tensor]
     vector_bytes = vectors * m.element_bytes
-    core_bytes = -(-channels // choice.ways_channels) * vector_bytes
+    ways = geo.channel_ways[tile.t]
+    core_bytes = -(-channels // ways) * vector_bytes
     staged = site.staged[tile.layer]
     burst = 1 if staged else m.dram_burst
-    link_bytes = vectors_in_bursts(
-        vectors, channels, net.stored_channels[tensor], choice.ways_channels, m.element_bytes, burst
-    )
+    stored = net.stored_channels[tensor]
+    link_bytes = vectors_in_bursts(vectors, channels, stored, ways, m.element_bytes, burst)
     draft.rows[draft.state[ROW], C_A] = 1
-    draft.counts[N_WEIGHTS_WRITE] += channels * vector_bytes * choice.ways_batch * choice.ways_rows
+    draft.counts[N_WEIGHTS_WRITE] += channels * vector_bytes * geo.batch_ways[tile.t] * geo.row_ways[tile.t]
     _load_chunk(m, choice.overlap, staged, draft, tile, tile.chunk, core_bytes, link_bytes)
 
 

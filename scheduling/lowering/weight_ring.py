@@ -9,7 +9,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import ceil_div
-from scheduling.choice import Choice
+from scheduling.choice import Choice, channel_ways, same_binding
 from scheduling.lowering.rows import C_ENGINE
 from scheduling.lowering.tables import CONVOLVES, Ints, NetworkTable
 from scheduling.lowering.waits import later
@@ -49,6 +49,7 @@ def weight_chunks(
                 net.holder[choice.first + other] == holder
                 and tiles[other, 0] == tiles[j, 0]
                 and tiles[other, 1] == tiles[j, 1]
+                and same_binding(choice, choice.first + other, choice.first + j)
             ):
                 same[j] = other
                 break
@@ -76,8 +77,9 @@ def _weight_chunk_count(net: NetworkTable, choice: Choice, tiles: Ints, j: int) 
     layer = choice.first + j
     if net.kind[layer] != CONVOLVES or tiles[j, 0] == 0:
         return 0
-    groups = max(1, net.groups[layer] // choice.ways_channels)
-    share = ceil_div(net.tensor_channels[net.input_count + layer], choice.ways_channels)
+    ways = channel_ways(choice, layer)
+    groups = max(1, net.groups[layer] // ways)
+    share = ceil_div(net.tensor_channels[net.input_count + layer], ways)
     per_group = ceil_div(ceil_div(share, groups), tiles[j, 0])
     return int(groups * per_group * ceil_div(net.reduction[layer], tiles[j, 1]))
 
@@ -90,13 +92,14 @@ def _fixed_places(
     address = 0
     for j in range(choice.stop - choice.first):
         layer = choice.first + j
-        share = -(-net.tensor_channels[net.input_count + layer] // choice.ways_channels)
+        ways = channel_ways(choice, layer)
+        share = -(-net.tensor_channels[net.input_count + layer] // ways)
         home[first[j]] = address
         address += net.parameters[layer] * share * element_bytes
         chunks = first[j + 1] - first[j] - 1
         if chunks == 0:
             continue
-        groups = max(1, net.groups[layer] // choice.ways_channels)
+        groups = max(1, net.groups[layer] // ways)
         group_share = share // groups if groups > 1 else share
         parts = -(-net.reduction[layer] // tiles[j, 1])
         per_group = -(-group_share // tiles[j, 0])

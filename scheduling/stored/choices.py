@@ -8,7 +8,7 @@ from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
 from scheduling.choice import CACHE, CHANNEL_RING, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluator
-from scheduling.schedule_file import Subgraph
+from scheduling.schedule_file import Binding, Subgraph
 from scheduling.stored.names import AXES, CACHES, HALOS, halo_name
 from scheduling.stored.places import check_aligned
 
@@ -18,7 +18,9 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
 
     Raises ScheduleError for layers that the network has not, and UnsupportedDecision for what cannot be lowered.
     """
-    for name in (subgraph.first_layer, subgraph.last_layer):
+    own = subgraph.own_binding
+    named = (own.first_layer, own.last_layer) if own else ()
+    for name in (subgraph.first_layer, subgraph.last_layer, *named):
         if name not in numbers:
             raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
     if numbers[subgraph.last_layer] < numbers[subgraph.first_layer]:
@@ -33,17 +35,14 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
         )
     _check_cache(evaluator.machine, subgraph)
     binding = subgraph.binding
-    streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
-    if getattr(binding, cross) > 1:
-        raise UnsupportedDecision(
-            f"sub-graph {subgraph.first_layer!r}: {getattr(binding, cross)} ways over {cross} with pieces along "
-            f"{subgraph.piece_axis} are not supported, expected 1 (cores share {streamed})"
-        )
-    ways = binding.batch * binding.rows * binding.channels * binding.columns
-    if ways > evaluator.machine.cores:
-        raise IllegalSchedule(
-            f"a binding of {ways} cores, {evaluator.machine.name} has {evaluator.machine.cores}"
-        )
+    _check_binding(evaluator.machine, subgraph, binding)
+    if own is not None:
+        _check_binding(evaluator.machine, subgraph, own.binding)
+        if numbers[own.last_layer] < numbers[own.first_layer]:
+            raise IllegalSchedule(
+                f"sub-graph {subgraph.first_layer!r}: own_binding: last layer {own.last_layer!r} comes before its "
+                f"first, {own.first_layer!r}"
+            )
     choice = Choice(
         numbers[subgraph.first_layer],
         numbers[subgraph.last_layer] + 1,
@@ -61,6 +60,14 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
         int(subgraph.keep_weights),
         subgraph.split.channels,
     )
+    if own is not None:
+        choice = choice._replace(
+            own_first=numbers[own.first_layer],
+            own_stop=numbers[own.last_layer] + 1,
+            own_batch=own.binding.batch,
+            own_rows=own.binding.rows * own.binding.columns,
+            own_channels=own.binding.channels,
+        )
     if halo_name(choice) != subgraph.halo:
         raise UnsupportedDecision(
             f"sub-graph {subgraph.first_layer!r}: halo is {subgraph.halo!r} with pieces along {subgraph.piece_axis}, "
@@ -68,6 +75,19 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
         )
     _check_pieces(evaluator.network, choice, subgraph)
     return choice
+
+
+def _check_binding(machine: Machine, subgraph: Subgraph, binding: Binding) -> None:
+    """Refuse ways over the axis that is not streamed, and more ways than there are cores."""
+    streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
+    if getattr(binding, cross) > 1:
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: {getattr(binding, cross)} ways over {cross} with pieces along "
+            f"{subgraph.piece_axis} are not supported, expected 1 (cores share {streamed})"
+        )
+    ways = binding.batch * binding.rows * binding.channels * binding.columns
+    if ways > machine.cores:
+        raise IllegalSchedule(f"a binding of {ways} cores, {machine.name} has {machine.cores}")
 
 
 def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:

@@ -143,7 +143,7 @@ def simulate_steps(
         copies.job, copies.size_bytes, copies.last, freed_start, freed_by, periodic, np.zeros(STATES, np.int64),
         np.zeros(8, np.int64), np.array([4, 5, 6, 7]), np.zeros(steps.slice_start[tensors], np.int64),
         np.zeros(layers, np.int64), np.full(copies.when.shape[0], UNKNOWN, np.int64), np.empty(most, np.int64),
-        np.zeros(SLOT_ENTRIES + tensors + layers, np.int64), step_finish, copied,
+        np.zeros(SLOT_ENTRIES + 2 * (tensors + layers), np.int64), step_finish, copied,
     )  # fmt: skip
     return Times(makespan, step_finish, copied[0], copied[1], np.empty(0, np.int64))
 
@@ -175,6 +175,8 @@ def _wait_for_entries(
             external[SLOT_ENTRIES + e] = ready[slice_start[t]]
             continue
         external[SLOT_ENTRIES + e] = 0
+        if first <= made_by < stop:  # a copy, made within the kernel
+            continue
         q = -1
         for candidate in range(choices.shape[0]):
             if choices[candidate, 0] <= made_by < choices[candidate, 1]:

@@ -135,9 +135,11 @@ def _transfer(
     near_bytes = merged(view_bytes(f, near, shape, size))
     add(("l1", core), op is Op.LOAD, iter(near_bytes))
     if op is Op.BROADCAST:
+        elsewhere = "dst_addr" in f.values
+        written = merged(view_bytes(f, "dst", shape, size)) if elsewhere else near_bytes
         for other in range(f["targets"].bit_length()):
-            if f["targets"] >> other & 1 and other != core:
-                add(("l1", other), True, iter(near_bytes))
+            if f["targets"] >> other & 1 and (elsewhere or other != core):
+                add(("l1", other), True, iter(written))
         return
     symbol = kernel.symbols[f[f"{far}_symbol"]]
     add((symbol.memory, -1), op is Op.STORE, window_bytes(f, far, bindings[symbol.name], shape, size))

@@ -31,6 +31,9 @@ from scheduling.rules import Rules
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.race_checker import find_races
 
+Drawn = Callable[[Evaluator, np.random.Generator], tuple[Choice, ...] | None]
+"""Draws the sub-graphs of a schedule; None where luck finds nothing legal."""
+
 DIVISORS = {1: (1,), 2: (1, 2), 4: (1, 2, 4), 8: (1, 2, 4, 8)}
 
 
@@ -145,6 +148,45 @@ def random_channel_slices(evaluator: Evaluator, rng: np.random.Generator) -> tup
     return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))
 
 
+def random_own_bindings(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
+    """As `random_tiles` without caches, most sub-graphs with layers that have a binding of their own."""
+    most = evaluator.network.batch
+
+    def draw(first: int, stop: int, ways: list[int]) -> Choice:
+        split_rows, split_columns = (int(rng.choice([1, 1, 1, 2])) for _ in range(2))
+        choice = Choice(
+            first,
+            stop,
+            int(rng.integers(1, most + 1)),
+            split_rows,
+            *ways,
+            int(rng.choice([1, 1, 2, 3])),
+            int(rng.choice([ROWS, ROWS, CHANNELS, CHANNEL_RING, COLUMNS])),
+            int(rng.choice([1, 10, 20, 40])),
+            int(rng.integers(2)),
+            split_columns,
+            RECOMPUTE,
+            int(rng.integers(4) == 0),
+            int(rng.choice([1, 1, 1, 1, 2])),
+        )
+        own = [
+            (batch, rows, choice.cores // (batch * rows))
+            for batch in range(1, choice.cores + 1)
+            for rows in range(1, choice.cores + 1)
+            if choice.cores % (batch * rows) == 0 and [batch, rows] != ways[:2]
+        ]
+        if not own or stop - first < 2:
+            return choice
+        begin = int(rng.integers(first, stop))
+        end = int(rng.integers(begin + 1, stop + 1))
+        batch, rows, channels = own[rng.integers(len(own))]
+        return choice._replace(
+            own_first=begin, own_stop=end, own_batch=batch, own_rows=rows, own_channels=channels
+        )
+
+    return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))
+
+
 def _random_runs(
     evaluator: Evaluator,
     rng: np.random.Generator,
@@ -196,7 +238,7 @@ def legal(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> bo
 def legal_draws(
     evaluator: Evaluator,
     rng: np.random.Generator,
-    draw: Callable[[Evaluator, np.random.Generator], tuple[Choice, ...] | None] = random_choices,
+    draw: Drawn = random_choices,
     attempts: int = 20,
     most: int = 2,
 ) -> Iterator[tuple[tuple[Choice, ...], Rules]]:

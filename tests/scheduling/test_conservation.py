@@ -34,7 +34,14 @@ from tests.hwmodel.accesses import Access, instruction_accesses
 from tests.hwmodel.machine_variants import machine_called
 from tests.hwmodel.pipelines import without_a_wait
 from tests.hwmodel.race_checker import Checker, find_races
-from tests.scheduling.random_cases import legal, random_choices, random_model, random_rules
+from tests.scheduling.random_cases import (
+    Drawn,
+    legal,
+    random_choices,
+    random_model,
+    random_own_bindings,
+    random_rules,
+)
 
 BATCH = 3
 TRANSFERS = (Op.LOAD, Op.LOADW, Op.STORE, Op.BROADCAST)
@@ -54,22 +61,25 @@ class Case:
             yield self.program.kernels[launch.kernel], launch
 
 
-CASES = [
-    *(("tiny", seed) for seed in range(3)),
-    *(("stcp920", seed) for seed in (1, 5, 13)),
-    ("stcp920-slow-dram", 2),
+CASES: list[tuple[str, int, Drawn]] = [
+    *(("tiny", seed, random_choices) for seed in range(3)),
+    *(("stcp920", seed, random_choices) for seed in (1, 5, 13)),
+    ("stcp920-slow-dram", 2, random_choices),
+    ("tiny", 2, random_own_bindings),
+    ("stcp920", 3, random_own_bindings),
 ]
-"""Machine and seed; those of stcp920 have system copies (1, 5, 2) and broadcasts to several cores (13)."""
+"""Machine, seed and how sub-graphs are drawn; those of stcp920 have system copies (1, 5, 2) and broadcasts to several
+cores (13)."""
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    machine_name, seed = request.param
+    machine_name, seed, drawn = request.param
     rng = np.random.default_rng([seed, len(machine_name), 5])
     model = load_model(str(random_model(tmp_path_factory.mktemp("model"), rng)), BATCH)
     evaluator = Evaluator(model.network, machine_called(machine_name))
     for _ in range(100):
-        choices, rules = random_choices(evaluator, rng), random_rules(rng)
+        choices, rules = drawn(evaluator, rng), random_rules(rng)
         if choices is not None and legal(evaluator, choices, rules):
             plan = evaluator.arrange(choices, rules)
             program = build_program(evaluator, choices, plan)
@@ -107,10 +117,19 @@ def check_transfer(machine: Machine, kernel: Kernel, instruction: Instruction, l
     elif instruction.op is Op.BROADCAST:
         read, written = intervals(accesses, False, False), intervals(accesses, True, False)
         for position, core in enumerate(instruction.cores):
-            targets = instruction.value("targets", position) & ~(1 << core)
+            targets = instruction.value("targets", position)
+            targets &= ~(1 << core) if "dst_addr" not in instruction.fields else -1
             source = size(read.get(position, frozenset())) if targets else 0
             assert source * targets.bit_count() == size(written.get(position, frozenset()))
-        assert sum(map(size, written.values())) == counts.exchange_bytes == counts.l1_write_bytes
+        assert sum(map(size, written.values())) == counts.l1_write_bytes
+        kept = sum(
+            size(read[position])
+            for position, core in enumerate(instruction.cores)
+            if "dst_addr" in instruction.fields
+            and instruction.value("targets", position) >> core & 1
+            and position in read
+        )
+        assert counts.exchange_bytes == counts.l1_write_bytes - kept
     else:
         read, written = intervals(accesses, False, True), intervals(accesses, True, False)
         destinations: dict[frozenset[tuple[str, int, int]], int] = defaultdict(int)

@@ -37,10 +37,12 @@ from scheduling.strategies.instruction_ordering import order_instructions
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import (
+    Drawn,
     checked_program,
     legal,
     random_choices,
     random_model,
+    random_own_bindings,
     random_rules,
     random_tiles,
 )
@@ -89,25 +91,27 @@ def random_orders(
 
 
 @pytest.mark.parametrize(
-    ("machine_name", "batch", "tiles", "seed"),
+    ("machine_name", "batch", "drawn", "seed"),
     [
-        *(("tiny", 3, tiles, seed) for tiles in (False, True) for seed in range(4)),
-        *(("stcp920", 3, tiles, seed) for tiles in (False, True) for seed in range(2)),
-        ("tiny-without-llb", 2, False, 0),
-        ("tiny-output-stationary", 2, True, 1),
+        *(("tiny", 3, drawn, seed) for drawn in (random_choices, random_tiles) for seed in range(4)),
+        *(("stcp920", 3, drawn, seed) for drawn in (random_choices, random_tiles) for seed in range(2)),
+        *(("tiny", 2, random_own_bindings, seed) for seed in range(3)),
+        ("stcp920", 3, random_own_bindings, 1),
+        ("tiny-without-llb", 2, random_choices, 0),
+        ("tiny-output-stationary", 2, random_tiles, 1),
     ],
 )
 def test_any_order_that_keeps_the_hazards_is_right(
-    tmp_path: Path, machine_name: str, batch: int, tiles: bool, seed: int
+    tmp_path: Path, machine_name: str, batch: int, drawn: Drawn, seed: int
 ) -> None:
     """Fast timing equals that of the decoded program, nothing races, the counts do not change, outputs equal
     onnxruntime's, and the saved schedule replays to the same program."""
-    rng = np.random.default_rng([seed, batch, tiles])
+    rng = np.random.default_rng([seed, batch, drawn is not random_choices])
     machine = machine_called(machine_name)
     model = load_model(str(random_model(tmp_path, rng)), batch)
     evaluator = Evaluator(model.network, machine)
     for _ in range(40):
-        choices = (random_tiles if tiles else random_choices)(evaluator, rng)
+        choices = drawn(evaluator, rng)
         rules = random_rules(rng)
         if choices is not None and legal(evaluator, choices, rules):
             break

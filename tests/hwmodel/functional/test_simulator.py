@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,37 @@ def test_rings_wrap_for_every_engine(element: str, row: int) -> None:
     x = numbers(*shape)
     found = run(two_buffers(m, shape, shape, body), m, x)
     assert np.array_equal(found, x)
+
+
+@pytest.mark.parametrize("element", ["fp32", "fp16"])
+@pytest.mark.parametrize("row", [0, 3, 13])
+def test_a_broadcast_to_another_place(element: str, row: int) -> None:
+    """From a ring to one of another size, row and pixel, of core 0 itself and of core 1, which each store half."""
+    m = programs.machine(element)
+    size = m.element_bytes
+    shape, half = (2, 4, 3, 2), (1, 4, 3, 2)
+    there = view("dst", OUT * size, (7, 3, 4), size, ring=7, row=row + 1)
+    read = {name.replace("dst", "src"): value for name, value in there.items()}
+    second = read | {"src_addr": read["src_addr"] + read["src_image_stride"]}
+    image = math.prod(shape[1:]) * size
+    body = (
+        instruction(
+            Op.LOAD,
+            [0],
+            box(shape),
+            view("dst", 0, shape[1:], size, ring=5, row=row),
+            window("src", 0, 0, shape[1:], size),
+        ),
+        instruction(
+            *(Op.BROADCAST, [0], box(shape), {"targets": 3}),
+            *(view("src", 0, shape[1:], size, ring=5, row=row), there),
+            waits=(0,),
+        ),
+        instruction(Op.STORE, [0], box(half), window("dst", 1, 0, shape[1:], size), read, waits=(1,)),
+        instruction(Op.STORE, [1], box(half), window("dst", 1, image, shape[1:], size), second, waits=(1,)),
+    )
+    x = numbers(*shape)
+    assert np.array_equal(run(two_buffers(m, shape, shape, body), m, x), x)
 
 
 def test_a_convolution_reads_a_ring() -> None:

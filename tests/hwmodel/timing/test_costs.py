@@ -334,6 +334,11 @@ def test_broadcasts_by_hand() -> None:
     assert many[1]["core 3 exchange out"] == 2
     assert many[1]["core 3 exchange in"] == 14
     assert many[2] == Counts(exchange_bytes=56 * 128, l1_read_bytes=8 * 128, l1_write_bytes=56 * 128)
+    # To another place: core 0 to itself and core 1, whose port gets 256 bytes; what stays is no exchange.
+    elsewhere = cost(Op.BROADCAST, (0, 1), fields, view("dst", 1024, SHAPE[1:], 4), {"targets": (3, 0)})
+    counts = Counts(exchange_bytes=256, l1_read_bytes=256, l1_write_bytes=512)
+    ports = {"core 0 exchange out": 32, "core 0 exchange in": 32, "core 1 exchange in": 32}
+    assert elsewhere == (32, dma(32) | ports, counts)
     nothing = cost(Op.BROADCAST, (0, 1), fields, {"targets": 0}, machine=STCP)
     assert nothing == (64, {"core 0 dma": 64, "core 1 dma": 64}, Counts())
 
@@ -589,6 +594,11 @@ def test_system_copies_by_hand() -> None:
         (Op.GATHER, {**gathered(), "src_symbol": 2}, "src_symbol: 2 is not one of the kernel's 2 symbols"),
         (Op.LAUNCH, {"colour": 1}, "LAUNCH has the unknown field colour"),
         (Op.BROADCAST, {**box(SHAPE), **view("src", 0, SHAPE[1:], 4), "targets": 4}, "targets: 0x4 names"),
+        (
+            Op.BROADCAST,
+            {**box(SHAPE), **view("src", 0, SHAPE[1:], 4), "targets": 2, "dst_addr": 0},
+            "BROADCAST has no field dst_col_stride",
+        ),
         (Op.VECTOR, {**vector(VectorKind.COPY), "kind": 99}, "field kind is 99"),
     ],
 )

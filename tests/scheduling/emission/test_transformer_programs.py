@@ -6,17 +6,28 @@ import pytest
 from hwmodel.machines.machine import load_machine
 from scheduling.evaluator import Evaluator
 from tests.scheduling.primitive_networks import transformer
-from tests.scheduling.random_cases import checked_program, legal_draws
+from tests.scheduling.random_cases import (
+    Drawn,
+    checked_program,
+    legal_draws,
+    random_choices,
+    random_own_bindings,
+)
 from tests.scheduling.whole_checks import check_values
 
 CASES = [
-    (machine, batch, seed) for machine in ("tiny", "stcp920") for batch in (1, 3, 4) for seed in range(6)
+    (machine, batch, seed, random_choices)
+    for machine in ("tiny", "stcp920")
+    for batch in (1, 3, 4)
+    for seed in range(6)
+] + [
+    (machine, batch, 7, random_own_bindings) for machine, batch in (("tiny", 1), ("tiny", 4), ("stcp920", 4))
 ]
 
 
-@pytest.mark.parametrize(("machine_name", "batch", "seed"), CASES)
+@pytest.mark.parametrize(("machine_name", "batch", "seed", "drawn"), CASES)
 def test_a_random_schedule_of_a_transformer_holds_all_the_way_down(
-    machine_name: str, batch: int, seed: int
+    machine_name: str, batch: int, seed: int, drawn: Drawn
 ) -> None:
     """Fast timing equals that of the decoded program, nothing races, any allowed order gives the same bytes, and
     every tensor that crosses a boundary is what plain numpy gives."""
@@ -24,6 +35,6 @@ def test_a_random_schedule_of_a_transformer_holds_all_the_way_down(
     machine = load_machine(machine_name)
     network, values = transformer(rng, batch)
     evaluator = Evaluator(network, machine)
-    for choices, rules in legal_draws(evaluator, rng, attempts=30):
+    for choices, rules in legal_draws(evaluator, rng, drawn, attempts=30):
         _, program = checked_program(evaluator, choices, rules)
         check_values(network, values, program, machine, rng)

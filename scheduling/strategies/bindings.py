@@ -1,0 +1,144 @@
+"""`dp_bindings`: the sub-graphs of `dp`, in which some layers may have a binding of their own where that pays.
+
+A convolutional network has large maps first and many channels last: rows are shared well by the cores there, output
+channels here. One binding for a whole sub-graph suits one end of it, and a cut between the two costs a kernel and a
+round trip through shared memory. With a binding of their own (`Choice.own_first`) the layers behind the border get what
+they read from the other cores.
+
+Two kinds of change, each kept where the whole schedule then simulates cheaper. A sub-graph, the slowest one first:
+every pair of bindings before and behind a border, and every run of layers inside with every other binding; those that
+are fastest in isolation are simulated. Then two sub-graphs that follow one another, on as many
+cores and in as many slices of the batch: one kernel, in which the layers of the second keep their binding.
+
+Inferred: all of it; no published strategy was followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from scheduling.candidates.configurations import legal_choices, times
+from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.evaluator import Evaluator
+from scheduling.problem import Problem
+from scheduling.strategies.dp import dp
+from scheduling.strategies.moves import State
+from scheduling.strategies.options import simulated_cost
+
+TRIED = 2
+"""Changes of a sub-graph that are simulated in the whole schedule: the fastest in isolation."""
+
+MOST_RUNS = 12
+"""Layers of a sub-graph up to which runs inside it are tried; of longer ones only borders."""
+
+Ways = tuple[int, int, int]
+"""Over the batch, over the rows (or columns) and over the output channels."""
+
+
+def dp_bindings(problem: Problem) -> State:
+    """`dp` within half of the budget, then bindings of layers where they pay."""
+    before = problem.evaluator.evaluations
+    state = dp(replace(problem, budget=(problem.budget + 1) // 2))
+    spent = problem.evaluator.evaluations - before
+    return with_bindings(replace(problem, budget=problem.budget - spent), state)
+
+
+def with_bindings(problem: Problem, state: State) -> State:
+    """A schedule with bindings of their own for layers where they pay; at most the budget is simulated."""
+    evaluator = problem.evaluator
+    last = evaluator.evaluations + problem.budget
+    choices, rules = state
+    if problem.budget < 2:
+        return state
+    best = simulated_cost(problem, choices, rules)
+    cycles = times(evaluator, np.array(choices, np.int64))
+    for at in np.argsort(-cycles, kind="stable").tolist():
+        for form in _fastest(evaluator, choices[at], int(cycles[at])):
+            if evaluator.evaluations >= last:
+                return choices, rules
+            changed = (*choices[:at], form, *choices[at + 1 :])
+            cost = simulated_cost(problem, changed, rules)
+            if cost < best:
+                choices, best = changed, cost
+    at = 0
+    while at + 1 < len(choices):
+        joined = _joined(evaluator, choices[at], choices[at + 1])
+        if joined is not None and evaluator.evaluations < last:
+            changed = (*choices[:at], joined, *choices[at + 2 :])
+            cost = simulated_cost(problem, changed, rules)
+            if cost < best:
+                choices, best = changed, cost
+        at += 1
+    return choices, rules
+
+
+def _fastest(evaluator: Evaluator, choice: Choice, cycles: int) -> list[Choice]:
+    """The forms of a sub-graph with two bindings that in isolation take less than `cycles`, the fastest first."""
+    forms = list(two_bindings(choice, evaluator.network.batch))
+    if not forms:
+        return []
+    legal = legal_choices(evaluator, np.array(forms, np.int64))
+    if not len(legal):
+        return []
+    took = times(evaluator, legal)
+    order = [a for a in np.argsort(took, kind="stable").tolist() if took[a] < cycles]
+    return [Choice(*legal[a].tolist()) for a in order[:TRIED]]
+
+
+def two_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
+    """Ways to bind layers of a sub-graph apart over its cores, legal or not."""
+    first, stop = choice.first, choice.stop
+    if stop - first < 2 or choice.halo != RECOMPUTE:
+        return
+    mine = (choice.ways_batch, choice.ways_rows, choice.ways_channels)
+    every = [ways for ways in bindings(choice.cores) if choice.split_batch * ways[0] <= batch]
+    for border in range(first + 1, stop):
+        for one in every:
+            for other in every:
+                if one != other:
+                    yield _bound(choice, one, border, stop, other)
+    if stop - first > MOST_RUNS:
+        return
+    for begin in range(first + 1, stop):
+        for end in range(begin + 1, stop):  # those from the beginning and those to the end are above
+            for other in every:
+                if other != mine:
+                    yield _bound(choice, mine, begin, end, other)
+
+
+def bindings(cores: int) -> list[Ways]:
+    """All ways over exactly so many cores."""
+    divisors = [d for d in range(1, cores + 1) if cores % d == 0]
+    return [(b, r, cores // (b * r)) for b in divisors for r in divisors if cores % (b * r) == 0]
+
+
+def _bound(choice: Choice, ways: Ways, begin: int, stop: int, own: Ways) -> Choice:
+    return choice._replace(
+        **dict(zip(("ways_batch", "ways_rows", "ways_channels"), ways, strict=True)),
+        **dict(zip(("own_batch", "own_rows", "own_channels"), own, strict=True)),
+        own_first=begin,
+        own_stop=stop,
+    )
+
+
+def _joined(evaluator: Evaluator, one: Choice, other: Choice) -> Choice | None:
+    """Two sub-graphs that follow one another as one kernel with both bindings; None where that cannot be."""
+    same = (one.split_batch, one.slices, one.cores, one.axis == COLUMNS) == (
+        *(other.split_batch, other.slices, other.cores),
+        other.axis == COLUMNS,
+    )
+    if not same or one.two_bindings or other.two_bindings or one.slices > 1 or one.keep_weights:
+        return None
+    mine = (one.ways_batch, one.ways_rows, one.ways_channels)
+    its = (other.ways_batch, other.ways_rows, other.ways_channels)
+    if mine == its:  # what `dp` can have by itself
+        return None
+    joined = _bound(one._replace(stop=other.stop), mine, other.first, other.stop, its)
+    forms = [joined, joined._replace(pieces=other.pieces, axis=other.axis, rule=other.rule)]
+    legal = legal_choices(evaluator, np.array(forms, np.int64))
+    if not len(legal):
+        return None
+    return Choice(*legal[int(times(evaluator, legal).argmin())].tolist())

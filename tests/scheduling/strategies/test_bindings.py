@@ -1,0 +1,64 @@
+"""`dp_bindings`: the forms that it tries, and that it is never worse than what it begins with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.space import CandidateSpace
+from scheduling.choice import Choice
+from scheduling.evaluator import Evaluator
+from scheduling.objective import Objective
+from scheduling.problem import Problem
+from scheduling.strategies import solve
+from scheduling.strategies.bindings import bindings, two_bindings
+from tests.graph.onnx_helpers import GraphBuilder
+from tests.scheduling.random_cases import random_model
+
+
+def test_the_forms_of_a_sub_graph() -> None:
+    """Over 2 cores there are 3 bindings, one of which needs 2 images."""
+    assert sorted(bindings(2)) == [(1, 1, 2), (1, 2, 1), (2, 1, 1)]
+    choice = Choice(4, 6, ways_rows=2)
+    assert set(two_bindings(choice, 1)) == {
+        choice._replace(own_first=5, own_stop=6, own_channels=2),
+        choice._replace(ways_rows=1, ways_channels=2, own_first=5, own_stop=6, own_rows=2),
+    }
+    three = list(two_bindings(choice._replace(stop=7), 2))
+    assert len(three) == len(set(three)) == 2 * 6 + 2  # two borders, and the layer between them
+    assert all(form.own_batch * form.own_rows * form.own_channels == form.cores == 2 for form in three)
+    assert not list(two_bindings(choice._replace(stop=5), 2))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bindings_are_never_worse_than_dp_with_half_the_budget(tmp_path: Path, seed: int) -> None:
+    model = load_model(str(random_model(tmp_path, np.random.default_rng(seed))), 4)
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    for objective in (Objective.LATENCY, Objective.OFF_CORE):
+        problem = Problem(evaluator, CandidateSpace(evaluator), objective, budget=30)
+        plain, bound = solve("dp", replace(problem, budget=15)), solve("dp_bindings", problem)
+        assert objective.cost(bound.evaluation) <= objective.cost(plain.evaluation)
+        assert bound.evaluations <= problem.budget
+
+
+def test_a_large_map_before_many_channels(tmp_path: Path) -> None:
+    """A convolution of 64 x 64 pixels that makes 8 channels, then one of 4 x 4 pixels that makes 512: shared by rows,
+    the second has half a row a core and every core all of its weights; shared by channels, the first has one channel a
+    core of an engine that makes 32 at a time."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 32, 64, 64)
+    for channels, kernel, stride in ((8, 3, 1), (16, 4, 4), (32, 4, 4), (512, 1, 1)):
+        before = {8: 32, 16: 8, 32: 16, 512: 32}[channels]
+        value = graph.node(
+            "Conv", value, graph.random(channels, before, kernel, kernel), strides=[stride, stride],
+            pads=[kernel // 2 if stride == 1 else 0] * 4,
+        )  # fmt: skip
+    model = load_model(graph.save(tmp_path, value), 1)
+    evaluator = Evaluator(model.network, load_machine("stcp920"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), Objective.LATENCY, budget=80)
+    found = solve("dp_bindings", problem)
+    assert found.evaluation.cycles < solve("dp", problem).evaluation.cycles
+    assert any(choice.two_bindings for choice in found.choices)

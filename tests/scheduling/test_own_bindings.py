@@ -1,0 +1,169 @@
+"""Layers with a binding of their own: random schedules right all the way down, bytes by hand, and what is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from graph.model import Model
+from hwmodel.machines.machine import load_machine
+from hwmodel.programs.isa import Instruction, Op
+from hwmodel.timing.counts import Counts
+from hwmodel.timing.instruction_cost import instruction_cost
+from scheduling.choice import CACHE, Choice
+from scheduling.emission.program import build_program
+from scheduling.errors import IllegalSchedule
+from scheduling.evaluator import Evaluator
+from scheduling.rules import Rules
+from tests.graph.onnx_helpers import GraphBuilder
+from tests.scheduling.random_cases import legal, random_model, random_own_bindings, random_rules
+from tests.scheduling.whole_checks import check_all_the_way_down
+
+CASES = [
+    (machine, batch, seed)
+    for machine, batch in (("tiny", 1), ("tiny", 4), ("stcp920", 3), ("stcp920", 4))
+    for seed in range(3)
+] + [("ascend_multi", 2, 0), ("rammer_v100", 2, 2)]
+IMAGE_BYTES = 4 * 4 * 6 * 4
+"""Of the tensor between both layers of `two_products`, on `tiny`."""
+
+
+@pytest.mark.parametrize(("machine_name", "batch", "seed"), CASES)
+def test_random_bindings_hold_all_the_way_down(
+    tmp_path: Path, machine_name: str, batch: int, seed: int
+) -> None:
+    rng = np.random.default_rng([seed, batch, len(machine_name), 12])
+    machine = load_machine(machine_name)
+    sent = 0
+    for number in range(12):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        model = load_model(str(random_model(folder, rng)), batch)
+        evaluator = Evaluator(model.network, machine)
+        choices, rules = random_own_bindings(evaluator, rng), random_rules(rng)
+        if choices is None or not legal(evaluator, choices, rules):
+            continue
+        found = len(redistributions(evaluator, choices, rules))
+        if found:
+            check_all_the_way_down(model, evaluator, choices, rules, rng, folder)
+            sent += 1
+        if sent == 2:
+            return
+    assert sent
+
+
+def redistributions(evaluator: Evaluator, choices: tuple[Choice, ...], rules: Rules) -> list[Instruction]:
+    """The instructions of all kernels that send what is made in one binding to where it is read in another."""
+    program = build_program(evaluator, choices, evaluator.arrange(choices, rules))
+    return [
+        instruction
+        for kernel in program.kernels.values()
+        for instruction in kernel.instructions
+        if instruction.op is Op.BROADCAST and "dst_addr" in instruction.fields
+    ]
+
+
+def two_products(folder: Path, batch: int) -> Model:
+    """4 x 4 pixels of 4 channels, then 6, then 8, each of all that there were before."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 4, 4, 4)
+    value = graph.node("Relu", graph.node("Conv", value, graph.random(6, 4, 1, 1)))
+    return load_model(graph.save(folder, graph.node("Conv", value, graph.random(8, 6, 1, 1))), batch)
+
+
+def bound(one: tuple[int, int, int], other: tuple[int, int, int], **decisions: int) -> Choice:
+    """Both layers in a kernel, each with its ways over the batch, rows and channels."""
+    choice = Choice(0, 2, 1, 1, *one, own_first=1, own_stop=2)
+    own = dict(zip(("own_batch", "own_rows", "own_channels"), other, strict=True))
+    return choice._replace(**own, **decisions)
+
+
+BY_HAND: list[tuple[tuple[int, int, int], tuple[int, int, int], int, list[Counts]]] = [
+    # Each core has two rows, and both need all: one part to the other core, and both to their own copy.
+    ((1, 2, 1), (1, 1, 2), 1, [Counts(0, 0, 0, 0, 384, 0, 0, 384, 768)]),
+    # Each core has three channels of all rows, and needs all of two rows: a round to itself, one to the other core.
+    (
+        (1, 1, 2),
+        (1, 2, 1),
+        1,
+        [Counts(0, 0, 0, 0, 0, 0, 0, 192, 192), Counts(0, 0, 0, 0, 192, 0, 0, 192, 192)],
+    ),
+    # Each core has an image; the second layer needs both.
+    ((2, 1, 1), (1, 1, 2), 2, [Counts(0, 0, 0, 0, 768, 0, 0, 768, 1536)]),
+    # Each core has half of both images, and needs one.
+    (
+        (1, 2, 1),
+        (2, 1, 1),
+        2,
+        [Counts(0, 0, 0, 0, 0, 0, 0, 384, 384), Counts(0, 0, 0, 0, 384, 0, 0, 384, 384)],
+    ),
+]
+"""Both bindings, images, and what each instruction between them counts: exchanged, read from and written to L1."""
+
+
+@pytest.mark.parametrize(("one", "other", "batch", "expected"), BY_HAND)
+def test_bytes_that_change_hands_by_hand(
+    tmp_path: Path,
+    one: tuple[int, int, int],
+    other: tuple[int, int, int],
+    batch: int,
+    expected: list[Counts],
+) -> None:
+    machine = load_machine("tiny")
+    model = two_products(tmp_path, batch)
+    evaluator = Evaluator(model.network, machine)
+    choices = (bound(one, other),)
+    sent = redistributions(evaluator, choices, Rules())
+    assert [instruction_cost(machine, (), instruction).counts for instruction in sent] == expected
+    # Nothing else is exchanged, and nothing goes through shared memory that a single binding would not move.
+    evaluation = evaluator.evaluate(choices, Rules())
+    assert evaluation.counts.exchange_bytes == sum(counts.exchange_bytes for counts in expected)
+    alone = evaluator.evaluate((bound(one, other, own_first=0, own_stop=0),), Rules())
+    assert evaluation.counts.off_core_bytes == alone.counts.off_core_bytes
+    # At 8 bytes a cycle the core that gets most decides.
+    most = max(batch, 1) * IMAGE_BYTES // len(expected) // (1 if other[2] > 1 else 2)
+    cost = instruction_cost(machine, (), sent[-1])
+    assert cost.latency_cycles == most // 8
+
+
+def test_products_of_activations_read_what_other_cores_made(tmp_path: Path) -> None:
+    """Keys that cores make a share of the rows each of are whole where queries share rows: with one binding each core
+    would have to make all of them, which is refused."""
+    graph = GraphBuilder()
+    value = graph.input("tokens", 1, 6, 8)
+    keys = graph.node("MatMul", value, graph.random(8, 8))
+    scores = graph.node("MatMul", value, graph.node("Transpose", keys, perm=[0, 2, 1]))
+    model = load_model(graph.save(tmp_path, graph.node("Softmax", scores, axis=-1)), 2)
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    count = len(evaluator.network.layers)
+    by_rows = Choice(0, count, ways_rows=2)
+    with pytest.raises(IllegalSchedule, match="rows cannot be cut into 2"):
+        evaluator.evaluate((by_rows,), Rules())
+    for own in ((1, 1, 2), (2, 1, 1)):
+        apart = by_rows._replace(own_first=0, own_stop=1, own_batch=own[0], own_rows=1, own_channels=own[2])
+        rng = np.random.default_rng(3)
+        check_all_the_way_down(model, evaluator, (apart,), Rules(), rng, tmp_path)
+
+
+REFUSED: list[tuple[tuple[int, int, int], Mapping[str, int], str]] = [
+    ((1, 1, 1), {}, "the binding of layers 1 to 1 has 1 cores, expected the 2 of the sub-graph's"),
+    ((1, 2, 1), {}, "the binding of layers 1 to 1 is that of the sub-graph"),
+    ((1, 1, 2), {"own_stop": 3}, "the binding of layers 1 to 2 is of layers that the sub-graph has not"),
+    (
+        (1, 1, 2),
+        {"halo": CACHE, "split_columns": 2},
+        "the binding of layers 1 to 1 cannot differ from the sub-graph's where overlaps are cached",
+    ),
+    ((2, 1, 1), {}, "more slices than images"),
+]
+
+
+@pytest.mark.parametrize(("own", "decisions", "message"), REFUSED)
+def test_a_binding_that_cannot_be_is_refused(
+    tmp_path: Path, own: tuple[int, int, int], decisions: Mapping[str, int], message: str
+) -> None:
+    evaluator = Evaluator(two_products(tmp_path, 1).network, load_machine("tiny"))
+    with pytest.raises(IllegalSchedule, match=message):
+        evaluator.evaluate((bound((1, 2, 1), own, **decisions),), Rules())
