@@ -177,3 +177,38 @@ def test_a_wrong_program_is_refused_with_the_place(case: int) -> None:
     with pytest.raises(KernelError) as caught:
         flatten(wrong, STCP)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["tiny", "meta_prototype_df"])
+def test_a_program_with_one_wild_number_is_timed_or_refused(name: str) -> None:
+    """Whatever a damaged file says of an instruction: no other exception, and no time below nothing."""
+    program, machine = conv_program(), load_machine(name)
+    kernel = program.kernels["k"]
+    refused = 0
+    for index, old in enumerate(kernel.instructions):
+        for field in old.fields:
+            for value in ((1 << 63) - 1, -(1 << 63), 1 << 44, 1 << 31):
+                body = list(kernel.instructions)
+                body[index] = replace(old, fields={**old.fields, field: (value,)})
+                damaged = replace(program, kernels={"k": replace(kernel, instructions=tuple(body))})
+                try:
+                    timing = time_program(damaged, machine)
+                except KernelError:
+                    refused += 1
+                    continue
+                assert (timing.finish >= timing.start).all()
+                assert timing.makespan_cycles == timing.finish.max() >= 10
+    assert refused > 100
+
+
+def test_a_program_that_takes_more_cycles_than_64_bits_hold_is_refused() -> None:
+    """Each of its instructions is possible, and there are too many of them."""
+    data = STCP.model_dump()
+    data["launch_cycles"] = 1 << 40
+    machine, kernel = type(STCP).model_validate(data), loads()
+    launches = tuple(Launch("k", {"w": 0}, {}) for _ in range(1 << 11))
+    program = Program(machine.name, {"k": kernel}, launches, ())
+    assert time_program(program, machine).makespan_cycles == 1 << 51
+    slow = machine.model_copy(update={"launch_cycles": 1 << 52})
+    with pytest.raises(KernelError, match="take more than 4611686018427387904 cycles"):
+        time_program(program, slow)
