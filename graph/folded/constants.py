@@ -67,7 +67,7 @@ def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: int) -
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     try:
         view = _view(node.op_type, inputs, attributes)
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except (TypeError, ValueError, IndexError, KeyError, ArithmeticError) as error:
         raise ModelError(f"{node.op_type} of constants cannot be evaluated ({error})") from error
     if view is None:
         return _by_reference(node, inputs, opset)
@@ -155,7 +155,16 @@ def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: i
         small,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    failures = (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError, KeyError, MemoryError)
+    failures = (
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        OverflowError,
+    )
     try:
         inferred = shape_inference.infer_shapes(model).graph.output
     except failures as error:

@@ -104,11 +104,17 @@ class Emitter:
         return source.startswith(f"{self._output}//") and source not in self.names
 
     def emit(self, result: Anchored | Pointwise) -> Value:
-        """Add an item under a new name. Raises ModelError where there are too many, as of a loop of many steps."""
+        """Add an item under a new name. Raises ModelError where there are too many, as of a loop of many steps, or
+        where it has no elements.
+        """
         if len(self.items) == MOST_ITEMS:
             raise ModelError(
                 f"{self.file}: node {self._node!r}: more than {MOST_ITEMS} layers and steps so far; expected fewer "
                 "(recurrent layers are unrolled over time)"
+            )
+        if min(result.output.sizes) < 1:
+            raise ModelError(
+                f"{self.file}: node {self._node!r}: gives a tensor without elements; expected some"
             )
         count = self._counts.get(self._output, 0)
         self._counts[self._output] = count + 1

@@ -6,6 +6,7 @@ or, after emitting layers of its own, the values of its outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -213,6 +214,10 @@ class Operation:
 
     def reshaped(self, value: Value, shape: Sequence[int]) -> Value:
         """`value` under another shape of the same elements; data move only where they must."""
+        if math.prod(shape) != math.prod(value.shape):
+            raise self.error(
+                f"{self.text(value)} would have to be of shape {list(shape)}; expected as many elements"
+            )
         view = value.reshaped(shape)
         if view is None:
             view = self.emitter.in_order(value).reshaped(shape)

@@ -80,6 +80,9 @@ def _with_past(operation: Operation, value: Value, place: int) -> Value:
     """Keys or values (B, heads, T, D) behind those of input `place`."""
     if operation.item(place) is None:
         return value
+    if not all([*operation.node.output, "", "", ""][1:3]):
+        # onnxruntime asks for them too.
+        raise operation.error("has past keys and values, and no present ones as outputs; expected both")
     past = operation.operand(place)
     if not isinstance(past, Value):
         past = operation.constant_tensor(past, str(operation.node.input[place]), value)
@@ -123,6 +126,9 @@ def _masks(operation: Operation, tokens: int, keys: int, past: int) -> list[Valu
     item = operation.item(3)
     fixed = np.zeros((1, 1))
     if isinstance(item, np.ndarray):
+        sizes = zip(item.shape[-2:][::-1], (keys, tokens), strict=False)
+        if any(size not in (1, wanted) for size, wanted in sizes) or not item.size:
+            raise operation.error(f"the mask has shape {list(item.shape)}; expected [.., {tokens}, {keys}]")
         fixed = np.where(item, 0.0, MASKED) if item.dtype == np.bool_ else np.maximum(item, MASKED)
     if operation.integer("is_causal", 0):
         fixed = np.where(np.tri(tokens, keys, past, np.bool_), fixed, MASKED)

@@ -16,7 +16,8 @@ _TARGETS = ("FLOAT", "DOUBLE", "INT64", "INT32", "BOOL")
 def cast(operation: Operation) -> Result:
     """Nothing where every number stays what it is; else rounded towards zero, or 1 for whatever is not 0."""
     value, target = operation.any_value(), operation.integer("to", 0)
-    name = onnx.TensorProto.DataType.Name(target)
+    known = target in onnx.TensorProto.DataType.values()
+    name = onnx.TensorProto.DataType.Name(target) if known else str(target)
     if name not in _TARGETS:
         raise operation.error(f"to {name}; expected {', '.join(_TARGETS[:-1])} or {_TARGETS[-1]}")
     if value.indices:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graph.errors import MOST_COMPUTED_ELEMENTS
 from graph.layering.effects import Affine
 from graph.layering.operation import Anchored, Operation
 from graph.layering.values import Value, stored_value
@@ -55,7 +56,8 @@ def conv_transpose(operation: Operation) -> Value:
     value = operation.map_input()
     weight = operation.weight(1)
     groups, spatial = operation.integer("group", 1), value.rank - 2
-    if weight.ndim != value.rank or weight.shape[0] != value.channels or value.channels % groups:
+    fits = weight.ndim == value.rank and weight.shape[0] == value.channels
+    if not fits or groups < 1 or value.channels % groups:
         raise operation.error(
             f"a weight of shape {list(weight.shape)} in {groups} groups on {value.channels} channels; "
             f"expected (C, K/groups, kernel) with {value.rank} dimensions"
@@ -66,6 +68,13 @@ def conv_transpose(operation: Operation) -> Value:
         axes.append(_Axis(1, 1, 1, 0, 1, 1, 0, 0))
     rows, columns = axes
     inner, outer = value.channels // groups, int(weight.shape[1])
+    phases = rows.stride * columns.stride
+    elements = groups * phases * outer * inner * rows.taps * columns.taps
+    if elements > MOST_COMPUTED_ELEMENTS:
+        raise operation.error(
+            f"strides of {rows.stride} and {columns.stride} make a weight of {elements} elements; expected at most "
+            f"{MOST_COMPUTED_ELEMENTS}"
+        )
     kernel = np.zeros(
         (groups, rows.stride, columns.stride, outer, inner, rows.taps, columns.taps), np.float32
     )
@@ -76,10 +85,11 @@ def conv_transpose(operation: Operation) -> Value:
                 for j, across in enumerate(column):
                     if down is not None and across is not None:
                         kernel[:, p, q, :, :, i, j] = parts[..., down, across]
-    phases = rows.stride * columns.stride
     bias = operation.optional_constant(2)
     shift = None
     if bias is not None:
+        if bias.shape != (groups * outer,):
+            raise operation.error(f"the bias has shape {list(bias.shape)}; expected [{groups * outer}]")
         shift = np.broadcast_to(
             bias.astype(np.float64).reshape(groups, 1, outer), (groups, phases, outer)
         ).reshape(-1)

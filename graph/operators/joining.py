@@ -27,7 +27,7 @@ def joined(
     """
     try:
         shape = np.broadcast_shapes(*(item.shape for item in items))
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the latter for more dimensions than numpy has
         shapes = " and ".join(str(list(item.shape)) for item in items)
         raise operation.error(f"inputs have shapes {shapes}; expected shapes that broadcast") from error
     main = _main(operation, items, shape, fixed)

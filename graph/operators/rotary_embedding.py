@@ -75,17 +75,25 @@ def _turned(operation: Operation, value: Value) -> Value:
 def _angles(operation: Operation, place: int, tokens: int, half: int, pair: int) -> Value | Array:
     """The cosines or sines of input `place` as (B or 1, T, 1, 1, half), or (B or 1, T, 1, half, 1) for pairs of
     neighbours."""
-    item, positions = operation.operand(place), operation.item(3)
+    item = operation.operand(place)
+    positions = operation.item(3)
+    if not isinstance(item, Value):
+        item = operation.weight(place)
     if positions is not None:
         if isinstance(item, Value):
             raise operation.error(f"input {place} is an activation that positions index; expected a constant")
         if isinstance(positions, Value):
             item = operation.emit(embedding(operation, item, positions, 3))
-        elif positions.size and positions.min() >= 0 and positions.max() < item.shape[0]:
+        elif (
+            positions.size
+            and positions.dtype.kind == "i"
+            and positions.min() >= 0
+            and positions.max() < item.shape[0]
+        ):
             item = item[positions]
         else:
             raise operation.error(
-                f"positions {positions.ravel()[:8].tolist()}; expected 0 to {item.shape[0] - 1}"
+                f"positions {positions.ravel()[:8].tolist()}; expected integers from 0 to {item.shape[0] - 1}"
             )
     if len(item.shape) != 3 or item.shape[1:] != (tokens, half):
         raise operation.error(

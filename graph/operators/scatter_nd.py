@@ -71,6 +71,10 @@ def scatter_nd(operation: Operation) -> Value:
         like = updates if isinstance(updates, Value) else None
         data = operation.constant_tensor(data, str(operation.node.input[0]), like)
     if not isinstance(updates, Value):
+        if updates.size != math.prod(shape):
+            raise operation.error(
+                f"input 2 has shape {list(updates.shape)}; expected as many elements as {shape}"
+            )
         updates = operation.constant_tensor(updates.reshape(shape), str(operation.node.input[2]), data)
     return _replaced(operation, data, updates, box, 0)
 

@@ -21,6 +21,10 @@ def slice_(operation: Operation) -> Value:
         raise operation.error("starts or ends are absent; expected constants")
     axes = operation.axes(3) or list(range(len(starts)))
     steps = operation.axes(4, "steps") or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise operation.error(
+            f"starts {starts}, ends {ends}, axes {axes} and steps {steps}; expected as many of each, and no step of 0"
+        )
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         place = operation.axis(value, axis)
         taken = range(value.shape[place])[slice(start, end if end > -(2**62) else None, step)]

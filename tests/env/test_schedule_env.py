@@ -14,6 +14,8 @@ from env.building import INSTANCES, INSTRUCTIONS, PHASES, SUBGRAPHS
 from env.features import CANDIDATE, GLOBAL, LIMIT, MOST_ACTIONS, C
 from env.problems import make_problem
 from env.schedule_env import ILLEGAL_REWARD, REWARD_SCALE, ScheduleEnv
+from graph.head_groups import with_head_groups
+from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
@@ -53,6 +55,15 @@ def test_return_is_the_gain_over_the_default(small):
     for _ in range(5):
         _, rewards, info = play(small, rng)
         assert sum(rewards) == pytest.approx(REWARD_SCALE * np.log(info["default_cost"] / info["cost"]))
+
+
+def test_a_network_in_groups_of_heads_is_one_like_any_other():
+    """Its episodes decide where groups end, and a schedule found in it is one of that network."""
+    model = load_model("bert_base:sequence=8,layers=1,width=32,heads=4,vocabulary=20", 2, weights=False)
+    made = ScheduleEnv(with_head_groups(model, 2).network)
+    _, rewards, info = play(made, np.random.default_rng(2))
+    assert made.problem.evaluator.network.name.endswith("in 2 groups of heads")
+    assert sum(rewards) == pytest.approx(REWARD_SCALE * np.log(info["default_cost"] / info["cost"]))
 
 
 def test_final_figures_are_those_of_a_fresh_simulation(small):

@@ -40,6 +40,7 @@ def originals() -> list[bytes]:
         *(build(name).SerializeToString(deterministic=True) for name in NAMES),
         *(zoo_file(name).read_bytes() for name in FILES),
         _control_flow(),
+        _positions_and_states(),
     ]
 
 
@@ -85,6 +86,44 @@ def _control_flow() -> bytes:
     tensors = [helper.make_tensor_value_info(name, 1, [1, 5, 8]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "control", tensors[:1], tensors[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _positions_and_states() -> bytes:
+    """Rotary positions, attention with a past, a recurrent network before the batch, indexing and assignments."""
+    small = {
+        "table": np.ones((9, 2), np.float32),
+        "w": np.ones((1, 4, 8), np.float32),
+        "r": np.ones((1, 4, 4), np.float32),
+        "axis": np.array(1),
+        "rows": np.array([[0, 1], [0, 3]]),
+        "places": np.array([[0, 0], [0, 2]]),
+    }
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    nodes = [
+        helper.make_node("RotaryEmbedding", ["x", "table", "table", "ids"], ["q"], num_heads=2),
+        helper.make_node("Attention", ["q", "q", "x", "", "pk", "pv"], ["y", "k", "v"], is_causal=1, **heads),
+        helper.make_node("CumSum", ["y", "axis"], ["sum"], reverse=1),
+        helper.make_node("Trilu", ["sum", "axis"], ["upper"]),
+        helper.make_node("GatherND", ["upper", "rows"], ["two"]),
+        helper.make_node("ScatterND", ["x", "places", "two"], ["put"]),
+        helper.make_node("Transpose", ["put"], ["time"], perm=[1, 0, 2]),
+        helper.make_node("RNN", ["time", "w", "r", "", "", "h"], ["all", "h1"], hidden_size=4),
+        helper.make_node("Shrink", ["all"], ["found"], lambd=0.1, bias=0.1),
+    ]
+    sizes = {"x": [1, 5, 8], "pk": [1, 2, 3, 4], "pv": [1, 2, 3, 4], "h": [1, 1, 4]}
+    inputs = [helper.make_tensor_value_info(name, 1, size) for name, size in sizes.items()]
+    inputs.append(helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [1, 5]))
+    outputs = {"found": [5, 1, 1, 4], "k": [1, 2, 8, 4], "h1": [1, 1, 4]}
+    graph = helper.make_graph(
+        nodes,
+        "states",
+        inputs,
+        [helper.make_tensor_value_info(name, 1, size) for name, size in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in small.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 

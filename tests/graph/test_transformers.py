@@ -139,6 +139,7 @@ def test_a_pattern_that_others_read_stays(tmp_path: Path) -> None:
     [
         ("lengths", r"has lengths of keys \(input 6\); expected queries, keys, values, a mask and a past"),
         ("scores", "gives out scores by qk_matmul_output_mode 2; expected 0 or 3"),
+        ("lost", "has past keys and values, and no present ones as outputs; expected both"),
         ("past", r"input 4 has shape \(1, 4, 4\); expected \(B, heads, past tokens, D\)"),
         ("nothing", "the mask leaves a query without keys; expected at least one for each"),
         ("heads", "input 1 has shape .* for 3 heads; expected"),
@@ -150,13 +151,13 @@ def test_attention_that_is_refused(case: str, message: str, tmp_path: Path) -> N
     heads = {"q_num_heads": HEADS, "kv_num_heads": 3 if case == "heads" else HEADS}
     if case == "nothing":
         inputs.append(builder.constant(np.eye(T, k=1, dtype=np.bool_)))
-    if case == "past":
+    if case in ("past", "lost"):
         inputs += ["", *(builder.random(1, HEADS * 2, D // HEADS) for _ in range(2))]
     if case == "lengths":
         inputs += ["", "", "", builder.integers(T)]
     mode = {"qk_matmul_output_mode": 2} if case == "scores" else {}
-    found = builder.nodes_of("Attention", 4 if case == "scores" else 1, *inputs, **heads, **mode)
-    outputs = [builder.node("Relu", found[0]), *found[3:]]
+    found = builder.nodes_of("Attention", 4 if case in ("scores", "past") else 1, *inputs, **heads, **mode)
+    outputs = [builder.node("Relu", found[0]), *(found[3:] if case == "scores" else [])]
     builder.shapes = {outputs[0]: [1, T, D]} | {name: [1, HEADS, T, T] for name in found[3:]}
     with pytest.raises(ModelError, match=message):
         load_model(builder.save(tmp_path, *outputs))
