@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    NotImplemented,
+    RuntimeException,
+)
 
+from graph.errors import ModelError
 from graph.inputs import random_inputs
 from graph.model import Model
 from hwmodel.errors import KernelError
@@ -153,7 +161,10 @@ def run_reference(
 def run_each(
     reference: Reference, names: Iterable[str], runs: Iterable[Mapping[str, NDArray[np.generic]]]
 ) -> list[list[NDArray[np.float32]]]:
-    """`run_reference` on several feeds, one after another in one session."""
+    """`run_reference` on several feeds, one after another in one session.
+
+    Raises ModelError where onnxruntime does not run the reference.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 3
@@ -164,11 +175,14 @@ def run_each(
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in reference.initializers.values()]
     options.add_external_initializers(list(reference.initializers), values)
     # It would fuse a Pad into a pool whose kernel the pad exceeds, and then refuse that pool.
-    session = onnxruntime.InferenceSession(
-        reference.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
-    )
     wanted = list(names)
-    return [session.run(wanted, dict(feeds)) for feeds in runs]
+    try:
+        session = onnxruntime.InferenceSession(
+            reference.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+        )
+        return [session.run(wanted, dict(feeds)) for feeds in runs]
+    except (Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException) as error:
+        raise ModelError(f"onnxruntime does not run the model, so nothing is compared: {error}") from error
 
 
 class Comparison:

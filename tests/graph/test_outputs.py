@@ -1,12 +1,14 @@
-"""Outputs that no layer makes: constants, and graph inputs passed straight on."""
+"""Outputs that no layer makes: constants, and graph inputs passed straight on; and what outputs are compared with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from graph.errors import ModelError
 from graph.importer import load_model
 from tests.graph.checking import check_model
 from tests.graph.onnx_helpers import GraphBuilder
@@ -46,3 +48,23 @@ def test_integers_and_several_names_of_one_constant(tmp_path: Path) -> None:
     model = load_model(builder.save(tmp_path, first, y, second), batch=2)
     assert set(model.outputs) == {first, y, second}
     check_model(model)
+
+
+@pytest.mark.parametrize("opset", [7, 13, 21, 26, onnx.defs.onnx_opset_version()])
+def test_every_opset_is_compared(opset: int, tmp_path: Path) -> None:
+    """The newest that onnx knows is newer than onnxruntime's, but means the same."""
+    builder = GraphBuilder(opset)
+    x = builder.node("Conv", builder.input("x", 1, 3, 5, 5), builder.random(4, 3, 3, 3))
+    check_model(
+        load_model(builder.save(tmp_path, builder.node("GlobalAveragePool", builder.node("Relu", x))))
+    )
+
+
+def test_an_operator_newer_than_onnxruntime_has_no_reference(tmp_path: Path) -> None:
+    builder = GraphBuilder(28)
+    model = load_model(builder.save(tmp_path, builder.node("Celu", builder.input("x", 1, 3))))
+    assert len(model.network.layers) == 1
+    with pytest.raises(
+        ModelError, match="Celu node 'n0_Celu' is of opset 28, and onnxruntime runs 26 at most"
+    ):
+        model.reference  # noqa: B018
