@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,15 @@ class _Search:
     def __init__(self, policy: Policy, problem: Problem) -> None:
         self.policy = policy
         self.builder = Builder(problem, policy.phases)
-        self.context = Context(self.builder)
         self.seed = problem.seed
         self._known: dict[State, tuple[Options, Logits]] = {}
         self._tables: dict[int, Future[FrontierTable]] = {}
         self._described: dict[int, tuple[Floats, Described]] = {}  # by the identity of the features beside it
+
+    @cached_property
+    def context(self) -> Context:
+        """Simulates the default schedule."""
+        return Context(self.builder)
 
     def run(self, beam: int, samples: int) -> tuple[tuple[Choice, ...], Rules]:
         found = None
@@ -168,8 +173,12 @@ class _Search:
         its candidate tables are made meanwhile. So are those of the greedy schedule, which is walked along.
         """
         done: list[State] = []
-        states: dict[State, float] = {self.builder.start(): 0.0}
         greedy = self.builder.start()
+        states: dict[State, float] = {greedy: 0.0}
+        if greedy.phase == SUBGRAPHS:
+            pool.submit(self.builder.tables.look_ahead)
+        self._prepare(pool, states)
+        _ = self.context
         while states:
             self._prepare(pool, (*states, greedy))
             found: dict[State, float] = {}

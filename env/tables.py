@@ -66,6 +66,10 @@ class FrontierTables:
             known = self._tables[first] = self._make(first)
         return known
 
+    def look_ahead(self) -> None:
+        """Find the costs to go that the first table needs. May run beside anything else, as `at` may."""
+        self._to_go.at(min(1, self.space.layers))
+
     def features(self, table: FrontierTable, prefix: Sequence[Choice]) -> Floats:
         """(A, F) features of the candidates after these sub-graphs; of those only the last one's split matters. The
         array is kept for the next time: do not write to it."""

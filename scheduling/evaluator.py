@@ -144,7 +144,7 @@ class Evaluator:
         store = self.templates.store
         places = store.places[index]
         array = choice_rows(choices)
-        copies = self.system_copies(choices, plan)
+        copies = self._system_copies(array, plan)
         reuse = self.overwritten(choices, plan, copies)
         if len(plan.packed.step):
             times = self._simulate_packed(array, plan, places, reuse, copies)
@@ -164,15 +164,20 @@ class Evaluator:
             sums[N_DRAM_WRITE] += crossing @ outwards
             sums[N_LLB_READ] += sizes @ outwards
         counts = Counts(*sums.tolist())
-        inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
+        inner = NO_INNER
+        if store.inner.shape[1]:
+            inner = self.inner_counts(store.inner[index].sum(axis=0).tolist())
         energy = energy_pj(counts, self.machine, inner)
         return times, Evaluation(int(times.makespan), energy, counts, len(index), inner)
 
     def system_copies(self, choices: Sequence[Choice], plan: Arrangement) -> SystemCopies:
         """What the system DMA copies in an arrangement."""
+        return self._system_copies(choice_rows(choices), plan)
+
+    def _system_copies(self, choices: Ints, plan: Arrangement) -> SystemCopies:
         return system_copies(
             self._copied_things,
-            choice_rows(choices),
+            choices,
             CopyPlan(*(getattr(plan, name) for name in CopyPlan._fields)),
         )
 

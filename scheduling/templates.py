@@ -37,6 +37,9 @@ _MANY_ALIKE = 16
 """From so many instances for each sub-graph on, templates are found for kinds of instances, not for each."""
 
 
+_FIRST_ROWS = 1 << 16
+"""Rows of a store that there is room for at first: enough for a search of most networks, and memory only once used."""
+
 _NO_INNER = np.empty(0, np.int64)
 
 
@@ -73,7 +76,7 @@ class TemplateStore:
         """`inner` is the number of inner memories of the machine."""
         self.count = 0
         self.inner = np.empty((256, 2 * inner + 1 if inner else 0), np.int64)
-        self.arena = np.empty((4096, ARENA_COLUMNS), np.int64)
+        self.arena = np.empty((_FIRST_ROWS, ARENA_COLUMNS), np.int64)
         self.local = np.empty(1024, np.int64)
         self.counts = np.empty((256, COUNTS), np.int64)
         # Per template: first row in the arena, rows, first local tensor, entries.
@@ -173,9 +176,9 @@ class Templates:
         lists = _lists(plan)
         moved = Residence(self.table, choices, plan) if len(plan.moves.when) else None
         if moved is None:
-            alone = [self._only_template(choice, plan, lists) for choice in choices]
-            if None not in alone:
-                return [cast(Template, alone[s]) for s in plan.subgraph.tolist()]
+            alone = self._alone(choices, plan, lists)
+            if alone is not None:
+                return [alone[s] for s in plan.subgraph.tolist()]
         found: dict[tuple[int, int, int], Template] = {}
         result = []
         uniform = [self._uniform(choice, lists) for choice in choices]
@@ -198,9 +201,13 @@ class Templates:
     def indices(self, choices: Sequence[Choice], plan: Arrangement) -> Ints:
         """(N,) the template of every instance, by its place in the store."""
         count = len(plan.subgraph)
+        lists = _lists(plan)
         if count < _MANY_ALIKE * len(choices) or len(plan.moves.when):
+            alone = None if len(plan.moves.when) else self._alone(choices, plan, lists)
+            if alone is not None:
+                return np.array([template.index for template in alone], np.int64)[plan.subgraph]
             return np.array([template.index for template in self.of(choices, plan)], np.int64)
-        lists, found = _lists(plan), np.empty(count, np.int64)
+        found = np.empty(count, np.int64)
         for s, choice in enumerate(choices):
             mine = np.flatnonzero(plan.subgraph == s)
             batch_part, part = np.divmod(plan.instance[mine], choice.slices)
@@ -366,6 +373,11 @@ class Templates:
         bounds = [units.bounds(part, choice.split_channels) for part in range(choice.split_channels)]
         widths = [high - low for low, high in bounds]
         return [widths.index(width) for width in widths]
+
+    def _alone(self, choices: Sequence[Choice], plan: Arrangement, lists: PlanLists) -> list[Template] | None:
+        """(S,) the template of each sub-graph where every one has a single one; else None. Nothing moves."""
+        alone = [self._only_template(choice, plan, lists) for choice in choices]
+        return None if None in alone else cast(list[Template], alone)
 
     def _alike_parts(self, choice: Choice, lists: PlanLists) -> Ints:
         """(slices,) for each instance of a slice of the batch the first one that shares its template."""
