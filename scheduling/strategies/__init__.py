@@ -11,7 +11,7 @@ from scheduling.problem import Arrange, Decide, Problem, Solution
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
-from scheduling.strategies.bindings import dp_bindings
+from scheduling.strategies.bindings import configured_bindings, dp_bindings
 from scheduling.strategies.channel_splits import dp_channels
 from scheduling.strategies.configured import configured
 from scheduling.strategies.depth_first import depth_first
@@ -54,6 +54,7 @@ STRATEGIES: dict[str, Decide] = {
     "dp_channels": dp_channels,
     "dp_bindings": dp_bindings,
     "configured": configured,
+    "configured_bindings": configured_bindings,
     "lookahead": lookahead,
     "beam": beam,
     "random": random_search,
@@ -95,7 +96,7 @@ LONG = (
 """Those that together take longer than all others; they are run when they are asked for."""
 
 
-WIDER = ("graphturbo_rings", "dp_rings", "dp_channels", "dp_bindings")
+WIDER = ("graphturbo_rings", "dp_rings", "dp_channels", "dp_bindings", "configured_bindings")
 """Those that may keep an output in a ring of channels, split a sub-graph over channels or bind its layers apart,
 decisions that no other strategy has yet; run when they are asked for, since a table compares what plays the same
 game."""

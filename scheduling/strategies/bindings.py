@@ -1,4 +1,5 @@
-"""`dp_bindings`: the sub-graphs of `dp`, in which some layers may have a binding of their own where that pays.
+"""`dp_bindings`, `configured_bindings`: the sub-graphs of another strategy, in which some layers may have a binding of
+their own where that pays.
 
 A convolutional network has large maps first and many channels last: rows are shared well by the cores there, output
 channels here. One binding for a whole sub-graph suits one end of it, and a cut between the two costs a kernel and a
@@ -23,7 +24,8 @@ import numpy as np
 from scheduling.candidates.configurations import legal_choices, times
 from scheduling.choice import COLUMNS, RECOMPUTE, Choice
 from scheduling.evaluator import Evaluator
-from scheduling.problem import Problem
+from scheduling.problem import Decide, Problem
+from scheduling.strategies.configured import configured
 from scheduling.strategies.dp import dp
 from scheduling.strategies.moves import State
 from scheduling.strategies.options import simulated_cost
@@ -38,16 +40,27 @@ Ways = tuple[int, int, int]
 """Over the batch, over the rows (or columns) and over the output channels."""
 
 
-def dp_bindings(problem: Problem) -> State:
-    """`dp` within half of the budget, then bindings of layers where they pay."""
+def dp_bindings(problem: Problem, apart: bool = True) -> State:
+    """`dp` within half of the budget, then bindings of layers where they pay; not `apart`, other bindings of whole
+    sub-graphs."""
+    return _behind(dp, problem, apart)
+
+
+def configured_bindings(problem: Problem) -> State:
+    """`configured` within half of the budget, then bindings of layers where they pay."""
+    return _behind(configured, problem, True)
+
+
+def _behind(strategy: Decide, problem: Problem, apart: bool) -> State:
     before = problem.evaluator.evaluations
-    state = dp(replace(problem, budget=(problem.budget + 1) // 2))
+    state = strategy(replace(problem, budget=(problem.budget + 1) // 2))
     spent = problem.evaluator.evaluations - before
-    return with_bindings(replace(problem, budget=problem.budget - spent), state)
+    return with_bindings(replace(problem, budget=problem.budget - spent), state, apart)
 
 
-def with_bindings(problem: Problem, state: State) -> State:
-    """A schedule with bindings of their own for layers where they pay; at most the budget is simulated."""
+def with_bindings(problem: Problem, state: State, apart: bool) -> State:
+    """A schedule with bindings of their own for layers where they pay, or (not `apart`) with other bindings of whole
+    sub-graphs; at most the budget is simulated."""
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
     choices, rules = state
@@ -56,7 +69,7 @@ def with_bindings(problem: Problem, state: State) -> State:
     best = simulated_cost(problem, choices, rules)
     cycles = times(evaluator, np.array(choices, np.int64))
     for at in np.argsort(-cycles, kind="stable").tolist():
-        for form in _fastest(evaluator, choices[at], int(cycles[at])):
+        for form in _fastest(evaluator, choices[at], int(cycles[at]), apart):
             if evaluator.evaluations >= last:
                 return choices, rules
             changed = (*choices[:at], form, *choices[at + 1 :])
@@ -64,7 +77,7 @@ def with_bindings(problem: Problem, state: State) -> State:
             if cost < best:
                 choices, best = changed, cost
     at = 0
-    while at + 1 < len(choices):
+    while apart and at + 1 < len(choices):
         joined = _joined(evaluator, choices[at], choices[at + 1])
         if joined is not None and evaluator.evaluations < last:
             changed = (*choices[:at], joined, *choices[at + 2 :])
@@ -75,9 +88,10 @@ def with_bindings(problem: Problem, state: State) -> State:
     return choices, rules
 
 
-def _fastest(evaluator: Evaluator, choice: Choice, cycles: int) -> list[Choice]:
-    """The forms of a sub-graph with two bindings that in isolation take less than `cycles`, the fastest first."""
-    forms = list(two_bindings(choice, evaluator.network.batch))
+def _fastest(evaluator: Evaluator, choice: Choice, cycles: int, apart: bool) -> list[Choice]:
+    """The forms of a sub-graph with two bindings, or another one, that in isolation take less than `cycles`, the
+    fastest first."""
+    forms = list((two_bindings if apart else one_binding)(choice, evaluator.network.batch))
     if not forms:
         return []
     legal = legal_choices(evaluator, np.array(forms, np.int64))
@@ -109,6 +123,13 @@ def two_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
                     yield _bound(choice, mine, begin, end, other)
 
 
+def one_binding(choice: Choice, batch: int) -> Iterator[Choice]:
+    """Other ways to bind a whole sub-graph over its cores, legal or not."""
+    for ways in bindings(choice.cores):
+        if choice.split_batch * ways[0] <= batch:
+            yield choice._replace(**_named("ways", ways))
+
+
 def bindings(cores: int) -> list[Ways]:
     """All ways over exactly so many cores."""
     divisors = [d for d in range(1, cores + 1) if cores % d == 0]
@@ -116,12 +137,12 @@ def bindings(cores: int) -> list[Ways]:
 
 
 def _bound(choice: Choice, ways: Ways, begin: int, stop: int, own: Ways) -> Choice:
-    return choice._replace(
-        **dict(zip(("ways_batch", "ways_rows", "ways_channels"), ways, strict=True)),
-        **dict(zip(("own_batch", "own_rows", "own_channels"), own, strict=True)),
-        own_first=begin,
-        own_stop=stop,
-    )
+    return choice._replace(**_named("ways", ways), **_named("own", own), own_first=begin, own_stop=stop)
+
+
+def _named(prefix: str, ways: Ways) -> dict[str, int]:
+    """Ways as fields of a Choice."""
+    return dict(zip((f"{prefix}_batch", f"{prefix}_rows", f"{prefix}_channels"), ways, strict=True))
 
 
 def _joined(evaluator: Evaluator, one: Choice, other: Choice) -> Choice | None:

@@ -1,4 +1,5 @@
-"""`dp_bindings`: the forms that it tries, and that it is never worse than what it begins with."""
+"""`dp_bindings`, `configured_bindings`: the forms that they try, and that they are never worse than what they begin
+with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,14 +35,15 @@ def test_the_forms_of_a_sub_graph() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_bindings_are_never_worse_than_dp_with_half_the_budget(tmp_path: Path, seed: int) -> None:
+def test_bindings_are_never_worse_than_what_they_begin_with(tmp_path: Path, seed: int) -> None:
     model = load_model(str(random_model(tmp_path, np.random.default_rng(seed))), 4)
     evaluator = Evaluator(model.network, load_machine("tiny"))
     for objective in (Objective.LATENCY, Objective.OFF_CORE):
         problem = Problem(evaluator, CandidateSpace(evaluator), objective, budget=30)
-        plain, bound = solve("dp", replace(problem, budget=15)), solve("dp_bindings", problem)
-        assert objective.cost(bound.evaluation) <= objective.cost(plain.evaluation)
-        assert bound.evaluations <= problem.budget
+        for before, after in (("dp", "dp_bindings"), ("configured", "configured_bindings")):
+            plain, bound = solve(before, replace(problem, budget=15)), solve(after, problem)
+            assert objective.cost(bound.evaluation) <= objective.cost(plain.evaluation)
+            assert bound.evaluations <= problem.budget
 
 
 def test_a_large_map_before_many_channels(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""What layers with a binding of their own gain (`dp_bindings`): `python -m benchmarks bindings`.
+
+Beside `dp`, `configured` (all configurations with one binding), and `dp` with other bindings for whole sub-graphs, by
+the same search: `dp_bindings` owes what it has beyond that to two bindings. The columns behind are of
+`configured_bindings`, which is compared with all of them that have one binding.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from graph.importer import load_model
+from hwmodel.machines.machine import load_machine
+from report.table import Column, render
+from scheduling.candidates.space import CandidateSpace
+from scheduling.evaluator import Evaluator
+from scheduling.problem import Decide, Problem
+from scheduling.strategies.bindings import configured_bindings, dp_bindings
+from scheduling.strategies.configured import configured
+from scheduling.strategies.dp import dp
+
+CASES = (
+    ("stcp920", "resnet50", (1, 4, 16)),
+    ("stcp920", "mobilenet_v2", (1, 4, 16)),
+    ("stcp920", "densenet121", (1, 4, 16)),
+    ("stcp920", "bert_base", (1, 8)),
+    ("ascend_multi", "resnet50", (1,)),
+)
+BUDGET = 200
+
+STRATEGIES: dict[str, Decide] = {
+    "dp": dp,
+    "configured": configured,
+    "one binding": partial(dp_bindings, apart=False),
+    "dp_bindings": dp_bindings,
+    "configured_bindings": configured_bindings,
+}
+
+
+def main() -> None:
+    """Print a row for each network and batch."""
+    rows = []
+    for machine, network, batches in CASES:
+        for batch in batches:
+            evaluator = Evaluator(load_model(network, batch, weights=False).network, load_machine(machine))
+            problem = Problem(evaluator, CandidateSpace(evaluator), budget=BUDGET)
+            row = [machine, network, str(batch)]
+            cycles = []
+            for strategy in STRATEGIES.values():
+                choices, rules = strategy(problem)
+                found = evaluator.evaluate(choices, rules)
+                cycles.append(found.cycles)
+                row.append(f"{found.cycles / 1e6:.3f}")
+            two = sum(choice.two_bindings for choice in choices)
+            row += [f"{cycles[0] / cycles[-1]:.3f}", f"{min(cycles[:3]) / cycles[-1]:.3f}"]
+            rows.append([*row, f"{two} of {len(choices)}", f"{found.counts.exchange_bytes / 1e6:.1f}"])
+    columns = [Column("machine", left=True), Column("network", left=True), Column("batch")]
+    columns += [Column(f"{name}\nMcycles") for name in STRATEGIES]
+    columns += [Column("over\ndp"), Column("over all\nwith one"), Column("sub-graphs\nwith two")]
+    print(f"budget {BUDGET}")
+    print(render([*columns, Column("exchanged\nMB")], rows))
+
+
+if __name__ == "__main__":
+    main()
