@@ -1,8 +1,9 @@
 """Ways to run a stack of layers tile by tile, each with what its instances by themselves take, the best ones first.
 
 A stack costs the sum of its instances' isolated times (or counts), where instances that look alike are lowered and
-timed once. Of all tiles and modes only those are lowered whose bound (`scheduling.strategies.stack_bound`) does not
-exceed what is known already, the least bounds first; what is found is what timing all of them would find.
+timed once, and so are stacks that look alike. Of all tiles and modes only those are lowered whose bound
+(`scheduling.strategies.stack_bound`) does not exceed what is known already, the least bounds first; what is found is
+what timing all of them would find, as long as a large number of instructions is not exceeded.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from scheduling.lowering.tables import Ints
 from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.strategies.alike_stacks import AlikeStacks
 from scheduling.strategies.stack_bound import StackBound
 from scheduling.strategies.stack_extents import StackExtents, axes
 from scheduling.timeline.isolated import lone_cycles
@@ -46,6 +48,9 @@ SMALLEST = 4
 
 MOST_TILES = 8192
 """Tiles of a stack beyond which a tile is not tried."""
+
+MOST_INSTRUCTIONS = 1_000_000
+"""Instructions lowered for each schedule of the budget, after which stacks are taken by their bounds."""
 
 Floats = NDArray[np.float64]
 
@@ -79,37 +84,52 @@ class Stacks:
         self._step = max(SMALLEST, table.f_rows, table.f_columns)
         self._plan = self._evaluator.supposed_plan()
         self._axes = axes(self._evaluator.table)
+        self._alike = AlikeStacks(self._evaluator.table, self._plan.in_llb)
         self._energy = problem.objective in (Objective.ENERGY, Objective.EDP)
         self._known: dict[tuple[int, int], tuple[list[Choice], Floats]] = {}
         self._kept_bytes: dict[tuple[int, int, int], int] = {}
         self._timed: dict[Choice, Stack | None] = {}
+        self._most = MOST_INSTRUCTIONS * problem.budget
+        self._instructions = 0  # lowered so far
 
     def best(self, first: int, stop: int, weights: Weights, count: int) -> list[Stack]:
         """Of all ways to run layers [first, stop) the `count` with the least sums, the best first; none where none is
-        legal."""
-        choices, costs = self._bounded(first, stop)
+        legal. Once MOST_INSTRUCTIONS are lowered, those with the least bounds that are legal."""
+        known = self._like(first, stop)
+        choices, costs = self._bounded(known, known + stop - first)
         bounds = costs @ np.array(weights)
         found: list[tuple[float, int, Stack]] = []
         for index in np.argsort(bounds, kind="stable").tolist():
-            if len(found) >= count and bounds[index] > found[count - 1][0]:
+            if len(found) >= count and (
+                bounds[index] > found[count - 1][0] or self._instructions > self._most
+            ):
                 break
-            stack = self.timed(choices[index])
+            stack = self._find(choices[index])
             if stack is not None:
                 insort(found, (stack.sum(weights), index, stack))
-        return [stack for _, _, stack in found[:count]]
+        return [_moved(stack, first) for _, _, stack in found[:count]]
 
     def timed(self, choice: Choice) -> Stack | None:
         """A choice with its figures, pieces interleaved or else one after the other, weights kept where they fit,
         overlaps in the lowest memory that holds them; None where it does not fit."""
-        choice = self._settled(choice)
-        if choice not in self._timed:
-            self._timed[choice] = self._first_that_fits(choice)
-        return self._timed[choice]
+        known = self._like(choice.first, choice.stop)
+        same = choice._replace(first=known, stop=known + choice.stop - choice.first)
+        stack = self._find(self._settled(same))
+        return None if stack is None else _moved(stack, choice.first)
 
     def ways(self, first: int, stop: int) -> list[Choice]:
         """Every tile and mode of layers [first, stop); for a single layer, also what the other strategies choose
         from."""
-        return [self._settled(choice) for choice in self._choices(first, stop)]
+        single = []
+        if stop == first + 1:
+            rows = self._problem.space.all(first)
+            single = [Choice(*row) for row in rows[rows[:, 1] == stop, :CHOICE_FIELDS].tolist()]
+        return [*(self._settled(choice) for choice in single), *self._tiled(first, stop)]
+
+    def _like(self, first: int, stop: int) -> int:
+        """The first layer of the stack whose figures are known, or will be, of those like layers [first, stop). What
+        single layers choose from is found layer by layer, so they are like no other one."""
+        return first if stop == first + 1 else self._alike.of(first, stop)
 
     def _bounded(self, first: int, stop: int) -> tuple[list[Choice], Floats]:
         """The ways to run layers [first, stop), and (C, 3) the least that each can cost."""
@@ -121,14 +141,11 @@ class Stacks:
             known = self._known[first, stop] = choices, bound.costs(choices, self._energy)
         return known
 
-    def _choices(self, first: int, stop: int) -> Iterator[Choice]:
+    def _tiled(self, first: int, stop: int) -> Iterator[Choice]:
         network = self._evaluator.network
-        if stop == first + 1:
-            rows = self._problem.space.all(first)
-            for row in rows[rows[:, 1] == stop, :CHOICE_FIELDS].tolist():
-                yield Choice(*row)
         exits = [network.tensors[t] for t in self._evaluator.templates.borders(first, stop)[1].tolist()]
         most_rows, most_columns = min(t.rows for t in exits), min(t.columns for t in exits)
+        heights, widths = (_parts(size, self._step, self._ratio) for size in (most_rows, most_columns))
         left = self._evaluator.machine.cores // self._images
         for channels, across in dict.fromkeys(((left, 1), (1, left), (1, 1))):
             whole = Choice(
@@ -140,28 +157,37 @@ class Stacks:
                 ways_channels=channels,
             )
             yield whole
-            heights, widths = (_parts(size, self._step, self._ratio) for size in (most_rows, most_columns))
+            again = whole._replace(keep_weights=int(self._weights_fit(whole)))
             for high, wide in product(heights, widths):
                 if high * wide > MOST_TILES:
                     continue
                 if high * wide > 1:
-                    yield whole._replace(split_rows=high, split_columns=wide)
+                    yield again._replace(split_rows=high, split_columns=wide)
                 if wide > 1:
-                    streamed = whole._replace(split_rows=high, pieces=wide, axis=COLUMNS)
-                    yield streamed
+                    stripe = again._replace(split_rows=high) if high > 1 else whole
+                    yield stripe._replace(pieces=wide, axis=COLUMNS)
                     if high > 1:
-                        yield streamed._replace(halo=CACHE)
+                        yield stripe._replace(pieces=wide, axis=COLUMNS, halo=CACHE)
                 elif high > 1:
                     yield whole._replace(pieces=high, axis=ROWS)
 
     def _settled(self, choice: Choice) -> Choice:
         """A choice that keeps its weights in the buffer where they fit and are used again."""
+        return choice._replace(keep_weights=int(choice.slices > 1 and self._weights_fit(choice)))
+
+    def _weights_fit(self, choice: Choice) -> bool:
+        """Whether all weights of a choice fit the buffer."""
         key = choice.first, choice.stop, choice.ways_channels
         if key not in self._kept_bytes:
             element_bytes = self._evaluator.machine.element_bytes
             self._kept_bytes[key] = int(kept_bytes(self._evaluator.table, choice, element_bytes))
-        fits = self._kept_bytes[key] <= self._evaluator.machine.memories.weights.bytes
-        return choice._replace(keep_weights=int(choice.slices > 1 and fits))
+        return self._kept_bytes[key] <= self._evaluator.machine.memories.weights.bytes
+
+    def _find(self, choice: Choice) -> Stack | None:
+        """`timed` of a settled choice, once."""
+        if choice not in self._timed:
+            self._timed[choice] = self._first_that_fits(choice)
+        return self._timed[choice]
 
     def _first_that_fits(self, choice: Choice) -> Stack | None:
         """A settled choice with the first halo mode and order of pieces with which all of its instances fit."""
@@ -213,6 +239,7 @@ class Stacks:
                 frame.table, m, frame.choice, 0, row, column, kept,
                 plan.in_llb, plan.source_batch, plan.source_rows, plan.staged,
             )  # fmt: skip
+            self._instructions += len(lowered.rows)
             if lowered.status != LEGAL:
                 return None
             if levels is not None:  # which changes the rows and counts too
@@ -225,6 +252,12 @@ class Stacks:
             below = evaluator.inner_counts((choice.split_batch * inner).tolist())
             energy = energy_pj(summed, evaluator.machine, below)
         return Stack(choice, choice.split_batch * int(cycles), energy, summed.off_core_bytes)
+
+
+def _moved(stack: Stack, first: int) -> Stack:
+    """What is known of a stack, as that of an alike one that begins with layer `first`."""
+    choice = stack.choice
+    return stack._replace(choice=choice._replace(first=first, stop=first + choice.stop - choice.first))
 
 
 Slices = dict[int, int]

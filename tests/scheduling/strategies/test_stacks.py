@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import scheduling.strategies.stacks as stacks_module
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.energy import energy_pj
+from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, COLUMNS, RECOMPUTE, RULE_SCALE, Choice
 from scheduling.errors import IllegalSchedule
@@ -20,11 +23,14 @@ from scheduling.evaluator import Evaluator
 from scheduling.lowering.geometry import geometry
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.strategies import solve
+from scheduling.strategies.alike_stacks import AlikeStacks
 from scheduling.strategies.stack_bound import StackBound
 from scheduling.strategies.stack_extents import StackExtents, axes
 from scheduling.strategies.stacks import Stack, Stacks
 from scheduling.templates import Parts
 from scheduling.timeline.isolated import lone_cycles
+from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import random_model
 
 MACHINES = ("tiny", "stcp920", "edge_tcm", "meta_prototype_df", "ascend_multi", "systolic_128")
@@ -141,3 +147,42 @@ def test_extents_are_those_of_all_tiles(tmp_path: Path) -> None:
             assert (streamed.distinct <= streamed.total).all() and (streamed.most <= streamed.distinct).all()
             checked += math.prod(cut) > 1
     assert checked > 10
+
+
+def repeated_blocks(folder: Path) -> Path:
+    """Five residual blocks of the same shape; the second adds another tensor than the others do."""
+    graph = GraphBuilder()
+    value = before = graph.input("image", 1, 6, 12, 12)
+    for block in range(5):
+        inner = graph.node("Relu", graph.node("Conv", value, graph.random(6, 6, 3, 3), pads=[1] * 4))
+        outer = graph.node("Conv", inner, graph.random(6, 6, 3, 3), graph.random(6), pads=[1] * 4)
+        before, value = value, graph.node("Add", outer, before if block == 1 else value)
+    return Path(graph.save(folder, value))
+
+
+@pytest.mark.parametrize("machine", ["tiny", "stcp920"])
+def test_alike_stacks_have_the_same_ways(tmp_path: Path, machine: str) -> None:
+    """What is told of a stack by another one is what it gets when it is asked for alone."""
+    model = load_model(str(repeated_blocks(tmp_path)), 2)
+    evaluator = Evaluator(model.network, load_machine(machine))
+    problem = Problem(evaluator, CandidateSpace(evaluator), Objective.EDP)
+    weights = (1.0, 1e-3, 1e-3)
+    layers = len(evaluator.network.layers)
+    alike, shared = AlikeStacks(evaluator.table, evaluator.supposed_plan().in_llb), Stacks(problem, 4)
+    told = 0
+    for first, stop in [(a, b) for a in range(layers) for b in range(a + 1, min(layers, a + 4) + 1)]:
+        told += stop > first + 1 and alike.of(first, stop) < first
+        assert shared.best(first, stop, weights, 4) == Stacks(problem, 4).best(first, stop, weights, 4)
+    assert told > 2
+
+
+def test_with_no_instructions_left_a_schedule_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stack is then run in the way of the least bound that fits; no schedule is worse than the default one."""
+    monkeypatch.setattr(stacks_module, "MOST_INSTRUCTIONS", 0)
+    for seed in range(3):
+        problem = replace(problem_of(tmp_path, seed, "edge_tcm"), objective=Objective.LATENCY, budget=30)
+        solution = solve("depth_first", problem)
+        assert solution.evaluations <= 30
+        assert solution.evaluation.cycles <= problem.cost(Defaults(problem.space).complete(()))
