@@ -3,12 +3,12 @@
 After DeFiNES (HPCA'23): the layers are cut into stacks, a stack's output into tiles of x columns and y rows, and what
 neighbouring tiles share is computed again, cached along rows of tiles (`cache_columns`), or cached both ways: what
 rows of tiles share in L1 or, where that does not hold it beside the rings, in the LLB, and where there is no room
-either, in DRAM. A tile of the whole map is layer-by-layer inside a stack; a cut after every layer is single-layer. All
-tiles of the grid are tried for every stack, each with every mode. A schedule of a stack costs the sum of its instances'
-isolated times (or counts), where instances that look alike are lowered and timed once: the memoised tile types. Dynamic
-programming over the cuts adds stacks up, for every number of stacks; the best chains are simulated, then neighbours of
-the best ones (one stack in its next best ways, or with finer or coarser tiles) until none is better. The sums know
-nothing of what one kernel hides of the next, and simulation does.
+either, in DRAM. A tile of the whole map is layer-by-layer inside a stack; a cut after every layer is single-layer. A
+schedule of a stack costs the sum of its instances' isolated times (or counts); of all tiles of the grid and all modes
+the one that costs least counts (`scheduling.strategies.stacks`). Dynamic programming over the cuts adds stacks up, for
+every number of stacks; the best chains are simulated, then neighbours of the best ones (one stack in its next best
+ways, or with finer or coarser tiles) until none is better. The sums know nothing of what one kernel hides of the next,
+and simulation does.
 
 Inferred: the grid (the engine's unrolling times powers of 4, of 16 in large networks; neighbours halve and double; even
 shares instead of a smaller last tile), and the order of pieces: they interleave over the layers (a = 1) where that fits
