@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from scheduling.choice import (
     Choice,
 )
 from scheduling.errors import IllegalSchedule
-from scheduling.lowering import lower
+from scheduling.lowering import Lowered, lower
 from scheduling.lowering.inner_counts import count_inner
 from scheduling.lowering.planning import kept_bytes
 from scheduling.lowering.shapes import alike_columns, alike_rows
@@ -48,6 +49,9 @@ SMALLEST = 4
 
 MOST_TILES = 8192
 """Tiles of a stack beyond which a tile is not tried."""
+
+ROUNDING = 1 + 1e-9
+"""By so much a limit is lifted, so that rounding of floats leaves nothing out."""
 
 MOST_INSTRUCTIONS = 1_000_000
 """Instructions lowered for each schedule of the budget, after which stacks are taken by their bounds."""
@@ -183,14 +187,18 @@ class Stacks:
             self._kept_bytes[key] = int(kept_bytes(self._evaluator.table, choice, element_bytes))
         return self._kept_bytes[key] <= self._evaluator.machine.memories.weights.bytes
 
-    def _find(self, choice: Choice) -> Stack | None:
-        """`timed` of a settled choice, once."""
+    def _find(self, choice: Choice, most_cycles: float = inf) -> Stack | None:
+        """`timed` of a settled choice, once; None too where it surely takes more than `most_cycles`."""
         if choice not in self._timed:
-            self._timed[choice] = self._first_that_fits(choice)
+            fitting = self._first_that_fits(choice)
+            if fitting is not None and self._cycles(*fitting) > most_cycles:
+                return None
+            self._timed[choice] = None if fitting is None else self._figures(*fitting)
         return self._timed[choice]
 
-    def _first_that_fits(self, choice: Choice) -> Stack | None:
-        """A settled choice with the first halo mode and order of pieces with which all of its instances fit."""
+    def _first_that_fits(self, choice: Choice) -> tuple[Choice, list[Kind]] | None:
+        """A settled choice with the first halo mode and order of pieces with which all of its instances fit, and
+        these."""
         templates = self._evaluator.templates
         serial = RULE_SCALE * (choice.stop - choice.first + 2)
         rules = dict.fromkeys((choice.rule, serial) if choice.pieces > 1 else (choice.rule,))
@@ -206,9 +214,10 @@ class Stacks:
             {0: 1} if frame.choice.split_columns == 1 else _slices(alike_columns(frame.table, frame.choice))
         )
         for halo, rule in product(halos, rules):
-            stack = self._in_one_way(choice._replace(halo=halo, rule=rule), rows, columns)
-            if stack is not None:
-                return stack
+            settled = choice._replace(halo=halo, rule=rule)
+            instances = self._lowered(settled, rows, columns)
+            if instances:
+                return settled, instances
         return None
 
     def _halos(self, choice: Choice) -> tuple[int, ...]:
@@ -222,18 +231,11 @@ class Stacks:
             return CACHE, CACHE_LLB
         return CACHE, CACHE_DRAM
 
-    def _in_one_way(self, choice: Choice, rows: Slices, columns: Slices) -> Stack | None:
-        """The figures of a choice with these kinds of row slices and column slices of its frame; None where an
-        instance does not fit."""
-        evaluator, plan = self._evaluator, self._plan
-        m, frame, levels = (
-            evaluator.machine_table,
-            evaluator.templates.frame(choice),
-            evaluator.templates.level_table,
-        )
-        counts = np.zeros(len(Counts._fields), np.int64)
-        cycles = 0
-        inner = np.zeros(0 if levels is None else 2 * levels.inner + 1, np.int64)
+    def _lowered(self, choice: Choice, rows: Slices, columns: Slices) -> list[Kind]:
+        """The kinds of instances of a choice with these kinds of row slices and column slices of its frame; none where
+        one does not fit."""
+        m, plan, frame = self._evaluator.machine_table, self._plan, self._evaluator.templates.frame(choice)
+        found = []
         for row, column, kept, times in _kinds(choice, rows, columns):
             lowered = lower(
                 frame.table, m, frame.choice, 0, row, column, kept,
@@ -241,17 +243,31 @@ class Stacks:
             )  # fmt: skip
             self._instructions += len(lowered.rows)
             if lowered.status != LEGAL:
-                return None
-            if levels is not None:  # which changes the rows and counts too
-                inner = inner + times * count_inner(frame.table, m, levels, frame.choice, 0, lowered)
-            cycles += times * lone_cycles(m, lowered.rows)
-            counts += times * lowered.counts
-        summed = Counts(*(choice.split_batch * counts).tolist())
+                return []
+            found.append((times, lowered))
+        return found
+
+    def _cycles(self, choice: Choice, instances: list[Kind]) -> int:
+        """Isolated times of all instances, without stalls for the ports of inner memories that are not counted yet."""
+        m = self._evaluator.machine_table
+        each = sum(times * int(lone_cycles(m, lowered.rows)) for times, lowered in instances)
+        return choice.split_batch * each
+
+    def _figures(self, choice: Choice, instances: list[Kind]) -> Stack:
+        evaluator = self._evaluator
+        frame, levels = evaluator.templates.frame(choice), evaluator.templates.level_table
+        inner = np.zeros(0 if levels is None else 2 * levels.inner + 1, np.int64)
+        if levels is not None:  # which changes the instances' rows and counts too
+            for times, lowered in instances:
+                table, m = frame.table, evaluator.machine_table
+                inner += times * count_inner(table, m, levels, frame.choice, 0, lowered)
+        counts = sum(times * lowered.counts for times, lowered in instances)
+        summed = Counts(*(choice.split_batch * np.asarray(counts)).tolist())
         energy = 0.0
         if self._energy:
             below = evaluator.inner_counts((choice.split_batch * inner).tolist())
             energy = energy_pj(summed, evaluator.machine, below)
-        return Stack(choice, choice.split_batch * int(cycles), energy, summed.off_core_bytes)
+        return Stack(choice, self._cycles(choice, instances), energy, summed.off_core_bytes)
 
 
 def _moved(stack: Stack, first: int) -> Stack:
@@ -259,6 +275,9 @@ def _moved(stack: Stack, first: int) -> Stack:
     choice = stack.choice
     return stack._replace(choice=choice._replace(first=first, stop=first + choice.stop - choice.first))
 
+
+Kind = tuple[int, Lowered]
+"""An instance, and how many look like it."""
 
 Slices = dict[int, int]
 """By the first slice of an axis that looks like them, how many slices do; the very first slice is among the keys."""
