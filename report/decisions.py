@@ -55,7 +55,7 @@ def split_text(choice: Choice) -> str:
             ("channels", choice.split_channels),
         )
     )
-    if choice.halo == RECOMPUTE or choice.slices == 1:
+    if choice.halo == RECOMPUTE or choice.tiles == 1:
         return axes
     where = {CACHE_LLB: " in llb", CACHE_DRAM: " in dram"}.get(choice.halo, "")
     return f"{axes} cached{where}"

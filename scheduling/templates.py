@@ -14,7 +14,7 @@ import numpy as np
 from graph.network import Network
 from hwmodel.machines.machine import Machine
 from hwmodel.timing.counts import Counts
-from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import CACHE, CACHE_LLB, COLUMNS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.lowering import Lowered, lower
 from scheduling.lowering.channel_slices import ChannelUnits, channel_units, narrow_network, narrow_table
@@ -312,12 +312,13 @@ class Templates:
             raise IllegalSchedule(
                 f"{self._name(choice)}: overlaps cannot be cached in the llb, which {self.machine.name} has not"
             )
-        if choice.halo != RECOMPUTE and choice.split_channels > 1:
+        frames = self.frames(choice)
+        if choice.halo > CACHE and len(frames) > 1:
             raise IllegalSchedule(
-                f"{self._name(choice)}: overlaps cached by slices over channels are not supported, expected "
-                "`recompute` or 1 slice"
+                f"{self._name(choice)}: overlaps of slices over channels that are not as wide as one another cannot be "
+                "cached outside L1, since each has the place of the one before"
             )
-        for frame in self.frames(choice):
+        for frame in frames:
             if frame.turned:
                 self._explain(choice, check_streams_columns(self.table, choice))
             self._explain(choice, check_axes(frame.table, frame.choice))

@@ -126,7 +126,7 @@ def random_tiles(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice
 
 
 def random_channel_slices(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
-    """As `random_tiles` without cached overlaps, many cut over channels too, the most layers that carry them."""
+    """As `random_tiles`, many cut over channels too, streamed in rings of channels as well."""
 
     def draw(first: int, stop: int, ways: list[int]) -> Choice:
         return Choice(
@@ -140,7 +140,7 @@ def random_channel_slices(evaluator: Evaluator, rng: np.random.Generator) -> tup
             int(rng.choice([1, 10, 20, 40])),
             int(rng.integers(2)),
             int(rng.choice([1, 1, 1, 2])),
-            RECOMPUTE,
+            int(rng.choice([RECOMPUTE, RECOMPUTE, CACHE, CACHE_LLB, CACHE_DRAM])),
             int(rng.integers(2)),
             int(rng.choice([1, 1, 2, 2, 3, 4])),
         )

@@ -1,5 +1,6 @@
 """Slices over channels: random programs right all the way down, bytes by hand, shared templates, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,26 @@ import pytest
 from graph.importer import load_model
 from graph.model import Model
 from hwmodel.machines.machine import Machine, load_machine
-from scheduling.choice import CACHE, Choice
+from scheduling.choice import CACHE_LLB, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.channel_slices import channel_units
 from scheduling.rules import Rules
 from scheduling.timeline.arrangement import SCOPE_DRAM, WEIGHTS_RELOADED
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.hwmodel.machine_variants import machine_called, with_bursts
+from tests.hwmodel.machine_variants import machine_called, with_bursts, with_llb_bytes
+from tests.scheduling.emission.test_packed_programs import concurrent
 from tests.scheduling.primitive_networks import transformer
 from tests.scheduling.random_cases import (
     checked_program,
+    legal,
     legal_draws,
     random_channel_slices,
     random_model,
+    random_rules,
 )
+from tests.scheduling.random_packings import random_packing
+from tests.scheduling.timeline.test_moves import random_reads
 from tests.scheduling.whole_checks import check_all_the_way_down, check_values
 
 THROUGH_DRAM = Rules(scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED)
@@ -90,14 +96,14 @@ def test_random_slices_of_a_network_hold_all_the_way_down(
 
 
 @pytest.mark.parametrize(
-    ("machine_name", "batch", "seed"), [("tiny", 2, 0), ("stcp920", 1, 1), ("bursts", 3, 2)]
+    ("machine_name", "batch", "seed"), [("tiny", 2, 0), ("stcp920", 1, 5), ("bursts", 3, 2)]
 )
 def test_random_slices_of_a_transformer_hold_all_the_way_down(
     machine_name: str, batch: int, seed: int
 ) -> None:
     rng = np.random.default_rng([seed, batch, 9])
     sliced = 0
-    for _ in range(3):
+    for _ in range(2):
         network, values = transformer(rng, batch)
         evaluator = Evaluator(network, machines()[machine_name])
         for choices, rules in legal_draws(evaluator, rng, random_channel_slices, 100, most=1):
@@ -105,6 +111,31 @@ def test_random_slices_of_a_transformer_hold_all_the_way_down(
             check_values(network, values, program, evaluator.machine, rng)
             sliced += sum(choice.split_channels > 1 for choice in choices)
     assert sliced > 0
+
+
+@pytest.mark.parametrize(("packed", "seed"), [(True, 0), (False, 1), (False, 2)])
+def test_random_slices_in_packed_steps_and_with_moves_hold_all_the_way_down(
+    tmp_path: Path, packed: bool, seed: int
+) -> None:
+    """Kernels side by side, and tensors that leave a small last-level buffer while they are in use."""
+    rng = np.random.default_rng([seed, 3])
+    machine = concurrent("stcp920") if packed else with_llb_bytes(load_machine("stcp920"), 2048)
+    model = load_model(str(blocks(tmp_path, rng)), 2)
+    evaluator = Evaluator(model.network, machine)
+    for _ in range(200):
+        choices, rules = random_channel_slices(evaluator, rng), random_rules(rng)
+        if choices is None or not legal(evaluator, choices, rules):
+            continue
+        if packed:
+            rules = replace(rules, packing=random_packing(evaluator, choices, rng))
+        else:
+            rules = replace(rules, reads=random_reads(evaluator, choices, rng))
+        sliced = any(choice.split_channels > 1 for choice in choices)
+        if sliced and legal(evaluator, choices, rules):
+            break
+    else:
+        pytest.fail("luck found nothing that fits")
+    check_all_the_way_down(model, evaluator, choices, rules, rng, tmp_path)
 
 
 def attention(folder: Path, heads: int, width: int, tokens: int) -> Model:
@@ -224,8 +255,11 @@ def test_what_does_not_carry_channels_is_refused(tmp_path: Path) -> None:
     )
     last = len(network.layers)
     assert "mixes channels" in told(last - 1, last)
-    cached = told(0, 1, split_columns=2, halo=CACHE)
-    assert "overlaps cached by slices over channels are not supported" in cached
+    uneven = told(0, 1, 4, split_columns=2, halo=CACHE_LLB)
+    assert (
+        "overlaps of slices over channels that are not as wide as one another cannot be cached outside L1"
+        in uneven
+    )
 
 
 def test_one_unit_is_what_all_tensors_and_groups_divide_into(tmp_path: Path) -> None:
