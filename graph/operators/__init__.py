@@ -7,7 +7,7 @@ from graph.operators.activations import ACTIVATIONS
 from graph.operators.arithmetic import ARITHMETIC
 from graph.operators.attention import attention
 from graph.operators.batch_normalization import batch_normalization
-from graph.operators.cast import cast
+from graph.operators.cast import cast, cast_like
 from graph.operators.clip import clip
 from graph.operators.concat import concat
 from graph.operators.conv import conv
@@ -42,6 +42,7 @@ OPERATORS: dict[str, Operator] = {
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "Cast": cast,
+    "CastLike": cast_like,
     "Clip": clip,
     "Concat": concat,
     "Conv": conv,

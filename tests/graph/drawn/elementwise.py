@@ -88,6 +88,14 @@ def cast(d: Drawing, name: str) -> str:
     return d.as_float(d.b.node(name, x, to=d.pick(1, 6, 7, 9)))
 
 
+@draws("CastLike")
+def cast_like(d: Drawing, name: str) -> str:
+    x = d.b.node("Mul", d.x(*d.sizes(3)), d.b.number(4.0))
+    kind = d.pick(np.float32, np.int64, np.bool_, "activation")
+    like = d.condition(2) if kind == "activation" else d.b.constant(np.ones(2, kind))
+    return d.as_float(d.b.node(name, x, like))
+
+
 @draws("Add", "Sub", "Mul", "Max", "Min", "Sum", "Mean")
 def binary(d: Drawing, name: str) -> str:
     sizes = d.sizes(d.size(1, 4))
