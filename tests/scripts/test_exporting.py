@@ -26,3 +26,27 @@ def test_outputs_that_are_views_of_one_tensor(tmp_path: Path) -> None:
         assert sorted(found.files) == sorted(names)
         for name in names:
             assert np.allclose(found[name], expected[name], atol=1e-3), name
+
+
+def test_arrays_without_a_batch_have_the_images_in_front(tmp_path: Path) -> None:
+    """A recurrent network over (T, B, D) and a scale of one dimension: two images are two runs of the file."""
+    builder = GraphBuilder()
+    x = builder.node("Mul", builder.input("x", 3, 1, 4), builder.input("scale", 4))
+    weights = [builder.random(1, 5, 4), builder.random(1, 5, 5)]
+    every, last = builder.nodes_of("RNN", 2, x, *weights, "", "", builder.input("h", 1, 1, 5), hidden_size=5)
+    path, out, source, target = (tmp_path / name for name in ("test.onnx", "out", "x.npz", "y.npz"))
+    builder.save(tmp_path, every, last)
+    arguments = [str(path), "--machine", "tiny", "--batch", "2", "--strategies", "layerwise"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    generator = np.random.default_rng(0)
+    shapes = {"x": (2, 3, 1, 4), "scale": (2, 4), "h": (2, 1, 5)}
+    feeds = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    np.savez(source, **feeds)
+    assert run_kernels(["run", str(out / "kernels"), "--input", str(source), "--output", str(target)]) == 0
+    reference = load_model(str(path)).reference
+    with np.load(target) as found:
+        for image in range(2):
+            given = {name: array[image] for name, array in feeds.items()}
+            expected = run(reference, {**given, "h": given["h"][None]}, [every, last])
+            for name in (every, last):
+                assert np.allclose(found[name][image].ravel(), expected[name].ravel(), atol=1e-3), name
