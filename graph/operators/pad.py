@@ -22,6 +22,8 @@ def pad(operation: Operation) -> Value:
     mode = operation.word("mode", "constant")
     number = operation.number("value", 0.0)
     filler = operation.optional_constant(2) if operation.opset >= 11 else None
+    if filler is not None and filler.size > 1:
+        raise operation.error(f"the filler has shape {list(filler.shape)}; expected one number")
     if filler is not None and filler.size:
         number = float(filler.reshape(()))
     around: dict[int, tuple[int, int]] = {}

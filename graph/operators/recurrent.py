@@ -80,7 +80,7 @@ def _unrolled(operation: Operation, gates: int, states: int) -> tuple[Value | No
         )
     lengths = operation.optional_constant(4)
     if lengths is not None and (lengths != length).any():
-        raise operation.error(f"sequence lengths {lengths.tolist()[:8]}; expected {length} for all")
+        raise operation.error(f"sequence lengths {lengths.ravel().tolist()[:8]}; expected {length} for all")
     bias = operation.optional_constant(3)
     if bias is None:
         bias = np.zeros((count, 2 * gates * hidden), np.float32)

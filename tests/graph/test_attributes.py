@@ -46,6 +46,14 @@ CASES: dict[str, tuple[Make, str]] = {
         lambda b, x: b.node("Resize", x, "", "", b.integers(1, 4, 0, 6), mode="linear"),
         "gives a tensor without elements; expected some",
     ),
+    "limits": (
+        lambda b, x: b.node("Clip", x, _ones(b, 2)),
+        r"min has shape \[2\]; expected one number",
+    ),
+    "filler": (
+        lambda b, x: b.node("Pad", x, b.integers(0, 0, 1, 1, 0, 0, 1, 1), _ones(b, 2)),
+        r"the filler has shape \[2\]; expected one number",
+    ),
     "updates": (
         lambda b, x: b.node("ScatterND", x, b.constant(np.zeros((1, 2), np.int64)), _ones(b, 1, 5)),
         r"input 2 has shape \[1, 5\]; expected as many elements as \[1, 1, 6, 6\]",
