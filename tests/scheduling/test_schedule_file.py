@@ -49,7 +49,26 @@ def first_place(data: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def own(first: str | None = None, last: str | None = None, **ways: int) -> Edit:
+    """Gives the first sub-graph a binding for a run of its layers, all where they are not named."""
+
+    def edit(data: dict[str, Any]) -> None:
+        subgraph = data["subgraphs"][0]
+        names = {
+            "first_layer": first or subgraph["first_layer"],
+            "last_layer": last or subgraph["last_layer"],
+        }
+        subgraph["own_binding"] = {**names, "binding": {"batch": 1, "rows": 1, "channels": 1, **ways}}
+
+    return edit
+
+
 REFUSED: list[tuple[Edit, str]] = [
+    (own(last="nowhere"), "layer 'nowhere': network test has no such layer"),
+    (own(colour=1), "own_binding.binding.colour: Extra inputs are not permitted"),
+    (own(rows=3, channels=3), "a binding of 9 cores, stcp920 has 8"),
+    (own(columns=2), "2 ways over columns with pieces along rows are not supported"),
+    (own(channels=2), "has 2 cores, expected the 8 of the sub-graph's"),
     (lambda d: d.update(version=99), "version is 99, expected 2"),
     (lambda d: d.update(batch=8), "batch is 8, expected 4"),
     (lambda d: d.update(machine="tiny"), "machine is 'tiny', expected 'stcp920'"),
