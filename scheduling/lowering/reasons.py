@@ -66,17 +66,18 @@ def explain(
     if status == CHANNELS_NOT_CARRIED:
         return f"{where}: channels are cut into {choice.split_channels}, expected a choice in its frame"
     if status in (OWN_ELSEWHERE, OWN_CORES_DIFFER, OWN_BINDING_EQUAL, OWN_WITH_CACHES):
-        return f"{where}: {_own_binding(choice, status)}"
+        return f"{where}: {_own_binding(network, choice, status)}"
     if status == TOO_MANY_INSTRUCTIONS:
         return f"{where}: one instance has too many instructions; split it or cut it into fewer pieces"
     raise ValueError(f"unknown status {status}")
 
 
-def _own_binding(choice: Choice, status: int) -> str:
+def _own_binding(network: Network, choice: Choice, status: int) -> str:
     """Why layers cannot have the binding of their own that a choice gives them."""
-    layers = f"the binding of layers {choice.own_first} to {choice.own_stop - 1}"
+    first, last = choice.own_first, choice.own_stop - 1
     if status == OWN_ELSEWHERE:
-        return f"{layers} is of layers that the sub-graph has not"
+        return f"the binding of layers {first} to {last} is of layers that the sub-graph has not"
+    layers = f"the binding of layers {network.layers[first].name} to {network.layers[last].name}"
     if status == OWN_CORES_DIFFER:
         own = choice.own_batch * choice.own_rows * choice.own_channels
         return f"{layers} has {own} cores, expected the {choice.cores} of the sub-graph's"

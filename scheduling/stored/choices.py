@@ -8,7 +8,7 @@ from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
 from scheduling.choice import CACHE, CHANNEL_RING, RECOMPUTE, Choice
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluator
-from scheduling.schedule_file import Binding, Subgraph
+from scheduling.schedule_file import Binding, OwnBinding, Subgraph
 from scheduling.stored.names import AXES, CACHES, HALOS, halo_name
 from scheduling.stored.places import check_aligned
 
@@ -37,12 +37,7 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
     binding = subgraph.binding
     _check_binding(evaluator.machine, subgraph, binding)
     if own is not None:
-        _check_binding(evaluator.machine, subgraph, own.binding)
-        if numbers[own.last_layer] < numbers[own.first_layer]:
-            raise IllegalSchedule(
-                f"sub-graph {subgraph.first_layer!r}: own_binding: last layer {own.last_layer!r} comes before its "
-                f"first, {own.first_layer!r}"
-            )
+        _check_own_binding(evaluator.machine, numbers, subgraph, own)
     choice = Choice(
         numbers[subgraph.first_layer],
         numbers[subgraph.last_layer] + 1,
@@ -88,6 +83,21 @@ def _check_binding(machine: Machine, subgraph: Subgraph, binding: Binding) -> No
     ways = binding.batch * binding.rows * binding.channels * binding.columns
     if ways > machine.cores:
         raise IllegalSchedule(f"a binding of {ways} cores, {machine.name} has {machine.cores}")
+
+
+def _check_own_binding(
+    machine: Machine, numbers: dict[str, int], subgraph: Subgraph, own: OwnBinding
+) -> None:
+    """Refuse a binding of layers that are no run of the sub-graph's, or over cores that it cannot be."""
+    where = f"sub-graph {subgraph.first_layer!r}: own_binding"
+    _check_binding(machine, subgraph, own.binding)
+    if numbers[own.last_layer] < numbers[own.first_layer]:
+        raise IllegalSchedule(
+            f"{where}: last layer {own.last_layer!r} comes before its first, {own.first_layer!r}"
+        )
+    for name in (own.first_layer, own.last_layer):
+        if not numbers[subgraph.first_layer] <= numbers[name] <= numbers[subgraph.last_layer]:
+            raise IllegalSchedule(f"{where}: layer {name!r} is not in the sub-graph")
 
 
 def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:

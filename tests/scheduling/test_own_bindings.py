@@ -148,13 +148,17 @@ def test_products_of_activations_read_what_other_cores_made(tmp_path: Path) -> N
 
 
 REFUSED: list[tuple[tuple[int, int, int], Mapping[str, int], str]] = [
-    ((1, 1, 1), {}, "the binding of layers 1 to 1 has 1 cores, expected the 2 of the sub-graph's"),
-    ((1, 2, 1), {}, "the binding of layers 1 to 1 is that of the sub-graph"),
+    (
+        (1, 1, 1),
+        {},
+        "the binding of layers n2_Conv to n2_Conv has 1 cores, expected the 2 of the sub-graph's",
+    ),
+    ((1, 2, 1), {}, "the binding of layers n2_Conv to n2_Conv is that of the sub-graph"),
     ((1, 1, 2), {"own_stop": 3}, "the binding of layers 1 to 2 is of layers that the sub-graph has not"),
     (
         (1, 1, 2),
         {"halo": CACHE, "split_columns": 2},
-        "the binding of layers 1 to 1 cannot differ from the sub-graph's where overlaps are cached",
+        "the binding of layers n2_Conv to n2_Conv cannot differ from the sub-graph's where overlaps are cached",
     ),
     ((2, 1, 1), {}, "more slices than images"),
 ]

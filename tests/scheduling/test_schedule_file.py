@@ -69,6 +69,12 @@ REFUSED: list[tuple[Edit, str]] = [
     (own(rows=3, channels=3), "a binding of 9 cores, stcp920 has 8"),
     (own(columns=2), "2 ways over columns with pieces along rows are not supported"),
     (own(channels=2), "has 2 cores, expected the 8 of the sub-graph's"),
+    (own("n2_Conv", "n0_Conv"), "last layer 'n0_Conv' comes before its first, 'n2_Conv'"),
+    (own("n9_Softmax", "n9_Softmax"), "own_binding: layer 'n9_Softmax' is not in the sub-graph"),
+    (
+        own("n2_Conv", "n2_Conv", channels=4),
+        "the binding of layers n2_Conv to n2_Conv has 4 cores, expected the 8 of the sub-graph's",
+    ),
     (lambda d: d.update(version=99), "version is 99, expected 2"),
     (lambda d: d.update(batch=8), "batch is 8, expected 4"),
     (lambda d: d.update(machine="tiny"), "machine is 'tiny', expected 'stcp920'"),
@@ -152,6 +158,11 @@ REFUSED: list[tuple[Edit, str]] = [
     (
         lambda d: d.update(steps=[], weights={"n0_Conv": {"address": 0, "copied_in_waves": [0]}}),
         "the order has 0 instances",
+    ),
+    (lambda d: d["subgraphs"][0]["split"].update(channels=1 << 40), "the order has"),
+    (
+        lambda d: d["subgraphs"][0]["split"].update(channels="2"),
+        "split.channels: Input should be a valid integer",
     ),
     (lambda d: d["subgraphs"][0]["split"].update(rows=1 << 40), "the order has"),
     (
