@@ -62,7 +62,13 @@ def explain(
     if status == GROUPS_NOT_DIVISIBLE:
         return f"{where}: the groups of layer {name} are not divisible by {layer_ways(choice, layer)[2]} channel ways"
     if status == TOO_MANY_WAYS:
-        return f"{where}: more slices than images ({network.batch} in the batch) or channels at layer {name}"
+        batch_ways = max(choice.ways_batch, choice.own_batch)
+        if choice.split_batch * batch_ways > network.batch:
+            slices = f"{choice.split_batch} slices of the batch in {batch_ways} ways each"
+            return f"{where}: {slices} are more slices than images ({network.batch} in the batch)"
+        return (
+            f"{where}: {layer_ways(choice, layer)[2]} channel ways are more than the channels of layer {name}"
+        )
     if status == CHANNELS_NOT_CARRIED:
         return f"{where}: channels are cut into {choice.split_channels}, expected a choice in its frame"
     if status in (OWN_ELSEWHERE, OWN_CORES_DIFFER, OWN_BINDING_EQUAL, OWN_WITH_CACHES):

@@ -160,7 +160,7 @@ REFUSED: list[tuple[tuple[int, int, int], Mapping[str, int], str]] = [
         {"halo": CACHE, "split_columns": 2},
         "the binding of layers n2_Conv to n2_Conv cannot differ from the sub-graph's where overlaps are cached",
     ),
-    ((2, 1, 1), {}, "more slices than images"),
+    ((2, 1, 1), {}, "1 slices of the batch in 2 ways each are more slices than images"),
 ]
 
 

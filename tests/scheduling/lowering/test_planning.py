@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.estimate import estimate
 from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.planning import least_l1_bytes, plan_instance
 from scheduling.lowering.tiling import LEGAL, SHORT_L1
+from scheduling.rules import Rules
+from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.random_cases import random_model
 
 
@@ -53,3 +57,23 @@ def test_a_layer_alone_takes_its_input_and_its_output(tmp_path: Path) -> None:
         assert least_l1_bytes(table, choice, geo, m.element_bytes) == plan.peak_bytes
         if status == SHORT_L1:
             assert short == plan.peak_bytes - m.l1_bytes
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        (
+            Choice(0, 1, 2, ways_batch=2),
+            "2 slices of the batch in 2 ways each are more slices than images (3 in the",
+        ),
+        (Choice(0, 1, ways_channels=2), "2 channel ways are more than the channels of layer"),
+    ],
+)
+def test_more_ways_than_there_is_to_share(tmp_path: Path, choice: Choice, reason: str) -> None:
+    """Three images of one channel: what they cannot be shared by is said."""
+    graph = GraphBuilder()
+    path = graph.save(tmp_path, graph.node("Relu", graph.input("x", 1, 1, 4, 4)))
+    evaluator = Evaluator(load_model(str(path), 3, weights=False).network, load_machine("tiny"))
+    with pytest.raises(IllegalSchedule) as caught:
+        evaluator.evaluate((choice,), Rules())
+    assert reason in str(caught.value)
