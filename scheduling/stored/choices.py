@@ -28,10 +28,13 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
             f"sub-graph {subgraph.first_layer!r}: its last layer, {subgraph.last_layer!r}, comes before its first"
         )
     if subgraph.halo not in HALOS:
-        raise UnsupportedDecision(f"halo {subgraph.halo!r} is not supported, expected one of {HALOS}")
+        raise UnsupportedDecision(
+            f"sub-graph {subgraph.first_layer!r}: halo {subgraph.halo!r} is not supported, expected one of {HALOS}"
+        )
     if subgraph.piece_axis not in AXES:
         raise UnsupportedDecision(
-            f"piece_axis {subgraph.piece_axis!r} is not supported, expected one of {AXES}"
+            f"sub-graph {subgraph.first_layer!r}: piece_axis {subgraph.piece_axis!r} is not supported, "
+            f"expected one of {AXES}"
         )
     _check_cache(evaluator.machine, subgraph)
     binding = subgraph.binding
@@ -74,15 +77,16 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
 
 def _check_binding(machine: Machine, subgraph: Subgraph, binding: Binding) -> None:
     """Refuse ways over the axis that is not streamed, and more ways than there are cores."""
+    where = f"sub-graph {subgraph.first_layer!r}"
     streamed, cross = ("columns", "rows") if subgraph.piece_axis == "columns" else ("rows", "columns")
     if getattr(binding, cross) > 1:
         raise UnsupportedDecision(
-            f"sub-graph {subgraph.first_layer!r}: {getattr(binding, cross)} ways over {cross} with pieces along "
+            f"{where}: {getattr(binding, cross)} ways over {cross} with pieces along "
             f"{subgraph.piece_axis} are not supported, expected 1 (cores share {streamed})"
         )
     ways = binding.batch * binding.rows * binding.channels * binding.columns
     if ways > machine.cores:
-        raise IllegalSchedule(f"a binding of {ways} cores, {machine.name} has {machine.cores}")
+        raise IllegalSchedule(f"{where}: a binding of {ways} cores, {machine.name} has {machine.cores}")
 
 
 def _check_own_binding(
