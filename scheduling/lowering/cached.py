@@ -5,7 +5,16 @@ from __future__ import annotations
 from hwmodel.compiled import compiled_inner
 from hwmodel.timing.costs import ceil_div, vector_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
-from scheduling.lowering.draft import LAST_VECTOR, ROW, VECTOR_READS, VECTOR_ROWS, VECTOR_WRITES, Draft, Site
+from scheduling.lowering.draft import (
+    LAST_VECTOR,
+    ROW,
+    VECTOR_READS,
+    VECTOR_ROWS,
+    VECTOR_WRITES,
+    Draft,
+    Site,
+    end_row,
+)
 from scheduling.lowering.operations import RESTORE
 from scheduling.lowering.rows import (
     C_B,
@@ -87,4 +96,4 @@ def lower_cached(site: Site, draft: Draft, kind: int, t: int, p: int) -> None:
         log_read(draft, t, t, -1, p, VECTOR, i)
     state[LAST_VECTOR] = i
     state[VECTOR_ROWS] += 1
-    state[ROW] = i + 1
+    end_row(draft)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwmodel.compiled import compiled_inner
 from hwmodel.timing.costs import ceil_div, matmul_cycles, matrix_cycles
-from scheduling.lowering.draft import ACC_HALF, ROW, Draft, Site
+from scheduling.lowering.draft import ACC_HALF, ROW, Draft, Site, end_row
 from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.rows import (
     C_A,
@@ -102,7 +102,7 @@ def lower_contraction(site: Site, draft: Draft, tile: Tile) -> None:
         if index > 0:
             counts[N_ACC_READ] += elements * ACCUMULATOR_BYTES
         counts[N_L1_READ] += pixels_read * (r1 - r0) * element_bytes * tile.cores_k
-        state[ROW] = i + 1
+        end_row(draft)
 
 
 @compiled_inner

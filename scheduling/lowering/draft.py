@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodel.compiled import compiled, compiled_inner
+from hwmodel.compiled import compiled, compiled_inner, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import ceil_div
 from scheduling.choice import CHANNEL_RING, Choice
@@ -46,8 +46,8 @@ class Site(NamedTuple):
 class Draft(NamedTuple):
     """Rows as they are written, and what the next ones have to know of them. N local tensors, P pieces."""
 
-    rows: Ints  # (most rows, COLUMNS)
-    raw: Ints  # (most rows, 4) latest row waited for: matrix, vector, DMA, weight loads
+    rows: Ints  # (most rows, COLUMNS); after the one that is written next nothing is set
+    raw: Ints  # (most rows, 4) latest row waited for: matrix, vector, DMA, weight loads; likewise
     anchor_of: Ints  # (most rows,) of a weight load: it may be moved to just behind this row
     counts: Ints  # (13,) as `scheduling.lowering.rows` orders them
     touched: Ints  # (N, 4) bytes that the vector engine and the DMA read and write
@@ -64,6 +64,22 @@ class Draft(NamedTuple):
     state: Ints  # (5,) ROW, LOGGED, ...
 
 
+@compiled_leaf
+def _clear_row(rows: Ints, raw: Ints, i: int) -> None:
+    for column in range(COLUMNS):
+        rows[i, column] = 0
+    for engine in range(4):
+        raw[i, engine] = -1
+
+
+@compiled_inner
+def end_row(draft: Draft) -> None:
+    """Go on with the next row. It is cleared only now, since the bound is several times the rows that are written."""
+    i = draft.state[ROW] + 1
+    draft.state[ROW] = i
+    _clear_row(draft.rows, draft.raw, i)
+
+
 @compiled_inner
 def most_rows_drafted(
     net: NetworkTable,
@@ -76,7 +92,7 @@ def most_rows_drafted(
     image0: int,
     images: int,
 ) -> int:
-    """An upper bound of an instance's rows."""
+    """An upper bound of an instance's rows, with some room after them."""
     bound = 8
     for position in range(plan.kind.shape[0]):
         t = plan.tensor[position]
@@ -134,10 +150,12 @@ def make_draft(
     n, pieces = geo.tensor.shape[0], geo.ends.shape[2]
     state = np.zeros(5, np.int64)
     state[LAST_VECTOR] = -1
+    rows, raw = np.empty((bound, COLUMNS), np.int64), np.empty((bound, 4), np.int64)
+    _clear_row(rows, raw, 0)
     return Draft(
-        np.full((bound, COLUMNS), 0, np.int64),
-        np.full((bound, 4), -1, np.int64),
-        np.full(bound, -1, np.int64),
+        rows,
+        raw,
+        np.empty(bound, np.int64),
         counts,
         touched,
         weight_chunks(net, m, choice, tiles, kept, bound),

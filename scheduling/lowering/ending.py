@@ -13,6 +13,7 @@ from scheduling.lowering.draft import (
     VECTOR_WRITES,
     Draft,
     Site,
+    end_row,
 )
 from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.rows import (
@@ -131,7 +132,7 @@ def _end_in_row(
         chunks.reader[tile.chunk] = i
     state[LAST_VECTOR] = i
     state[VECTOR_ROWS] += 1
-    state[ROW] = i + 1
+    end_row(draft)
 
     counts[N_VECTOR] += elements * net.operations[layer]
     counts[N_L1_WRITE] += elements * element_bytes

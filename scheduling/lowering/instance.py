@@ -13,7 +13,7 @@ from scheduling.choice import CACHE, Choice
 from scheduling.lowering.accesses import log_read, wait_for_place
 from scheduling.lowering.cached import lower_cached
 from scheduling.lowering.compute import lower_compute
-from scheduling.lowering.draft import ROW, Draft, Site, make_draft, most_rows_drafted
+from scheduling.lowering.draft import ROW, Draft, Site, end_row, make_draft, most_rows_drafted
 from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.operations import COMPUTE, EXCHANGE, LOAD, RESTORE, STORE, Plan
 from scheduling.lowering.overlap_transfers import lower_shared_cache
@@ -142,7 +142,7 @@ def _write_rows(
         net, m, choice, geo, plan, tiles, in_llb, source_batch, source_rows, staged, columns, image0, images,
     )  # fmt: skip
     _launch(m.launch, draft.rows[0])
-    draft.state[ROW] = 1
+    end_row(draft)
     latest = draft.latest
     for position in range(plan.kind.shape[0]):
         kind, t, p = plan.kind[position], plan.tensor[position], plan.piece[position]

@@ -7,7 +7,7 @@ from hwmodel.timing.costs import ceil_div, dma_hold
 from scheduling.choice import CACHE_LLB
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.bursts import box_in_bursts
-from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
+from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site, end_row
 from scheduling.lowering.operations import RESTORE
 from scheduling.lowering.rows import (
     C_EXTERNAL0,
@@ -76,7 +76,7 @@ def lower_shared_cache(site: Site, draft: Draft, kind: int, t: int, p: int) -> N
     finish_transfer(
         row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, in_llb, not restores)
     )
-    draft.state[ROW] = i + 1
+    end_row(draft)
     if restores:
         log_write(draft, t, p, DMA, i)
     else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from hwmodel.compiled import compiled_inner, compiled_leaf
 from hwmodel.timing.costs import ceil_div
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
-from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
+from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site, end_row
 from scheduling.lowering.rows import (
     C_A,
     C_EXTERNAL0,
@@ -121,7 +121,7 @@ def lower_redistribution(site: Site, draft: Draft, t: int, p: int) -> None:
         row[C_EXTERNAL0] = -1
         hold = m.dma_startup + ceil_div(most, m.exchange)
         finish_transfer(row, draft.raw[i], draft.latest, t, p, hold)
-        state[ROW] = i + 1
+        end_row(draft)
         counts[N_EXCHANGE] += moved * members - kept
         counts[N_L1_READ] += moved
         touched[source, DMA_READS] += moved

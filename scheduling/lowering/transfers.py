@@ -7,7 +7,7 @@ from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import ceil_div, dma_hold, link_cycles
 from scheduling.lowering.accesses import log_read, log_write, wait_for_writers
 from scheduling.lowering.bursts import tensor_in_bursts, vectors_in_bursts, weights_in_bursts
-from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site
+from scheduling.lowering.draft import DMA_READS, DMA_WRITES, ROW, Draft, Site, end_row
 from scheduling.lowering.rows import (
     C_A,
     C_B,
@@ -92,7 +92,7 @@ def lower_load(site: Site, draft: Draft, t: int, p: int) -> None:
             cross_link(row, m, LINK_LLB_READ if in_llb else LINK_DRAM_READ, link_bytes)
             hold = dma_hold(m, core_bytes, link_bytes, in_llb, 0)
             finish_transfer(row, draft.raw[i], latest, t, p, hold)
-            state[ROW] = i + 1
+            end_row(draft)
             counts[N_LLB_READ if in_llb else N_DRAM_READ] += link_bytes
             moved = copied_images * copied_rows * pixel_bytes * holders
             counts[N_L1_WRITE] += moved
@@ -190,7 +190,7 @@ def lower_gather(site: Site, draft: Draft, t: int, p: int) -> None:
     row[C_EXTERNAL0] = -1
     cross_link(row, m, LINK_DRAM_READ, link_bytes)
     finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, 0, 0))
-    draft.state[ROW] = i + 1
+    end_row(draft)
     counts[N_DRAM_READ] += link_bytes
     counts[N_L1_WRITE] += made_bytes
     touched[t, DMA_WRITES] += made_bytes
@@ -218,7 +218,7 @@ def lower_exchange(site: Site, draft: Draft, t: int, p: int) -> None:
     row[C_LINK] = LINK_NONE
     row[C_EXTERNAL0] = -1
     finish_transfer(row, draft.raw[i], latest, t, p, m.dma_startup + -(-max(sent, received) // m.exchange))
-    draft.state[ROW] = i + 1
+    end_row(draft)
     moved = site.images * all_rows(geo.start, geo.ends, t, p) * columns * channels * m.element_bytes
     counts[N_EXCHANGE] += moved * (ways - 1)
     counts[N_L1_READ] += moved
@@ -268,7 +268,7 @@ def lower_store(site: Site, draft: Draft, t: int, p: int, k0: int, k1: int) -> N
     row[C_EXTERNAL0] = -1
     cross_link(row, m, LINK_LLB_WRITE if in_llb else LINK_DRAM_WRITE, link_bytes)
     finish_transfer(row, draft.raw[i], latest, t, p, dma_hold(m, core_bytes, link_bytes, in_llb, 1))
-    draft.state[ROW] = i + 1
+    end_row(draft)
     counts[N_LLB_WRITE if in_llb else N_DRAM_WRITE] += link_bytes
     counts[N_L1_READ] += moved
     draft.touched[t, DMA_READS] += moved

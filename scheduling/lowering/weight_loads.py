@@ -6,7 +6,7 @@ from hwmodel.compiled import compiled_inner
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import dma_hold, link_cycles
 from scheduling.lowering.bursts import vectors_in_bursts, weights_in_bursts
-from scheduling.lowering.draft import ROW, Draft, Site
+from scheduling.lowering.draft import ROW, Draft, Site, end_row
 from scheduling.lowering.rows import (
     C_A,
     C_B,
@@ -126,4 +126,4 @@ def _load_chunk(
     elif anchor < 0:
         row[C_EXTERNAL0] = SLOT_COMPUTE
     draft.counts[N_LLB_READ if staged else N_DRAM_READ] += link_bytes
-    state[ROW] = i + 1
+    end_row(draft)

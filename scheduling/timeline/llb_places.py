@@ -26,6 +26,18 @@ def first_fit(items: Ints, sorted_items: Ints, count: int, windows: Ints, size: 
 
 
 @compiled_leaf
+def first_fit_always(items: Ints, sorted_items: Ints, count: int, size: int, capacity: int) -> int:
+    """The same where all of these items are there in some of the steps."""
+    offset = 0
+    for k in range(count):
+        i = sorted_items[k]
+        if items[i, 2] >= offset + size:
+            break
+        offset = max(offset, items[i, 2] + items[i, 3])
+    return offset if offset + size <= capacity else -1
+
+
+@compiled_leaf
 def insert(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, address: int, size: int) -> int:
     items[count, 0] = begin
     items[count, 1] = end
@@ -39,20 +51,28 @@ def insert(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, ad
 def insert_sorted(items: Ints, sorted_items: Ints, count: int, item: int) -> None:
     """Put an item among the first `count` of `sorted_items`, by address."""
     address = items[item, 2]
-    k = count
-    while k > 0 and items[sorted_items[k - 1], 2] > address:
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if items[sorted_items[middle], 2] > address:
+            high = middle
+        else:
+            low = middle + 1
+    for k in range(count, low, -1):
         sorted_items[k] = sorted_items[k - 1]
-        k -= 1
-    sorted_items[k] = item
+    sorted_items[low] = item
 
 
 @compiled_leaf
-def at_the_time(items: Ints, sorted_items: Ints, count: int, begin: int, end: int, found: Ints) -> int:
-    """Write into `found` those of the first `count` of `sorted_items` that are there in some of steps [begin, end]."""
+def at_the_time(items: Ints, sorted_items: Ints, count: int, windows: Ints, found: Ints) -> int:
+    """Write into `found` those of the first `count` of `sorted_items` that are there in some of `windows` (first, last
+    step); returns how many these are."""
     number = 0
     for k in range(count):
         i = sorted_items[k]
-        if items[i, 0] <= end and begin <= items[i, 1]:
-            found[number] = i
-            number += 1
+        for w in range(windows.shape[0]):
+            if items[i, 0] <= windows[w, 1] and windows[w, 0] <= items[i, 1]:
+                found[number] = i
+                number += 1
+                break
     return number

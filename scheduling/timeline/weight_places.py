@@ -13,7 +13,7 @@ from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
 from scheduling.choice import choice_of, row_pieces
 from scheduling.lowering.tables import CONVOLVES, Ints, NetworkTable
-from scheduling.timeline.llb_places import at_the_time, first_fit, insert, insert_sorted
+from scheduling.timeline.llb_places import at_the_time, first_fit, first_fit_always, insert, insert_sorted
 from scheduling.timeline.slices import FIRST, STOP
 
 
@@ -75,9 +75,9 @@ def place_weights(
     resident = np.full(staged.shape[0], -1, np.int64)
     since = np.zeros(staged.shape[0], np.int64)
     until = np.zeros(staged.shape[0], np.int64)
-    nearby = np.empty(
-        by_address.shape[0], np.int64
-    )  # what is in the LLB with the weights of a sub-graph, by address
+    # What is in the LLB with the weights of a sub-graph, by address, of several items at one address perhaps only one:
+    # while any of its instances runs or one between them; and while one of its own does.
+    near, near_runs = np.empty(by_address.shape[0], np.int64), np.empty(by_address.shape[0], np.int64)
     for s in np.argsort(first_step, kind="mergesort"):
         total = 0
         for layer in range(choices[s, FIRST], choices[s, STOP]):
@@ -100,7 +100,7 @@ def place_weights(
             else:
                 runs[used, 0], runs[used, 1] = begin, steps[k]
                 used += 1
-        near = at_the_time(items, by_address, placed, whole[0, 0], whole[0, 1], nearby)
+        count_near, count_runs = at_the_time(items, by_address, placed, whole, near), -1
         for layer in range(choices[s, FIRST], choices[s, STOP]):
             size = weight_bytes(net, layer, m.element_bytes)
             if size == 0:
@@ -122,19 +122,24 @@ def place_weights(
                 continue
             if address < 0:
                 windows = whole
-                address = first_fit(items, nearby, near, windows, size, m.llb_bytes)
+                address = first_fit_always(items, near, count_near, size, m.llb_bytes)
             if address < 0 and (again or prefetch > 0):
                 windows = runs[:used]
-                address = first_fit(items, nearby, near, windows, size, m.llb_bytes)
+                if count_runs < 0:
+                    count_runs = at_the_time(items, near, count_near, windows, near_runs)
+                address = first_fit_always(items, near_runs, count_runs, size, m.llb_bytes)
             if address < 0 or copies + windows.shape[0] > copy_step.shape[0]:
                 break
             for w in range(windows.shape[0]):
                 placed = insert(items, by_address, placed, windows[w, 0], windows[w, 1], address, size)
-                insert_sorted(items, nearby, near, placed - 1)
-                near += 1
                 copy_step[copies] = windows[w, 0]
                 copy_layer[copies] = layer
                 copies += 1
+            insert_sorted(items, near, count_near, placed - 1)
+            count_near += 1
+            if count_runs >= 0:
+                insert_sorted(items, near_runs, count_runs, placed - 1)
+                count_runs += 1
             staged[layer] = 1
             staged_address[layer] = address
             staged_by[layer] = layer
