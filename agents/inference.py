@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,6 +149,16 @@ class _Search:
             if state.phase == SUBGRAPHS and state.frontier not in self._tables:
                 self._tables[state.frontier] = pool.submit(self.builder.tables.at, state.frontier)
 
+    def _costs(self, pool: ThreadPoolExecutor, states: Collection[State]) -> dict[State, float]:
+        """What the default completions of states cost. Once half are known, the two cheapest so far are taken to stay
+        so: their candidate tables are made while the others are simulated."""
+        cost: dict[State, float] = {}
+        for state in states:
+            cost[state] = self.builder.cost(state)
+            if 2 * len(cost) >= len(states):
+                self._prepare(pool, sorted(cost, key=cost.__getitem__)[:2])
+        return cost
+
     def _walk(self, rng: np.random.Generator | None) -> State:
         """One schedule: the most likely candidate each time, or a random one by likelihood."""
         state = self.builder.start()
@@ -196,7 +206,7 @@ class _Search:
             if greedy.phase is not None:
                 greedy = self._step(greedy, None)
                 self._prepare(pool, (greedy,))
-            cost = {state: self.builder.cost(state) for state in found}
+            cost = self._costs(pool, found)
             done += [state for state in found if state.phase is None]
             by_cost = sorted((state for state in found if state.phase is not None), key=cost.__getitem__)
             states = {}
