@@ -72,7 +72,9 @@ CASES: list[tuple[str, int, Drawn]] = [
 cores (13)."""
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(
+    scope="module", params=CASES, ids=[f"{machine}-{seed}-{drawn.__name__}" for machine, seed, drawn in CASES]
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     machine_name, seed, drawn = request.param
     rng = np.random.default_rng([seed, len(machine_name), 5])
