@@ -69,7 +69,16 @@ def run(kernels: Path, source: Path, target: Path, arithmetic: Arithmetic) -> No
         for name, layout in manifest.interface.items()
         if (layout.buffer or name) in results
     }
-    write_arrays(target, {**results, **arrays})
+    made = {**results, **arrays}
+    for name, array in made.items():
+        wrong = array.size - int(np.isfinite(array).sum())
+        if wrong:
+            print(
+                f"{target}: {wrong} of {array.size} values of {name!r} are not finite: an input is not, or values are "
+                f"beyond those of {machine.element} (--arithmetic fp32 has more range)",
+                file=sys.stderr,
+            )
+    write_arrays(target, made)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

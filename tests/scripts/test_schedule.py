@@ -182,6 +182,21 @@ def test_exported_kernels_run_on_the_users_own_data(model: Path, tmp_path: Path)
     assert scores.sum() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_outputs_that_are_not_finite_are_said(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", "tiny", *FEW, "--no-verify", "--out", str(out)]) == 0
+    image = np.zeros((1, 3, 8, 8), np.float32)
+    outputs_of(out / "kernels", tmp_path, image=image)
+    assert "not finite" not in capsys.readouterr().err
+    image[0, 1, 2, 3] = np.nan
+    outputs_of(out / "kernels", tmp_path, image=image)
+    assert re.search(
+        r"y.npz: \d+ of \d+ values of '.*' are not finite: an input is not", capsys.readouterr().err
+    )
+
+
 def test_outputs_that_no_layer_makes(tmp_path: Path) -> None:
     model = with_both(tmp_path)
     out = tmp_path / "out"
