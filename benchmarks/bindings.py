@@ -7,14 +7,12 @@ the same search: `dp_bindings` owes what it has beyond that to two bindings. The
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from graph.importer import load_model
-from hwmodel.machines.machine import load_machine
+from env.problems import make_problem
 from report.table import Column, render
-from scheduling.candidates.space import CandidateSpace
-from scheduling.evaluator import Evaluator
-from scheduling.problem import Decide, Problem
+from scheduling.problem import Decide
 from scheduling.strategies.bindings import configured_bindings, dp_bindings
 from scheduling.strategies.configured import configured
 from scheduling.strategies.dp import dp
@@ -42,13 +40,12 @@ def main() -> None:
     rows = []
     for machine, network, batches in CASES:
         for batch in batches:
-            evaluator = Evaluator(load_model(network, batch, weights=False).network, load_machine(machine))
-            problem = Problem(evaluator, CandidateSpace(evaluator), budget=BUDGET)
+            problem = replace(make_problem(network, machine, batch), budget=BUDGET)
             row = [machine, network, str(batch)]
             cycles = []
             for strategy in STRATEGIES.values():
                 choices, rules = strategy(problem)
-                found = evaluator.evaluate(choices, rules)
+                found = problem.evaluator.evaluate(choices, rules)
                 cycles.append(found.cycles)
                 row.append(f"{found.cycles / 1e6:.3f}")
             two = sum(choice.two_bindings for choice in choices)

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from graph.importer import load_model
-from hwmodel.machines.machine import load_machine
+from env.problems import make_problem
 from report.table import Column, render
-from scheduling.candidates.space import CandidateSpace
-from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem
 from scheduling.strategies.channel_splits import cuts_of_slices, dp_channels
 from scheduling.strategies.dp import best_chain, candidates, dp
@@ -32,12 +29,11 @@ def main() -> None:
     rows = []
     for machine, batch, networks in CASES:
         for network in networks:
-            evaluator = Evaluator(load_model(network, batch, weights=False).network, load_machine(machine))
-            problem = Problem(evaluator, CandidateSpace(evaluator), budget=BUDGET)
+            problem = replace(make_problem(network, machine, batch), budget=BUDGET)
             row = [machine, network, str(batch)]
             for strategy in STRATEGIES.values():
                 state = strategy(problem)
-                found = evaluator.evaluate(*state)
+                found = problem.evaluator.evaluate(*state)
                 row += [f"{found.cycles / 1e6:.2f}", f"{found.counts.dram_bytes / 1e6:.0f}"]
             rows.append(row)
     columns = [Column("machine", left=True), Column("network", left=True), Column("batch")]
