@@ -4,6 +4,7 @@ import pytest
 
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
+from scheduling.candidates.configurations import configurations, times
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.estimate import estimate
 from scheduling.candidates.space import CandidateSpace
@@ -92,3 +93,20 @@ def test_with_a_quarter_more_l1_the_rule_gives_the_published_stages(resnet50: Ca
         True,
         True,
     ]
+
+
+def test_the_published_stages_fit_the_shipped_l1_in_pieces_of_rows_and_are_slower(
+    resnet50: CandidateSpace,
+) -> None:
+    """The four groups that the rule finds with more L1, each in its fastest legal configuration."""
+    evaluator = resnet50.evaluator
+    larger = Evaluator(evaluator.network, evaluator.machine.varied(l1=1.25))
+    stages = []
+    for group in Defaults(CandidateSpace(larger)).complete(()):
+        found = configurations(evaluator, group)
+        stages.append(found.choice(int(times(evaluator, found.choices).argmin())))
+    assert [stage.split_batch for stage in stages] == [8, 4, 2, 1]
+    assert min(stages[0].pieces, stages[1].pieces) > 1
+    rule = Defaults(resnet50).complete(())
+    published = evaluator.evaluate(tuple(stages))
+    assert published.cycles > 1.3 * evaluator.evaluate(rule).cycles
