@@ -104,7 +104,7 @@ class OrderedTemplates(Templates):
 
 def template_hazards(templates: Templates, choice: Choice, template: Template) -> Hazards:
     """The hazards of a template of a sub-graph."""
-    frame, lowered = templates.frame(choice, template.parts.channel), template.lowered
+    frame, lowered = templates.frames.of(choice, template.parts.channel), template.lowered
     return hazards(
         frame.table,
         frame.choice,

@@ -128,7 +128,7 @@ class _Builder:
 
     def _kernel(self, step: int, template: Template, plan: Arrangement, number: int) -> Kernel:
         choice, batch_part, _ = self._place(step)
-        frame = self.evaluator.templates.frame(choice, template.parts.channel)
+        frame = self.evaluator.templates.frames.of(choice, template.parts.channel)
         places = Places(
             frame.network,
             frame.choice,
@@ -206,7 +206,7 @@ class _Builder:
         """Bytes in shared memory from where the step's template has its part of a tensor to where the step has it."""
         choice, _, part = self._place(step)
         template = self.templates[step]
-        mine, its = self.evaluator.templates.frame_parts(choice, part), template.parts
+        mine, its = self.evaluator.templates.frames.parts(choice, part), template.parts
         channels = self._first_channel(choice, mine, index) * self.item
         if mine[:2] == its[:2]:
             return channels
@@ -225,7 +225,7 @@ class _Builder:
             return 0
         layer = self.network.layers[int(name[1:])]
         tensor, anchor = self.network.tensors[layer.output], layer.anchor
-        first = self._first_channel(choice, self.evaluator.templates.frame_parts(choice, part), layer.output)
+        first = self._first_channel(choice, self.evaluator.templates.frames.parts(choice, part), layer.output)
         per_channel = (
             anchor.in_channels // anchor.groups * anchor.taps if isinstance(anchor, Contraction) else 0
         )
@@ -237,7 +237,7 @@ class _Builder:
         """Where a slice begins in the channels of a tensor."""
         if choice.split_channels == 1:
             return 0
-        units = self.evaluator.templates.channel_units(choice)
+        units = self.evaluator.templates.frames.channel_units(choice)
         return units.first_channel(self.network, tensor, parts.channel, choice.split_channels)
 
     def _origin(self, choice: Choice, parts: Parts) -> list[tuple[int, int]]:
@@ -245,7 +245,7 @@ class _Builder:
         parts = parts._replace(channel=0)
         known = self._origins.get((choice, parts))
         if known is None:
-            frame = self.evaluator.templates.frame(choice)
+            frame = self.evaluator.templates.frames.of(choice)
             geo = geometry(frame.table, frame.choice, parts.row, parts.column)
             known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
             self._origins[choice, parts] = known

@@ -74,7 +74,7 @@ def with_slices(problem: Problem, cuts: list[int], at: int) -> Segments:
 def _slices(problem: Problem, first: int, stop: int) -> list[int]:
     """In how many slices layers [first, stop) are offered; in none where one does not carry channels through."""
     try:
-        units = problem.evaluator.templates.channel_units(Choice(first, stop, split_channels=2)).units
+        units = problem.evaluator.templates.frames.channel_units(Choice(first, stop, split_channels=2)).units
     except IllegalSchedule:
         return []
     return [slices for slices in SLICES if units % slices == 0]
@@ -85,7 +85,7 @@ def _sliced(problem: Problem, first: int, stop: int) -> Iterator[Segments]:
     carry channels through."""
     templates, machine = problem.evaluator.templates, problem.evaluator.machine
     for slices in _slices(problem, first, stop):
-        table = templates.frame(Choice(first, stop, split_channels=slices)).table
+        table = templates.frames.of(Choice(first, stop, split_channels=slices)).table
         m = templates.machine_table
         rows = survey(table, m, first, np.array([stop], np.int64), problem.space.splits, PIECES)
         best = np.argsort(rows[:, CHOICE_FIELDS + CYCLES], kind="stable")[:TIMED_EACH]

@@ -208,7 +208,7 @@ class Stacks:
                 templates.check(choice._replace(halo=halo))
         except IllegalSchedule:
             return None
-        frame = templates.frame(choice)
+        frame = templates.frames.of(choice)
         rows = {0: 1} if frame.choice.split_rows == 1 else _slices(alike_rows(frame.table, frame.choice))
         columns = (
             {0: 1} if frame.choice.split_columns == 1 else _slices(alike_columns(frame.table, frame.choice))
@@ -234,7 +234,11 @@ class Stacks:
     def _lowered(self, choice: Choice, rows: Slices, columns: Slices) -> list[Kind]:
         """The kinds of instances of a choice with these kinds of row slices and column slices of its frame; none where
         one does not fit."""
-        m, plan, frame = self._evaluator.machine_table, self._plan, self._evaluator.templates.frame(choice)
+        m, plan, frame = (
+            self._evaluator.machine_table,
+            self._plan,
+            self._evaluator.templates.frames.of(choice),
+        )
         found = []
         for row, column, kept, times in _kinds(choice, rows, columns):
             lowered = lower(
@@ -255,7 +259,7 @@ class Stacks:
 
     def _figures(self, choice: Choice, instances: list[Kind]) -> Stack:
         evaluator = self._evaluator
-        frame, levels = evaluator.templates.frame(choice), evaluator.templates.level_table
+        frame, levels = evaluator.templates.frames.of(choice), evaluator.templates.level_table
         inner = np.zeros(0 if levels is None else 2 * levels.inner + 1, np.int64)
         if levels is not None:  # which changes the instances' rows and counts too
             for times, lowered in instances:

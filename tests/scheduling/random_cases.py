@@ -217,7 +217,7 @@ def tileable(evaluator: Evaluator, choice: Choice) -> bool:
         evaluator.templates.check(choice)
     except IllegalSchedule:
         return False
-    machine, frames = evaluator.machine_table, evaluator.templates.frames(choice)
+    machine, frames = evaluator.machine_table, evaluator.templates.frames.all_of(choice)
     return all(estimate(frame.table, machine, frame.choice).status == LEGAL for frame in frames)
 
 

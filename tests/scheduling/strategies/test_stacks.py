@@ -77,7 +77,7 @@ def llb_holds_overlaps(evaluator: Evaluator, choice: Choice) -> bool:
 def summed(evaluator: Evaluator, choice: Choice) -> Stack:
     """Of all tiles, one after the other."""
     plan = evaluator.supposed_plan()
-    frame = evaluator.templates.frame(choice).choice
+    frame = evaluator.templates.frames.of(choice).choice
     cycles, counts, inner = 0, np.zeros(len(Counts._fields), np.int64), []
     for number, (row, column) in enumerate(product(range(frame.split_rows), range(frame.split_columns))):
         kept = choice.keep_weights == 1 and number > 0
@@ -142,7 +142,7 @@ def test_extents_are_those_of_all_tiles(tmp_path: Path) -> None:
                 evaluator.templates.check(choice)
             except IllegalSchedule:
                 continue
-            frame = evaluator.templates.frame(choice)
+            frame = evaluator.templates.frames.of(choice)
             extents = StackExtents(evaluator, axes(evaluator.table), 0, layers)
             streamed, cross = extents.of([choice])
             pixels, most = 0, 0
