@@ -61,9 +61,9 @@ def split_text(choice: Choice) -> str:
     return f"{axes} cached{where}"
 
 
-def binding_text(choice: Choice) -> str:
+def binding_text(network: Network, choice: Choice) -> str:
     """How an instance is spread over cores, such as `batch 2 x channels 4`; layers of the sub-graph that have a binding
-    of their own are counted from 1."""
+    of their own are named as schedule files name them."""
     streamed = "columns" if choice.axis == COLUMNS else "rows"
     bound = _axes(
         (("batch", choice.ways_batch), (streamed, choice.ways_rows), ("channels", choice.ways_channels))
@@ -71,8 +71,9 @@ def binding_text(choice: Choice) -> str:
     if not choice.two_bindings:
         return bound
     own = _axes((("batch", choice.own_batch), (streamed, choice.own_rows), ("channels", choice.own_channels)))
-    layers = choice.own_first - choice.first + 1, choice.own_stop - choice.first
-    return f"{bound}, layers {layers[0]} to {layers[1]} {own}"
+    first, last = (network.layers[k].name for k in (choice.own_first, choice.own_stop - 1))
+    layers = f"layer {shortened(first)}" if first == last else f"{shortened(first)} to {shortened(last)}"
+    return f"{bound}; {layers}: {own}"
 
 
 def pieces_text(choice: Choice) -> str:
@@ -134,12 +135,16 @@ def compare(network: Network, learned: Result, heuristics: Sequence[Result], obj
     if learned.cost == best.cost:
         relation = f"costs the same as {best.strategy}, the best of the others"
     elif ratio > 1:
-        relation = f"is {ratio:.3f} times better in {objective} than {best.strategy}, the best of the others"
+        relation = f"is {_times(ratio)} better in {objective} than {best.strategy}, the best of the others"
     else:
-        relation = (
-            f"is {1 / ratio:.3f} times worse in {objective} than {best.strategy}, the best of the others"
-        )
+        relation = f"is {_times(1 / ratio)} worse in {objective} than {best.strategy}, the best of the others"
     return f"learned {relation}: {first_difference(network, learned, best)}."
+
+
+def _times(ratio: float) -> str:
+    """A ratio above 1 with three decimals, or as many more as show that it is not 1."""
+    decimals = next((digits for digits in range(3, 12) if float(f"{ratio:.{digits}f}") > 1), 12)
+    return f"{ratio:.{decimals}f} times"
 
 
 def _axes(parts: Sequence[tuple[str, int]]) -> str:
@@ -154,8 +159,8 @@ def _choice_difference(network: Network, ours: tuple[str, Choice], theirs: tuple
         found, other = last_node(network, one), last_node(network, two)
     elif split_text(one) != split_text(two):
         what, found, other = "splits by", split_text(one), split_text(two)
-    elif one[4:7] != two[4:7]:
-        what, found, other = "binds to cores by", binding_text(one), binding_text(two)
+    elif binding_text(network, one) != binding_text(network, two):
+        what, found, other = "binds to cores by", binding_text(network, one), binding_text(network, two)
     elif (one.pieces, one.axis) != (two.pieces, two.axis):
         what, found, other = "cuts pieces by", pieces_text(one), pieces_text(two)
     elif one.rule != two.rule:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hwmodel.machines.machine import Machine
 from report.results import Result
-from report.table import Column, decimals_for, number, render
+from report.table import Column, counted, decimals_for, number, render
 
 _COLUMNS = (
     Column("strategy", left=True),
@@ -56,9 +56,9 @@ def strategy_table(results: Sequence[Result], baseline: Result, machine: Machine
 
 def footnotes(results: Sequence[Result], machine: Machine, batch: int) -> list[str]:
     """What a reader has to know about the numbers of the table."""
-    notes = [f"Cycles, bytes and energy are those of one cluster of {machine.name} for its {batch} images."]
+    notes = [f"Cycles, bytes and energy are those of one cluster of {machine.name} for its {counted(batch, 'image')}."]
     others = sorted({(result.strategy, result.batch) for result in results if result.batch != batch})
-    notes += [f"{name} runs {images} images; its rates are comparable." for name, images in others]
+    notes += [f"{name} runs {counted(images, 'image')}; its rates are comparable." for name, images in others]
     notes.append("Times layerwise compares images per second. MB are 10^6 bytes.")
     if any(item.startswith(("energy", "everything")) for item in machine.assumed):
         notes.append(f"Energies are assumed, not measured: see the machine file of {machine.name}.")

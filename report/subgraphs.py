@@ -66,6 +66,7 @@ class Subgraph:
     choice: Choice
     first_node: str
     last_node: str
+    cores_by: str
     reads_from: str
     writes_to: str
     weights_from: str
@@ -116,7 +117,7 @@ def subgraph_table(found: Sequence[Subgraph]) -> str:
                 shortened(item.last_node),
                 str(item.choice.stop - item.choice.first),
                 split_text(item.choice),
-                binding_text(item.choice),
+                item.cores_by,
                 pieces_text(item.choice),
                 item.reads_from,
                 item.writes_to,
@@ -153,6 +154,7 @@ def _subgraph(
         choice=choice,
         first_node=first_node(network, choice),
         last_node=last_node(network, choice),
+        cores_by=binding_text(network, choice),
         reads_from=_scope(read_in_llb),
         writes_to=_scope(plan.in_llb[exits].tolist()),
         weights_from=_scope([int(plan.staged[layer]) for layer in weighted]),

@@ -46,6 +46,11 @@ def number(value: float, digits: int = 0) -> str:
     return f"{value:,.{digits}f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as `1 image` or `16 images`."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def decimals_for(smallest: float, digits: int = 3) -> int:
     """Decimals with which a column's smallest number has `digits` significant digits, at most 6."""
     decimals = 0

@@ -161,7 +161,7 @@ def load_schedule(path: str | Path) -> Schedule:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ScheduleError(f"{path}: {error.strerror}") from None
+        raise ScheduleError(f"{path}: cannot be read ({error.strerror})") from None
     except (
         ValueError,
         RecursionError,

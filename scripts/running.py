@@ -25,7 +25,7 @@ from report.results import Result
 from report.strategies import footnotes, strategy_table
 from report.subgraphs import subgraph_table, subgraphs
 from report.summary import summary, write_summary
-from report.table import number
+from report.table import counted, number
 from report.trace import write_trace
 from report.utilisation import utilisation, utilisation_table
 from report.verify_result import Verification
@@ -111,7 +111,7 @@ def run(options: Options, show: Say, progress: Say) -> None:
     if model.folded.without_batch:
         progress("dimension 0 of the inputs is not the batch: all that the file takes at once is one image")
     task = make_task(network, machine, objective, options.budget, options.seed)
-    progress(f"{network.name}, {batch} images a cluster, on {machine.name}")
+    progress(f"{network.name}, {counted(batch, 'image')} a cluster, on {machine.name}")
     outcome = _compare(options, task, progress) if given is None else _replay(options, task, given)
     if options.order_instructions is not None:
         outcome = _order(options, outcome, progress)
@@ -210,7 +210,7 @@ def _show(outcome: Outcome, show: Say) -> None:
     machine, network = task.machine, task.network
     show(
         f"{network.name} on {machine.name}, {cores_text(machine)}, "
-        f"{machine.element}: {network.batch} images a cluster, objective {task.objective}, "
+        f"{machine.element}: {counted(network.batch, 'image')} a cluster, objective {task.objective}, "
         f"bound {_bound_text(task)}\n"
     )
     show(strategy_table(outcome.shown, outcome.baseline, machine, chosen.strategy))

@@ -90,7 +90,8 @@ def run_strategies(
         wanted = (*strategy_names(), LEARNED)
     unable = [name for name in wanted if not runs_on(name, task.machine)]
     if unable:
-        reason = f"{task.machine.name} runs one kernel at a time, and {', '.join(unable)} need several"
+        need = "needs" if len(unable) == 1 else "need"
+        reason = f"{task.machine.name} runs one kernel at a time, and {', '.join(unable)} {need} several"
         if names is not None and ALL not in names:
             raise InputError(reason)
         progress(f"{reason}: left out")

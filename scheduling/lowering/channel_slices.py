@@ -59,6 +59,7 @@ def channel_units(network: Network, first: int, stop: int) -> ChannelUnits:
     cut = {layer.output for layer in network.layers[first:stop]}
     made = frozenset(cut)
     whole: dict[int, Layer] = {}
+    where = f"sub-graph of layers {network.layers[first].name} to {network.layers[stop - 1].name}"
     units, limit = 0, first
     for number, layer in enumerate(network.layers[first:stop], first):
         here = gcd(units, network.tensors[layer.output].channels)
@@ -67,12 +68,12 @@ def channel_units(network: Network, first: int, stop: int) -> ChannelUnits:
                 cut.add(tensor)
                 here = gcd(here, network.tensors[tensor].channels)
                 continue
-            _check_read_whole(network, layer, position)
+            _check_read_whole(network, layer, position, where)
             if tensor in made:
-                name = network.tensors[tensor].name
-                raise IllegalSchedule(
-                    f"channels cannot be cut through layer {layer.name}, which reads all channels of {name}, made in "
-                    "the same sub-graph"
+                raise _not_carried(
+                    where,
+                    layer,
+                    f"reads all channels of {network.tensors[tensor].name}, made in the same sub-graph",
                 )
             whole[tensor] = layer
         if _works_on_groups(layer.anchor):
@@ -81,10 +82,8 @@ def channel_units(network: Network, first: int, stop: int) -> ChannelUnits:
             units, limit = here, number
     for tensor, layer in whole.items():
         if tensor in cut:
-            raise IllegalSchedule(
-                f"channels cannot be cut through layer {layer.name}, which reads all channels of "
-                f"{network.tensors[tensor].name}, of which slices are read too"
-            )
+            name = network.tensors[tensor].name
+            raise _not_carried(where, layer, f"reads all channels of {name}, of which slices are read too")
     return ChannelUnits(first, stop, frozenset(cut), units, limit)
 
 
@@ -126,7 +125,15 @@ def _works_on_groups(anchor: Anchor) -> bool:
     return isinstance(anchor, MatMul | Softmax | Normalize | ChannelReduce)
 
 
-def _check_read_whole(network: Network, layer: Layer, position: int) -> None:
+def _not_carried(where: str, layer: Layer, why: str) -> IllegalSchedule:
+    """The error for a layer that hands no slices on."""
+    return IllegalSchedule(
+        f"{where}: channels cannot be cut through layer {layer.name}, which {why}; a sub-graph that is cut over "
+        "channels begins behind it or ends before it"
+    )
+
+
+def _check_read_whole(network: Network, layer: Layer, position: int, where: str) -> None:
     """Refuse an input of which a slice of the output needs other channels than its own, unless the layer is computed
     alike from all of them."""
     anchor, tensor = layer.anchor, network.tensors[layer.inputs[position]]
@@ -136,7 +143,7 @@ def _check_read_whole(network: Network, layer: Layer, position: int) -> None:
     if not operand and isinstance(anchor, Contraction | Embedding):
         return
     what = {Concat: "joins channels", Rearrange: "moves channels"}.get(type(anchor), "mixes channels")
-    raise IllegalSchedule(f"channels cannot be cut through layer {layer.name}, which {what} of {tensor.name}")
+    raise _not_carried(where, layer, f"{what} of {tensor.name}")
 
 
 def _narrowed(anchor: Anchor, channels: int, units: int, width: int) -> Anchor:

@@ -31,15 +31,17 @@ def explain(
 ) -> str:
     """One sentence: which sub-graph, which layer, what is short by how many bytes."""
     name = network.layers[layer].name
-    where = (
-        f"sub-graph of layers {choice.first} to {choice.stop - 1} "
-        f"({network.layers[choice.first].name} to {network.layers[choice.stop - 1].name}) on {machine.name}"
-    )
+    where = f"sub-graph of layers {_run(network, choice.first, choice.stop)} on {machine.name}"
     if status in _MEMORY:
         memory = _MEMORY[status]
         capacity = getattr(machine.memories, memory).bytes
-        wide = ", since a row of its slice cannot be cut" if status == SHORT_ACCUMULATOR else ""
-        return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}{wide}"
+        why = ""
+        if status == SHORT_ACCUMULATOR:
+            why = ", since a row of its slice cannot be cut"
+        elif status == SHORT_L1 and choice.two_bindings:
+            own = _run(network, choice.own_first, choice.own_stop)
+            why = f"; layers {own} have a binding of their own, and what goes between it and the other lies there twice"
+        return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}{why}"
     if status in (ROWS_NOT_CARRIED, COLUMNS_NOT_CARRIED):
         # A choice that streams along columns is checked with both swapped.
         turned = choice.axis == COLUMNS
@@ -80,13 +82,18 @@ def explain(
 
 def _own_binding(network: Network, choice: Choice, status: int) -> str:
     """Why layers cannot have the binding of their own that a choice gives them."""
-    first, last = choice.own_first, choice.own_stop - 1
+    layers = f"the binding of layers {_run(network, choice.own_first, choice.own_stop)}"
     if status == OWN_ELSEWHERE:
-        return f"the binding of layers {first} to {last} is of layers that the sub-graph has not"
-    layers = f"the binding of layers {network.layers[first].name} to {network.layers[last].name}"
+        return f"{layers} is of layers that the sub-graph has not"
     if status == OWN_CORES_DIFFER:
         own = choice.own_batch * choice.own_rows * choice.own_channels
         return f"{layers} has {own} cores, expected the {choice.cores} of the sub-graph's"
     if status == OWN_BINDING_EQUAL:
         return f"{layers} is that of the sub-graph"
     return f"{layers} cannot differ from the sub-graph's where overlaps are cached"
+
+
+def _run(network: Network, first: int, stop: int) -> str:
+    """The layers [first, stop) by name; a number in place of a name that there is not."""
+    layers = network.layers
+    return " to ".join(layers[k].name if 0 <= k < len(layers) else f"#{k}" for k in (first, stop - 1))

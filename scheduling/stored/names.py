@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.schedule_file import Subgraph
 from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS
 
 L1_RULE = "larger rings first, lowest free place"
@@ -24,3 +25,8 @@ def halo_name(choice: Choice) -> str:
     if choice.halo != RECOMPUTE:
         return "cache"
     return "cache_columns" if choice.axis == COLUMNS else "recompute"
+
+
+def subgraph_name(number: int, subgraph: Subgraph) -> str:
+    """A sub-graph of a file, by its place in the list and its layers."""
+    return f"sub-graph {number} ({subgraph.first_layer} to {subgraph.last_layer})"

@@ -14,6 +14,7 @@ from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecisio
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.tables import Ints
 from scheduling.schedule_file import Schedule, Subgraph, TensorMove
+from scheduling.stored.names import subgraph_name
 from scheduling.timeline.tensor_moves import TensorMoves
 
 
@@ -43,13 +44,15 @@ def homes(network: Network, choices: Sequence[Choice]) -> list[int]:
     home: list[int] = []
     for s, choice in enumerate(choices):
         if choice.first != len(home):
-            expected = repr(names[len(home)]) if len(home) < len(names) else "no more layers"
+            expected = f"{names[len(home)]!r}" if len(home) < len(names) else "no more layers"
+            behind = f", which sub-graph {s - 1} leaves" if s and len(home) < len(names) else ""
             raise IllegalSchedule(
-                f"sub-graph {s} begins with layer {names[choice.first]!r}, expected {expected}"
+                f"sub-graph {s} begins with layer {names[choice.first]!r}, expected {expected}{behind}"
             )
         home += [s] * (choice.stop - choice.first)
     if len(home) != len(names):
-        raise IllegalSchedule(f"the sub-graphs hold {len(home)} layers, the network has {len(names)}")
+        end = f"sub-graph {len(choices) - 1} ends with layer {names[len(home) - 1]!r}" if home else "there is none"
+        raise IllegalSchedule(f"subgraphs: {end}, expected the last one to end with {names[-1]!r}")
     return home
 
 
@@ -74,10 +77,7 @@ def stored_tensors(
         for tensor in evaluator.templates.borders(choice.first, choice.stop)[1].tolist()
     }
     if by_name.keys() != schedule.tensors.keys():
-        odd = sorted(by_name.keys() ^ schedule.tensors.keys())
-        raise IllegalSchedule(
-            f"tensor {odd[0]!r}: the schedule must place just the tensors that leave a sub-graph"
-        )
+        raise IllegalSchedule(_odd_tensor(schedule, {name: home[producer[t]] for name, t in by_name.items()}))
     apart = _apart(evaluator, choices, home)
     for name, place in schedule.tensors.items():
         tensor = by_name[name]
@@ -85,9 +85,7 @@ def stored_tensors(
             raise UnsupportedDecision(
                 f"tensor {name}: scope {place.scope!r} is not supported, expected llb or dram"
             )
-        expected = slices[tensor] if place.scope == "llb" else 0
-        if len(place.addresses) != expected:
-            raise IllegalSchedule(f"tensor {name}: {len(place.addresses)} addresses, expected {expected}")
+        _check_addresses(schedule, name, home[producer[tensor]], slices[tensor])
         for address in place.addresses:
             check_aligned(evaluator.machine, f"tensor {name}", address)
         if place.scope == "llb":
@@ -98,6 +96,29 @@ def stored_tensors(
             found.source_rows[tensor] = 1 if in_one_piece or not apart[tensor] else source.split_rows
             found.slice_address[start[tensor] : start[tensor + 1]] = place.addresses
     return found
+
+
+def _odd_tensor(schedule: Schedule, made_by: Mapping[str, int]) -> str:
+    """A tensor that a schedule places but must not, or the other way round; `made_by` has the sub-graph of each that
+    leaves one."""
+    for name in sorted(made_by.keys() - schedule.tensors.keys()):
+        where = subgraph_name(made_by[name], schedule.subgraphs[made_by[name]])
+        return f"tensor {name!r} has no place, expected one, since it leaves {where}"
+    extra = sorted(schedule.tensors.keys() - made_by.keys())
+    return f"tensor {extra[0]!r} has a place, expected places only for the tensors that leave a sub-graph"
+
+
+def _check_addresses(schedule: Schedule, name: str, maker: int, instances: int) -> None:
+    """Raise IllegalSchedule unless a tensor has an address for each of the `instances` of the sub-graph that makes it;
+    none in DRAM."""
+    place = schedule.tensors[name]
+    found = f"tensor {name}: {len(place.addresses)} addresses"
+    if place.scope != "llb" and place.addresses:
+        raise IllegalSchedule(f"{found}, expected none in {place.scope}")
+    if place.scope == "llb" and len(place.addresses) != instances:
+        raise IllegalSchedule(
+            f"{found}, expected {instances}, one for each instance of {subgraph_name(maker, schedule.subgraphs[maker])}"
+        )
 
 
 def stored_weights(

@@ -6,6 +6,8 @@ A replay depends on no rule but two that are named in the file: the order of ope
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graph.network import Network
@@ -21,7 +23,7 @@ from scheduling.legality.arrangements import check_arrangement
 from scheduling.legality.packings import check_steps
 from scheduling.schedule_file import Schedule
 from scheduling.stored.choices import stored_choice
-from scheduling.stored.names import L1_RULE, MERGE, ORDER_RULE, SYNC
+from scheduling.stored.names import L1_RULE, MERGE, ORDER_RULE, SYNC, subgraph_name
 from scheduling.stored.places import cached_at, homes, stored_moves, stored_tensors, stored_weights
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.packing import Packing, Placement, Step, nothing_packed, packed_order
@@ -52,12 +54,9 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     instances = [choice.instances for choice in choices]
     packing = _packing(schedule)
     order = [placed for step in packing.steps for placed in step.instances]
-    for s, i, *_ in order:
-        if not (0 <= s < len(choices) and 0 <= i < instances[s]):
-            raise IllegalSchedule(f"the steps name instance {i} of sub-graph {s}, which there is not")
+    named = _named(schedule, instances, [(placed.subgraph, placed.instance) for placed in order])
     check_steps(packing.steps, choices, evaluator.machine)
-    if len(order) != sum(instances):
-        raise IllegalSchedule(f"the order has {len(order)} instances, expected each of {sum(instances)} once")
+    _check_all_named(schedule, instances, named)
     starts = np.concatenate(([0], np.cumsum(instances)))
     place_of = np.zeros(len(order), np.int64)
     for k, placed in enumerate(order):
@@ -120,6 +119,42 @@ def _packing(schedule: Schedule) -> Packing:
             f"merge {schedule.merge!r} is not supported, expected one of {', '.join(MERGE)}"
         )
     return Packing(tuple(steps), MERGE[schedule.merge])
+
+
+def _named(
+    schedule: Schedule, instances: Sequence[int], order: Sequence[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """The (sub-graph, instance) pairs that the steps name; sub-graph s has `instances[s]`. Raises IllegalSchedule for
+    one that there is not, or that is named again."""
+    named: set[tuple[int, int]] = set()
+    for s, i in order:
+        if not 0 <= s < len(instances):
+            raise IllegalSchedule(
+                f"the steps name instance {i} of sub-graph {s}, expected a sub-graph below {len(instances)}"
+            )
+        if i >= instances[s]:
+            where = subgraph_name(s, schedule.subgraphs[s])
+            raise IllegalSchedule(
+                f"the steps name instance {i} of {where}, expected less than {instances[s]}, the product of its split"
+            )
+        if (s, i) in named:
+            where = subgraph_name(s, schedule.subgraphs[s])
+            raise IllegalSchedule(f"the steps name instance {i} of {where} again, expected each instance once")
+        named.add((s, i))
+    return named
+
+
+def _check_all_named(
+    schedule: Schedule, instances: Sequence[int], named: set[tuple[int, int]]
+) -> None:
+    """Raise IllegalSchedule where an instance is not among the `named` ones."""
+    for s, count in enumerate(instances):
+        missing = next((i for i in range(count) if (s, i) not in named), None)
+        if missing is not None:
+            raise IllegalSchedule(
+                f"the steps do not name instance {missing} of {subgraph_name(s, schedule.subgraphs[s])}, expected each "
+                f"of its {count}, the product of its split, once"
+            )
 
 
 def _check_header(evaluator: Evaluator, schedule: Schedule) -> None:

@@ -44,7 +44,7 @@ def place_caches(
             address = first_fit(items, by_address, placed, np.array([[begin, end]]), size, UNLIMITED)
             if address + size > llb_bytes:
                 raise IllegalSchedule(
-                    f"sub-graph of layers {choice.first} to {choice.stop - 1}: llb ({llb_bytes} bytes) is short by "
+                    f"sub-graph {s}: llb ({llb_bytes} bytes) is short by "
                     f"{address + size - llb_bytes} bytes for the overlaps that it caches"
                 )
             addresses[own : own + choice.slices] = address

@@ -29,12 +29,15 @@ def result(strategy: str, cost: float, *choices: Choice, rules: Rules = Rules())
     return Result(strategy, 1, choices, rules, evaluation, cost, 1.0, 1, 0.0, 1)
 
 
-def test_choices_in_words() -> None:
+def test_choices_in_words(network: Network) -> None:
     choice = Choice(0, 3, split_batch=8, split_rows=2, ways_batch=2, ways_channels=4, pieces=4, axis=CHANNELS)
     assert split_text(choice) == "batch 8 x rows 2"
-    assert binding_text(choice) == "batch 2 x channels 4"
+    assert binding_text(network, choice) == "batch 2 x channels 4"
     assert pieces_text(choice) == "channels 4"
-    assert split_text(WHOLE) == binding_text(WHOLE) == pieces_text(WHOLE) == "-"
+    assert split_text(WHOLE) == binding_text(network, WHOLE) == pieces_text(WHOLE) == "-"
+    apart = choice._replace(own_first=1, own_stop=2, own_batch=1, own_rows=8, own_channels=1)
+    assert binding_text(network, apart) == "batch 2 x channels 4; layer n2_Conv: rows 8"
+    assert binding_text(network, apart._replace(own_stop=3)).endswith("; n2_Conv to n5_MaxPool: rows 8")
 
 
 def test_rules_in_words() -> None:
@@ -58,6 +61,10 @@ def test_long_names_lose_their_middle() -> None:
     [
         ({"split_batch": 4}, "learned splits by batch 4 and dp nothing"),
         ({"ways_rows": 2}, "learned binds to cores by rows 2 and dp nothing"),
+        (
+            {"ways_rows": 2, "own_first": 1, "own_stop": 2, "own_channels": 2},
+            "learned binds to cores by rows 2; layer n2_Conv: channels 2 and dp nothing",
+        ),
         ({"pieces": 4}, "learned cuts pieces by rows 4 and dp nothing"),
         ({"rule": 10}, "learned orders instructions by layer + a x piece, a = 0.5 and dp 1"),
         ({"overlap": 0}, "learned has overlap of layers off and dp on"),
@@ -82,6 +89,12 @@ def test_another_end_of_a_sub_graph(network: Network) -> None:
         "learned is 1.100 times worse in energy than dp, the best of the others: at node n5_MaxPool, learned "
         "ends its sub-graph at n5_MaxPool and dp n9_Softmax."
     )
+
+
+def test_a_small_difference_is_not_one_time(network: Network) -> None:
+    learned, best = result("learned", 2_000_014.0, WHOLE), result("dp", 2_000_000.0, WHOLE)
+    assert compare(network, learned, [best], "edp").startswith("learned is 1.00001 times worse in edp than dp")
+    assert "is 1.00001 times better in edp than learned" in compare(network, best, [learned], "edp")
 
 
 def test_schedules_that_are_alike(network: Network) -> None:

@@ -68,6 +68,7 @@ def test_the_table_has_a_row_for_each_sub_graph() -> None:
         choice=Choice(0, 12, split_batch=8, ways_batch=2, ways_rows=4, pieces=4),
         first_node="conv1",
         last_node="pool1",
+        cores_by="batch 2 x rows 4",
         reads_from="DRAM",
         writes_to="LLB",
         weights_from="both",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from report.table import Column, decimals_for, number, render
+from report.table import Column, counted, decimals_for, number, render
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -35,3 +35,12 @@ def test_decimals_show_three_digits_of_the_smallest_number(smallest: float, deci
 
 def test_thousands_are_separated() -> None:
     assert number(1234567.891, 1) == "1,234,567.9"
+
+
+def test_things_are_counted_in_words() -> None:
+    assert [counted(count, "image") for count in (0, 1, 2, 1600)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,600 images",
+    ]

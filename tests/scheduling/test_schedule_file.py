@@ -116,7 +116,15 @@ REFUSED: list[tuple[Edit, str]] = [
     ),
     (lambda d: d["subgraphs"][0].update(last_layer="nowhere"), "has no such layer"),
     (lambda d: d["subgraphs"][0]["binding"].update(batch=16), "cores, stcp920 has 8"),
-    (lambda d: d["subgraphs"].pop(), "the sub-graphs hold 2 layers"),
+    (
+        lambda d: d["subgraphs"].pop(),
+        "sub-graph 0 ends with layer 'n2_Conv', expected the last one to end with 'n9_Softmax'",
+    ),
+    (lambda d: d["tensors"].clear(), "has no place, expected one, since it leaves sub-graph 0 (n0_Conv to"),
+    (
+        lambda d: d["tensors"].update(ghost={"scope": "dram"}),
+        "tensor 'ghost' has a place, expected places only for the tensors that leave a sub-graph",
+    ),
     (
         lambda d: d["subgraphs"][0].update(first_layer="n9_Softmax"),
         "sub-graph 'n9_Softmax': its last layer, 'n2_Conv', comes before its first",
@@ -124,14 +132,26 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: d["subgraphs"].reverse(), "sub-graph 0 begins with layer"),
     (
         lambda d: d["subgraphs"][1].update(first_layer=d["subgraphs"][0]["last_layer"]),
-        "sub-graph 1 begins with layer 'n2_Conv', expected",
+        "sub-graph 1 begins with layer 'n2_Conv', expected 'n5_MaxPool', which sub-graph 0 leaves",
     ),
     (lambda d: d["subgraphs"].append(d["subgraphs"][1]), "expected no more layers"),
     (lambda d: d["steps"].reverse(), "whose result it reads"),
-    (lambda d: d["steps"].pop(), "the order has"),
+    (
+        lambda d: d["steps"].pop(),
+        "the steps do not name instance 0 of sub-graph 1 (n5_MaxPool to n9_Softmax), expected each of its 1, the "
+        "product of its split, once",
+    ),
+    (
+        lambda d: d["steps"].append(d["steps"][0]),
+        "the steps name instance 0 of sub-graph 0 (n0_Conv to n2_Conv) again",
+    ),
+    (
+        lambda d: d["steps"][0]["instances"][0].update(instance=9),
+        "the steps name instance 9 of sub-graph 0 (n0_Conv to n2_Conv), expected less than 1",
+    ),
     (
         lambda d: d["steps"].append({"instances": [{"subgraph": 7, "instance": 0}]}),
-        "instance 0 of sub-graph 7, which there is not",
+        "the steps name instance 0 of sub-graph 7, expected a sub-graph below 2",
     ),
     (
         lambda d: d["steps"][1]["instances"][0].update(first_core=1),
@@ -141,7 +161,11 @@ REFUSED: list[tuple[Edit, str]] = [
     (lambda d: d["steps"][0].update(sync="prayer"), "step 0: sync 'prayer' is not supported"),
     (lambda d: d.update(merge="at random"), "merge 'at random' is not supported"),
     (lambda d: first_place(d).update(scope="l1", addresses=[]), "scope 'l1' is not supported"),
-    (lambda d: first_place(d).update(addresses=[]), "0 addresses, expected"),
+    (
+        lambda d: first_place(d).update(addresses=[]),
+        "0 addresses, expected 1, one for each instance of sub-graph 0 (n0_Conv to n2_Conv)",
+    ),
+    (lambda d: first_place(d).update(scope="dram"), "1 addresses, expected none in dram"),
     (lambda d: first_place(d)["addresses"].__setitem__(0, 8 * 1024 * 1024), "is short by"),
     (
         lambda d: first_place(d)["addresses"].__setitem__(0, 1025),
@@ -157,14 +181,14 @@ REFUSED: list[tuple[Edit, str]] = [
     ),
     (
         lambda d: d.update(steps=[], weights={"n0_Conv": {"address": 0, "copied_in_waves": [0]}}),
-        "the order has 0 instances",
+        "the steps do not name instance 0 of sub-graph 0",
     ),
-    (lambda d: d["subgraphs"][0]["split"].update(channels=1 << 40), "the order has"),
+    (lambda d: d["subgraphs"][0]["split"].update(channels=1 << 40), "the steps do not name instance 1 of"),
     (
         lambda d: d["subgraphs"][0]["split"].update(channels="2"),
         "split.channels: Input should be a valid integer",
     ),
-    (lambda d: d["subgraphs"][0]["split"].update(rows=1 << 40), "the order has"),
+    (lambda d: d["subgraphs"][0]["split"].update(rows=1 << 40), "the steps do not name instance 1 of"),
     (
         lambda d: d["subgraphs"][0]["split"].update(rows=1 << 70),
         "subgraphs.0.split.rows: Input should be less",

@@ -276,10 +276,10 @@ def test_prove_says_how_far_the_order_is_from_the_least_memory_and_traffic(
         ("squeezenet --machine no/such.yaml", r"no/such.yaml: cannot be read \(No such file or directory\)"),
         (
             "squeezenet --strategies rammer",
-            "stcp920 runs one kernel at a time, and rammer need several",
+            "stcp920 runs one kernel at a time, and rammer needs several",
         ),
         ("squeezenet --strategies magic", "no strategy is called 'magic', expected some of .*dp"),
-        ("squeezenet --replay nosuch.json", r"nosuch\.json"),
+        ("squeezenet --replay nosuch.json", r"nosuch\.json: cannot be read \(No such file or directory\)"),
         ("bert_base:layers=0", "layers"),
     ],
 )
