@@ -56,7 +56,9 @@ def strategy_table(results: Sequence[Result], baseline: Result, machine: Machine
 
 def footnotes(results: Sequence[Result], machine: Machine, batch: int) -> list[str]:
     """What a reader has to know about the numbers of the table."""
-    notes = [f"Cycles, bytes and energy are those of one cluster of {machine.name} for its {counted(batch, 'image')}."]
+    notes = [
+        f"Cycles, bytes and energy are those of one cluster of {machine.name} for its {counted(batch, 'image')}."
+    ]
     others = sorted({(result.strategy, result.batch) for result in results if result.batch != batch})
     notes += [f"{name} runs {counted(images, 'image')}; its rates are comparable." for name, images in others]
     notes.append("Times layerwise compares images per second. MB are 10^6 bytes.")

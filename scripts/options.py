@@ -144,7 +144,10 @@ def _parser() -> _Parser:
         "--seed", type=_natural, default=0, metavar="N", help="seed of searches and test data"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write schedule, kernels, trace and summary there; directories above it are made too"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write schedule, kernels, trace and summary to DIR, which is made",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
     parser.add_argument("--no-verify", action="store_true", help="do not compare with onnxruntime")

@@ -44,6 +44,7 @@ from scripts.proving import proof
 from scripts.solving import (
     Task,
     check_names,
+    check_runnable,
     load_compiled_code,
     make_task,
     order_schedule,
@@ -102,6 +103,8 @@ def run(options: Options, show: Say, progress: Say) -> None:
         read_policy(options.policy)  # a wrong file is found before anything is computed
     given = None if options.replay is None else load_schedule(options.replay)
     machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
+    if options.strategies is not None:
+        check_runnable(options.strategies, machine)
     batch = options.batch or (1 if given is None else given.batch)
     objective = Objective(options.objective)
     if options.head_groups == AUTO:

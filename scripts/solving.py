@@ -80,6 +80,18 @@ def check_names(names: tuple[str, ...], policy: Path | None) -> None:
         raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
 
 
+def check_runnable(names: tuple[str, ...], machine: Machine) -> None:
+    """Raise InputError for a strategy that is asked for by name and does not run on the machine."""
+    unable = [name for name in names if not runs_on(name, machine)]
+    if unable and ALL not in names:
+        raise InputError(_unable_text(unable, machine))
+
+
+def _unable_text(unable: list[str], machine: Machine) -> str:
+    need = "needs" if len(unable) == 1 else "need"
+    return f"{machine.name} runs one kernel at a time, and {', '.join(unable)} {need} several"
+
+
 def run_strategies(
     task: Task, names: tuple[str, ...] | None, policy: Path | None, progress: Progress
 ) -> list[Result]:
@@ -90,11 +102,7 @@ def run_strategies(
         wanted = (*strategy_names(), LEARNED)
     unable = [name for name in wanted if not runs_on(name, task.machine)]
     if unable:
-        need = "needs" if len(unable) == 1 else "need"
-        reason = f"{task.machine.name} runs one kernel at a time, and {', '.join(unable)} {need} several"
-        if names is not None and ALL not in names:
-            raise InputError(reason)
-        progress(f"{reason}: left out")
+        progress(f"{_unable_text(unable, task.machine)}: left out")
     for name in (name for name in wanted if name not in unable):
         if name == LEARNED and policy is None and not _policy_ships():
             progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")

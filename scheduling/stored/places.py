@@ -51,7 +51,11 @@ def homes(network: Network, choices: Sequence[Choice]) -> list[int]:
             )
         home += [s] * (choice.stop - choice.first)
     if len(home) != len(names):
-        end = f"sub-graph {len(choices) - 1} ends with layer {names[len(home) - 1]!r}" if home else "there is none"
+        end = (
+            f"sub-graph {len(choices) - 1} ends with layer {names[len(home) - 1]!r}"
+            if home
+            else "there is none"
+        )
         raise IllegalSchedule(f"subgraphs: {end}, expected the last one to end with {names[-1]!r}")
     return home
 

@@ -139,14 +139,14 @@ def _named(
             )
         if (s, i) in named:
             where = subgraph_name(s, schedule.subgraphs[s])
-            raise IllegalSchedule(f"the steps name instance {i} of {where} again, expected each instance once")
+            raise IllegalSchedule(
+                f"the steps name instance {i} of {where} again, expected each instance once"
+            )
         named.add((s, i))
     return named
 
 
-def _check_all_named(
-    schedule: Schedule, instances: Sequence[int], named: set[tuple[int, int]]
-) -> None:
+def _check_all_named(schedule: Schedule, instances: Sequence[int], named: set[tuple[int, int]]) -> None:
     """Raise IllegalSchedule where an instance is not among the `named` ones."""
     for s, count in enumerate(instances):
         missing = next((i for i in range(count) if (s, i) not in named), None)

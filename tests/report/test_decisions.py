@@ -93,7 +93,9 @@ def test_another_end_of_a_sub_graph(network: Network) -> None:
 
 def test_a_small_difference_is_not_one_time(network: Network) -> None:
     learned, best = result("learned", 2_000_014.0, WHOLE), result("dp", 2_000_000.0, WHOLE)
-    assert compare(network, learned, [best], "edp").startswith("learned is 1.00001 times worse in edp than dp")
+    assert compare(network, learned, [best], "edp").startswith(
+        "learned is 1.00001 times worse in edp than dp"
+    )
     assert "is 1.00001 times better in edp than learned" in compare(network, best, [learned], "edp")
 
 

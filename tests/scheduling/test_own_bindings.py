@@ -181,5 +181,7 @@ def test_a_shortage_says_what_lies_in_l1_twice(tmp_path: Path) -> None:
     evaluator = Evaluator(model.network, load_machine("tiny"))
     choice = bound((1, 2, 1), (1, 1, 2))
     assert evaluator.evaluate((choice._replace(own_first=0, own_stop=0),)).cycles
-    with pytest.raises(IllegalSchedule, match="l1 .* short by .*; layers n1_Conv to n1_Conv have a binding of"):
+    with pytest.raises(
+        IllegalSchedule, match=r"l1 .* short by .*; layers n1_Conv to n1_Conv have a binding of"
+    ):
         evaluator.evaluate((choice,))
