@@ -30,6 +30,7 @@ from scheduling.schedule_file import (
     WeightPlace,
 )
 from scheduling.stored.names import AXES, CACHES, L1_RULE, MERGE, ORDER_RULE, SYNC, halo_name, name_of
+from scheduling.stored.replay import schedule_decisions
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.tensor_moves import TensorMoves
 
@@ -44,9 +45,32 @@ def make_schedule(
 ) -> Schedule:
     """The schedule of decisions, what rules leave open resolved; `reordered` says that the evaluator's network has its
     layers in another order than the file, which is stored then. Raises IllegalSchedule."""
-    network = evaluator.network
     plan = evaluator.arrange(choices, rules)
     check_arrangement(evaluator, choices, plan)
+    return _schedule(evaluator, choices, plan, model_hash, strategy, reordered)
+
+
+def resolved(evaluator: Evaluator, schedule: Schedule) -> Schedule:
+    """A schedule with all that its rules leave open, for this network (`schedule_network`) and machine; itself where
+    it has no rules. Raises ScheduleError as `schedule_decisions` does."""
+    if schedule.rules is None:
+        return schedule
+    choices, plan = schedule_decisions(evaluator, schedule)
+    whole = _schedule(
+        evaluator, choices, plan, schedule.model_hash, schedule.strategy, bool(schedule.layer_order)
+    )
+    return whole.model_copy(update={"instruction_orders": schedule.instruction_orders})
+
+
+def _schedule(
+    evaluator: Evaluator,
+    choices: Sequence[Choice],
+    plan: Arrangement,
+    model_hash: str,
+    strategy: str,
+    reordered: bool,
+) -> Schedule:
+    network = evaluator.network
     evaluator.templates.of(choices, plan)
     tensors = {}
     for choice in choices:

@@ -126,11 +126,23 @@ class LaunchedStep(_Record):
     sync: str = "waits"
 
 
+class StoredRules(_Record):
+    """The deterministic rules by which the places of a schedule follow from its decisions, and the order of its
+    instances where it has no steps; `dram_tensors` are made in DRAM though the LLB may have room for them."""
+
+    order: str = "depth first"
+    scopes: str = "llb where it fits"
+    weights: str = "resident"
+    prefetch: _Natural = 1
+    dram_tensors: tuple[str, ...] = ()
+
+
 class Schedule(_Record):
     """A whole schedule; nothing else is needed to rebuild the kernels byte for byte.
 
     `layer_order` names all layers in the order in which sub-graphs are runs of them; empty for the file's. Instances
-    that `instruction_orders` does not name run their instructions in the order of their sub-graph's `order_a`.
+    that `instruction_orders` does not name run their instructions in the order of their sub-graph's `order_a`. With
+    `rules` there are no tensors, weights and moves, which follow from these; so do steps that are left out.
     """
 
     version: int
@@ -142,13 +154,14 @@ class Schedule(_Record):
     l1_rule: str
     order_rule: str
     subgraphs: tuple[Subgraph, ...]
-    steps: tuple[LaunchedStep, ...]
-    merge: str
-    tensors: dict[str, TensorPlace]
-    weights: dict[str, WeightPlace]
+    steps: tuple[LaunchedStep, ...] = ()
+    merge: str = "earliest start"
+    tensors: dict[str, TensorPlace] = {}
+    weights: dict[str, WeightPlace] = {}
     layer_order: tuple[str, ...] = ()
     moves: tuple[TensorMove, ...] = ()
     instruction_orders: tuple[InstructionOrder, ...] = ()
+    rules: StoredRules | None = None
 
 
 def save_schedule(path: str | Path, schedule: Schedule) -> None:
@@ -171,8 +184,29 @@ def load_schedule(path: str | Path) -> Schedule:
     if version != VERSION:
         raise ScheduleError(f"{path}: version is {version!r:.80}, expected {VERSION}")
     try:
-        return Schedule.model_validate_json(json.dumps(data))
+        schedule = Schedule.model_validate_json(json.dumps(data))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ScheduleError(f"{path}: {key}: {first['msg']} (got {first['input']!r:.80})") from None
+        got = "" if first["type"] == "missing" else f" (got {first['input']!r:.80})"
+        raise ScheduleError(f"{path}: {key}: {first['msg']}{got}") from None
+    if schedule.rules is None:
+        for key in ("steps", "merge", "tensors", "weights"):
+            if key not in schedule.model_fields_set:
+                raise ScheduleError(
+                    f"{path}: {key}: is missing, expected it or the rules that it follows from"
+                )
+    else:
+        _check_ruled(path, schedule, schedule.rules)
+    return schedule
+
+
+def _check_ruled(path: str | Path, schedule: Schedule, rules: StoredRules) -> None:
+    """Raise ScheduleError where a schedule has both rules and what follows from them."""
+    for key in ("tensors", "weights", "moves"):
+        if getattr(schedule, key):
+            raise ScheduleError(f"{path}: {key}: expected none beside rules, which it follows from")
+    if schedule.steps and "order" in rules.model_fields_set:
+        raise ScheduleError(f"{path}: rules.order: expected none beside steps, which are the order")
+    if not schedule.steps and "merge" in schedule.model_fields_set:
+        raise ScheduleError(f"{path}: merge: expected none without steps")

@@ -33,7 +33,7 @@ from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import in_order
 from scheduling.objective import Objective
-from scheduling.schedule import make_schedule
+from scheduling.schedule import make_schedule, resolved
 from scheduling.schedule_file import Schedule, load_schedule, save_schedule
 from scheduling.stored.replay import schedule_decisions, schedule_evaluator, schedule_to_program
 from scheduling.strategies.head_groups import best_head_groups, tried_head_groups
@@ -166,7 +166,9 @@ def _compare(options: Options, task: Task, progress: Say) -> Outcome:
 
 
 def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
+    by_rules = schedule.rules is not None
     try:
+        schedule = resolved(schedule_evaluator(task.network, task.machine, schedule), schedule)
         chosen = replayed(task, schedule)
     except ScheduleError as error:
         raise InputError(f"{options.replay}: {error}") from error
@@ -177,7 +179,7 @@ def _replay(options: Options, task: Task, schedule: Schedule) -> Outcome:
         run_baseline(task, BASELINE),
         chosen,
         f"given by {options.replay}",
-        "order and places as stored",
+        "places by the file's rules" if by_rules else "order and places as stored",
         schedule,
     )
 

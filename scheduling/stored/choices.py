@@ -13,8 +13,11 @@ from scheduling.stored.names import AXES, CACHES, HALOS, halo_name
 from scheduling.stored.places import check_aligned
 
 
-def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph) -> Choice:
-    """The choice of a sub-graph; `numbers` are those of layers by name.
+def stored_choice(
+    evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgraph, by_rules: bool
+) -> Choice:
+    """The choice of a sub-graph; `numbers` are those of layers by name, and `by_rules` says that places follow from
+    rules.
 
     Raises ScheduleError for layers that the network has not, and UnsupportedDecision for what cannot be lowered.
     """
@@ -22,7 +25,7 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
     named = (own.first_layer, own.last_layer) if own else ()
     for name in (subgraph.first_layer, subgraph.last_layer, *named):
         if name not in numbers:
-            raise ScheduleError(f"layer {name!r}: network {evaluator.network.name} has no such layer")
+            raise ScheduleError(_no_layer(evaluator.network, name))
     if numbers[subgraph.last_layer] < numbers[subgraph.first_layer]:
         raise IllegalSchedule(
             f"sub-graph {subgraph.first_layer!r}: its last layer, {subgraph.last_layer!r}, comes before its first"
@@ -36,7 +39,7 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
             f"sub-graph {subgraph.first_layer!r}: piece_axis {subgraph.piece_axis!r} is not supported, "
             f"expected one of {AXES}"
         )
-    _check_cache(evaluator.machine, subgraph)
+    _check_cache(evaluator.machine, subgraph, by_rules)
     binding = subgraph.binding
     _check_binding(evaluator.machine, subgraph, binding)
     if own is not None:
@@ -73,6 +76,13 @@ def stored_choice(evaluator: Evaluator, numbers: dict[str, int], subgraph: Subgr
         )
     _check_pieces(evaluator.network, choice, subgraph)
     return choice
+
+
+def _no_layer(network: Network, name: str) -> str:
+    """That there is no layer of a name, and which one has the node of this name."""
+    fused = next((layer.name for layer in network.layers if name in layer.nodes), None)
+    part = "" if fused is None else f"; the node of this name is part of layer {fused!r}"
+    return f"layer {name!r}: network {network.name} has no such layer{part}"
 
 
 def _check_binding(machine: Machine, subgraph: Subgraph, binding: Binding) -> None:
@@ -123,7 +133,7 @@ def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:
         )
 
 
-def _check_cache(machine: Machine, subgraph: Subgraph) -> None:
+def _check_cache(machine: Machine, subgraph: Subgraph, by_rules: bool) -> None:
     """Refuse a cache of overlaps that cannot be, or in an unknown memory."""
     cache, where = subgraph.cache, f"sub-graph {subgraph.first_layer!r}: cache"
     if cache.memory not in CACHES:
@@ -134,8 +144,9 @@ def _check_cache(machine: Machine, subgraph: Subgraph) -> None:
         raise UnsupportedDecision(
             f"{where}: memory is {cache.memory!r} with halo {subgraph.halo!r}, expected 'cache'"
         )
-    expected = subgraph.split.batch if cache.memory == "llb" else 0
+    expected = subgraph.split.batch if cache.memory == "llb" and not by_rules else 0
     if len(cache.addresses) != expected:
-        raise IllegalSchedule(f"{where}: {len(cache.addresses)} addresses, expected {expected}")
+        why = ", since rules find them" if by_rules else ""
+        raise IllegalSchedule(f"{where}: {len(cache.addresses)} addresses, expected {expected}{why}")
     for address in cache.addresses:
         check_aligned(machine, where, address)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from scheduling.choice import COLUMNS, RECOMPUTE, Choice
 from scheduling.schedule_file import Subgraph
+from scheduling.timeline.arrangement import (
+    SCOPE_DEFAULT,
+    SCOPE_DRAM,
+    SCOPE_SHORTENED,
+    WEIGHTS_RELOADED,
+    WEIGHTS_RESIDENT,
+)
+from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 from scheduling.timeline.packing import AS_BARRIERS, BARRIERS, EARLIEST, WAITS
 
 L1_RULE = "larger rings first, lowest free place"
@@ -13,6 +21,13 @@ HALOS = ("recompute", "cache_columns", "cache")
 CACHES = ("l1", "llb", "dram")
 SYNC = {"waits": WAITS, "barriers": BARRIERS}
 MERGE = {"earliest start": EARLIEST, "as with barriers": AS_BARRIERS}
+ORDERS = {"depth first": DEPTH_FIRST, "breadth first": BREADTH_FIRST}
+SCOPES = {
+    "llb where it fits": SCOPE_DEFAULT,
+    "llb as long as it fits": SCOPE_SHORTENED,
+    "dram": SCOPE_DRAM,
+}
+WEIGHTS = {"resident": WEIGHTS_RESIDENT, "reloaded": WEIGHTS_RELOADED}
 
 
 def name_of(codes: dict[str, int], code: int) -> str:

@@ -1,7 +1,8 @@
 """From a schedule to its decisions, its program and its time, exactly.
 
-A replay depends on no rule but two that are named in the file: the order of operations inside a kernel
-(layer + a x piece) and the L1 layout (larger rings first, lowest free place).
+A replay depends on no rule but those that are named in the file: the order of operations inside a kernel
+(layer + a x piece), the L1 layout (larger rings first, lowest free place) and, where the file has `rules` in place of
+addresses, these.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scheduling.schedule_file import Schedule
 from scheduling.stored.choices import stored_choice
 from scheduling.stored.names import L1_RULE, MERGE, ORDER_RULE, SYNC, subgraph_name
 from scheduling.stored.places import cached_at, homes, stored_moves, stored_tensors, stored_weights
+from scheduling.stored.ruled import stored_rules
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.packing import Packing, Placement, Step, nothing_packed, packed_order
 
@@ -49,20 +51,41 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
     network = evaluator.network
     _check_header(evaluator, schedule)
     numbers = {layer.name: number for number, layer in enumerate(network.layers)}
-    choices = tuple(stored_choice(evaluator, numbers, subgraph) for subgraph in schedule.subgraphs)
+    by_rules = schedule.rules is not None
+    choices = tuple(stored_choice(evaluator, numbers, subgraph, by_rules) for subgraph in schedule.subgraphs)
     home = homes(network, choices)
-    instances = [choice.instances for choice in choices]
     packing = _packing(schedule)
+    if schedule.steps or not by_rules:
+        _check_packing(evaluator.machine, schedule, choices, packing)
+    if schedule.rules is not None:
+        for choice in choices:  # a split beyond what there is would be too many instances to arrange
+            evaluator.templates.check(choice)
+        rules = stored_rules(evaluator, schedule.rules, packing if schedule.steps else None)
+        plan = evaluator.arrange(choices, rules)
+    else:
+        plan = _stored_plan(evaluator, schedule, choices, home, packing)
+    check_arrangement(evaluator, choices, plan)
+    return choices, plan
+
+
+def _stored_plan(
+    evaluator: Evaluator,
+    schedule: Schedule,
+    choices: Sequence[Choice],
+    home: Sequence[int],
+    packing: Packing,
+) -> Arrangement:
+    """The arrangement with the order and places of a file."""
+    network = evaluator.network
+    numbers = {layer.name: number for number, layer in enumerate(network.layers)}
+    instances = [choice.instances for choice in choices]
     order = [placed for step in packing.steps for placed in step.instances]
-    named = _named(schedule, instances, [(placed.subgraph, placed.instance) for placed in order])
-    check_steps(packing.steps, choices, evaluator.machine)
-    _check_all_named(schedule, instances, named)
     starts = np.concatenate(([0], np.cumsum(instances)))
     place_of = np.zeros(len(order), np.int64)
     for k, placed in enumerate(order):
         place_of[starts[placed.subgraph] + placed.instance] = k
     packed = packed_order(packing.steps, packing.merge)
-    plan = Arrangement(
+    return Arrangement(
         subgraph=np.array([placed.subgraph for placed in order], np.int64),
         instance=np.array([placed.instance for placed in order], np.int64),
         **stored_tensors(evaluator, schedule, choices, home)._asdict(),
@@ -74,8 +97,6 @@ def schedule_decisions(evaluator: Evaluator, schedule: Schedule) -> tuple[tuple[
         moves=stored_moves(network, evaluator.machine, schedule.moves),
         overlap_address=cached_at(schedule.subgraphs, choices),
     )
-    check_arrangement(evaluator, choices, plan)
-    return choices, plan
 
 
 def schedule_to_program(evaluator: Evaluator, schedule: Schedule) -> Program:
@@ -119,6 +140,15 @@ def _packing(schedule: Schedule) -> Packing:
             f"merge {schedule.merge!r} is not supported, expected one of {', '.join(MERGE)}"
         )
     return Packing(tuple(steps), MERGE[schedule.merge])
+
+
+def _check_packing(machine: Machine, schedule: Schedule, choices: Sequence[Choice], packing: Packing) -> None:
+    """Raise IllegalSchedule unless the steps are possible on the machine and name every instance once."""
+    instances = [choice.instances for choice in choices]
+    order = [(placed.subgraph, placed.instance) for step in packing.steps for placed in step.instances]
+    named = _named(schedule, instances, order)
+    check_steps(packing.steps, choices, machine)
+    _check_all_named(schedule, instances, named)
 
 
 def _named(

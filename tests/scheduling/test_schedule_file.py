@@ -14,9 +14,11 @@ from scheduling.candidates.space import CandidateSpace
 from scheduling.errors import ScheduleError
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
-from scheduling.schedule import make_schedule
-from scheduling.schedule_file import WeightPlace, load_schedule, save_schedule
-from scheduling.stored.replay import replay
+from scheduling.schedule import make_schedule, resolved
+from scheduling.schedule_file import Schedule, WeightPlace, load_schedule, save_schedule
+from scheduling.stored.replay import replay, schedule_decisions
+from scheduling.timeline.arrangement import SCOPE_DRAM, SCOPE_SHORTENED, WEIGHTS_RELOADED
+from scheduling.timeline.instance_order import BREADTH_FIRST
 from tests.report.models import small_model
 
 Edit = Callable[[dict[str, Any]], object]
@@ -115,6 +117,10 @@ REFUSED: list[tuple[Edit, str]] = [
         "500 pieces along rows, more than any of its tensors has; expected at most",
     ),
     (lambda d: d["subgraphs"][0].update(last_layer="nowhere"), "has no such layer"),
+    (
+        lambda d: d["subgraphs"][0].update(last_layer="n4_Relu"),
+        "layer 'n4_Relu': network test has no such layer; the node of this name is part of layer 'n2_Conv'",
+    ),
     (lambda d: d["subgraphs"][0]["binding"].update(batch=16), "cores, stcp920 has 8"),
     (
         lambda d: d["subgraphs"].pop(),
@@ -221,6 +227,116 @@ def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with pytest.raises(ScheduleError, match=r"faulty\.json"):
         load_schedule(path)
+
+
+DERIVED = ("steps", "merge", "tensors", "weights", "moves")
+"""What follows from rules."""
+
+
+def decisions_only(data: dict[str, Any], **rules: object) -> dict[str, Any]:
+    """A schedule file without what follows from rules."""
+    return {key: value for key, value in data.items() if key not in DERIVED} | {"rules": rules}
+
+
+def loaded(data: dict[str, Any], folder: Path) -> Schedule:
+    path = folder / "edited.json"
+    path.write_text(json.dumps(data))
+    return load_schedule(path)
+
+
+def test_places_and_order_follow_from_rules(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path
+) -> None:
+    """What was left out comes back as it was, byte for byte, and steps may stay as they are."""
+    whole = loaded(data, tmp_path)
+    for brief in (decisions_only(data), decisions_only(data) | {"steps": data["steps"]}):
+        schedule = loaded(brief, tmp_path)
+        found = resolved(evaluator, schedule)
+        assert found == whole and resolved(evaluator, found) is found
+        save_schedule(tmp_path / "found.json", found)
+        assert json.loads((tmp_path / "found.json").read_text()) == data
+        assert replay(evaluator, schedule) == replay(evaluator, whole)
+
+
+def test_a_split_changed_by_hand_needs_nothing_else_with_rules(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path
+) -> None:
+    """Four slices instead of one: as evaluating the choices says, by each rule."""
+    data["subgraphs"][0]["split"]["batch"] = 4
+    data["subgraphs"][0]["binding"].update(batch=1)
+    with pytest.raises(
+        ScheduleError, match=r"do not name instance 1 of sub-graph 0 .* expected each of its 4"
+    ):
+        replay(evaluator, loaded(data, tmp_path))
+    (name,) = (name for name, place in data["tensors"].items() if place["scope"] == "llb")
+    number = next(k for k, tensor in enumerate(evaluator.network.tensors) if tensor.name == name)
+    cases: list[tuple[dict[str, object], Rules]] = [
+        ({}, Rules()),
+        ({"order": "breadth first", "prefetch": 0}, Rules(order=BREADTH_FIRST, prefetch=0)),
+        ({"scopes": "dram", "weights": "reloaded"}, Rules(scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED)),
+        ({"scopes": "llb as long as it fits"}, Rules(scopes=SCOPE_SHORTENED)),
+        ({"dram_tensors": [name]}, Rules(spilled=(number,))),
+    ]
+    for stored, rules in cases:
+        schedule = loaded(decisions_only(data, **stored), tmp_path)
+        choices, _ = schedule_decisions(evaluator, schedule)
+        assert choices[0].split_batch == 4
+        assert replay(evaluator, schedule) == evaluator.evaluate(choices, rules)
+        again = resolved(evaluator, schedule)
+        assert len(again.steps) == sum(choice.instances for choice in choices)
+        assert replay(evaluator, again) == replay(evaluator, schedule)
+
+
+RULES_REFUSED: list[tuple[Edit, str]] = [
+    (
+        lambda d: d.pop("rules"),
+        "edited.json: steps: is missing, expected it or the rules that it follows from",
+    ),
+    (
+        lambda d: d["rules"].update(order="alphabetical"),
+        "rules.order: 'alphabetical' is not supported, expected",
+    ),
+    (lambda d: d["rules"].update(scopes="l1"), "rules.scopes: 'l1' is not supported, expected one of llb"),
+    (lambda d: d["rules"].update(weights="lost"), "rules.weights: 'lost' is not supported, expected one of"),
+    (lambda d: d["rules"].update(prefetch=-1), "rules.prefetch: Input should be greater than or equal to 0"),
+    (lambda d: d["rules"].update(colour=1), "rules.colour: Extra inputs are not permitted"),
+    (lambda d: d["rules"].update(dram_tensors=["ghost"]), "dram_tensors: network test has no tensor 'ghost'"),
+    (lambda d: d.update(tensors={"t": {"scope": "dram"}}), "tensors: expected none beside rules"),
+    (lambda d: d.update(weights={"n0_Conv": {"address": 0}}), "weights: expected none beside rules"),
+    (lambda d: d.update(merge="earliest start"), "merge: expected none without steps"),
+    (
+        lambda d: d.update(steps=[{"instances": [{"subgraph": 0, "instance": 0}]}]),
+        "the steps do not name instance 0 of sub-graph 1",
+    ),
+    (
+        lambda d: d["rules"].update(order="depth first") or d.update(steps=[{"instances": []}]),
+        "rules.order: expected none beside steps",
+    ),
+    (
+        lambda d: d["subgraphs"][0].update(halo="cache", cache={"memory": "llb", "addresses": [0]}),
+        "cache: 1 addresses, expected 0, since rules find them",
+    ),
+    *(
+        (lambda d, axis=axis: d["subgraphs"][0]["split"].update({axis: 1 << 40}), words)
+        for axis, words in (
+            ("batch", "are more slices than images"),
+            ("rows", "rows cannot be cut into"),
+            ("columns", "columns cannot be cut into"),
+            ("channels", "channels cannot be cut"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), RULES_REFUSED)
+def test_rules_that_cannot_be_are_refused(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path, edit: Edit, message: str
+) -> None:
+    brief = decisions_only(data)
+    edit(brief)
+    with pytest.raises(ScheduleError) as caught:
+        replay(evaluator, loaded(brief, tmp_path))
+    assert message in str(caught.value)
 
 
 def test_overlapping_places_in_the_llb_are_found(

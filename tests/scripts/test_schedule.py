@@ -141,6 +141,28 @@ def test_a_replayed_schedule_gives_the_same_kernels(model: Path, tmp_path: Path)
     )
 
 
+def test_a_schedule_edited_by_hand(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With rules in place of what follows from the decisions a split may change; the result is stored whole."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    line = [str(model), "--machine", "tiny", "--batch", "4", "--strategies", "layerwise"]
+    assert main([*line, "--no-verify", "--out", str(first)]) == 0
+    edited = json.loads((first / "schedule.json").read_text())
+    for key in ("steps", "merge", "tensors", "weights", "moves"):
+        del edited[key]
+    split = edited["subgraphs"][0]["split"]
+    split["batch"] = 2 if split["batch"] == 4 else 4
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps(edited | {"rules": {"scopes": "dram"}, "strategy": "by_hand"}))
+    assert main([str(model), "--replay", str(path), "--out", str(second)]) == 0
+    said = capsys.readouterr().out
+    assert "Sub-graphs of by_hand: places by the file's rules" in said
+    assert "Largest difference to onnxruntime" in said
+    whole = json.loads((second / "schedule.json").read_text())
+    assert whole["rules"] is None and whole["subgraphs"] == edited["subgraphs"]
+    named = [each for step in whole["steps"] for each in step["instances"] if each["subgraph"] == 0]
+    assert len(named) == split["batch"]
+
+
 def test_the_best_groups_of_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two groups cost less than one here; the summary says what was taken, and a replay needs that."""
     line = ["vit_b16:layers=1,width=512,heads=2,hidden=512", "--batch", "4", "--no-verify"]
