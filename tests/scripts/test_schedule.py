@@ -150,7 +150,7 @@ def test_a_schedule_edited_by_hand(model: Path, tmp_path: Path, capsys: pytest.C
     for key in ("steps", "merge", "tensors", "weights", "moves"):
         del edited[key]
     split = edited["subgraphs"][0]["split"]
-    split["batch"] = 2 if split["batch"] == 4 else 4
+    split["batch"] = 2 if split["batch"] == 1 else 1
     path = tmp_path / "edited.json"
     path.write_text(json.dumps(edited | {"rules": {"scopes": "dram"}, "strategy": "by_hand"}))
     assert main([str(model), "--replay", str(path), "--out", str(second)]) == 0
