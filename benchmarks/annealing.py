@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks import _command
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.space import CandidateSpace
@@ -33,6 +34,7 @@ class CountingEvaluator(Evaluator):
 
 def main() -> None:
     """Print schedules a second of one long run, block by block; only code is warm when it begins."""
+    _command.parser(__file__, __doc__).parse_args()
     machine = load_machine("stcp920")
     warm = replace(make_problem("resnet50", machine, BATCH), budget=20)
     annealing(warm)  # compiles
@@ -51,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import _command
 from benchmarks._svg import Band, svg
 from env.problems import make_problem
 from graph.importer import load_model
@@ -39,7 +39,7 @@ CHECKPOINTS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
 def main() -> int:
     """Print tables for each network, draw and record its curves if asked to. Exit status: 1 where a replay differs."""
-    parser = argparse.ArgumentParser(prog="anytime")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--networks", nargs="+", default=["squeezenet", "inception_v1"], metavar="NAME")
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
@@ -176,4 +176,4 @@ def bands(curves: dict[str, list[Curve]]) -> list[Band]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _command.run(main)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from benchmarks import _command
 from env.problems import make_problem
 from report.table import Column, render
 from scheduling.problem import Decide
@@ -37,6 +38,7 @@ STRATEGIES: dict[str, Decide] = {
 
 def main() -> None:
     """Print a row for each network and batch."""
+    _command.parser(__file__, __doc__).parse_args()
     rows = []
     for machine, network, batches in CASES:
         for batch in batches:
@@ -59,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

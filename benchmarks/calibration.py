@@ -12,11 +12,11 @@ matter.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 from dataclasses import dataclass
 
+from benchmarks import _command
 from benchmarks._graphturbo import CALIBRATED, CONFIGURATIONS, INSTRUCTIONS, RUNGS, Configuration
 from hwmodel.machines.machine import Machine, load_machine
 from report.table import Column, number, render
@@ -153,7 +153,7 @@ COLUMNS = [
 
 def main() -> None:
     """Print each constant alone, then all together; or what `--needed` and `--grid` say."""
-    parser = argparse.ArgumentParser(prog="calibration")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument(
         "--needed", action="store_true", help="how near each model comes by each constant alone"
     )
@@ -261,4 +261,4 @@ def _with(machine: Machine, values: Values) -> Machine:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from benchmarks import _command
 from env.problems import make_problem
 from report.table import Column, render
 from scheduling.problem import Problem
@@ -26,6 +27,7 @@ BUDGET = 200
 
 def main() -> None:
     """Print a row for each network on each machine."""
+    _command.parser(__file__, __doc__).parse_args()
     rows = []
     for machine, batch, networks in CASES:
         for network in networks:
@@ -55,4 +57,4 @@ STRATEGIES: dict[str, Callable[[Problem], State]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

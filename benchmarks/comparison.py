@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import _command
 from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
@@ -67,7 +68,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="comparison")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument(
         "--networks", nargs="+", default=list(NETWORKS), metavar="NAME[@BATCH]", help="batch 4 unless given"
     )
@@ -305,4 +306,4 @@ def _mean(values: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _command.run(main)

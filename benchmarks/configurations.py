@@ -6,13 +6,13 @@ the ranker was trained on. Times are isolated kernel times over the fastest conf
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import _command
 from env.problems import make_problem
 from scheduling.candidates.configurations import configurations, features, times
 from scheduling.candidates.defaults import Defaults
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 def main() -> None:
     """Print a line for each network and kind of sub-graph."""
-    parser = argparse.ArgumentParser(prog="configurations")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument(
         "--networks",
         nargs="+",
@@ -106,4 +106,4 @@ def measure(problem: Problem, given: Choice, ranker: Ranker) -> Found | None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -12,6 +12,7 @@ from time import perf_counter, process_time
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from agents.inference import Policy, decode, load_policy
+from benchmarks import _command
 from benchmarks.held_out import BATCHES, MACHINES, machine_label
 from env.problems import make_problem
 from hwmodel.machines.machine import Machine, load_machine
@@ -23,6 +24,7 @@ REPEATS = 5
 
 def main() -> None:
     """Print least and median seconds of several decodes of each network, and the least processor time."""
+    _command.parser(__file__, __doc__).parse_args()
     machine = load_machine("stcp920")
     policy = load_policy()
     decode(policy, make_problem("squeezenet", machine, 2), beam=BEAM)  # compiles
@@ -56,4 +58,4 @@ def measure(policy: Policy, machine: Machine, network: str, batch: int) -> tuple
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

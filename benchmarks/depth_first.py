@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks import _command
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from report.table import Column, render
@@ -58,6 +59,7 @@ def fitting(evaluator: Evaluator, choice: Choice) -> tuple[Choice, Evaluation]:
 
 def main() -> None:
     """Print both tables."""
+    _command.parser(__file__, __doc__).parse_args()
     evaluator = Evaluator(load_model(MODEL, 1, weights=False).network, load_machine(MACHINE))
     print(f"{MODEL} on {MACHINE}, one stack of {len(evaluator.network.layers)} layers\n")
     rows = []
@@ -138,4 +140,4 @@ def _table(first: str, rows: Sequence[Sequence[str]], more: Sequence[str]) -> st
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 import env
+from benchmarks import _command
 from env.schedule_env import ScheduleEnv
 
 BLOCK = 100
@@ -16,6 +17,7 @@ BLOCKS = 10
 
 def main() -> None:
     """Print episodes a second, cold and after 500 episodes."""
+    _command.parser(__file__, __doc__).parse_args()
     made = gymnasium.make(
         env.ID, network="resnet50", batch=16, phases=("subgraphs",), disable_env_checker=True
     ).unwrapped
@@ -48,4 +50,4 @@ def episode(made: ScheduleEnv, rng: np.random.Generator) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

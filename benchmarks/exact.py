@@ -6,7 +6,6 @@ Orders with the least peak, least traffic over capacities, and, with a folder of
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import random
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks import _command
 from graph.importer import load_model
 from scheduling.exact.addresses import Addresses, Buffer, address_assignment
 from scheduling.exact.memory import decomposed, least_memory
@@ -45,7 +45,7 @@ ELEMENT_BYTES = 2
 
 def main() -> None:
     """Print the tables; what compiles is run once before."""
-    parser = argparse.ArgumentParser(prog="exact", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--only", choices=TABLES, action="append", help="a table; default: all")
     parser.add_argument("--minimalloc", type=Path, metavar="FOLDER", help="folder of CSV files")
     parser.add_argument(
@@ -179,4 +179,4 @@ def holds(buffers: Sequence[Buffer], found: Addresses, capacity: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

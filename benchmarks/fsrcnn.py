@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from benchmarks import _command
 from graph.importer import load_model
 from graph.network import Network
 from hwmodel.machines.machine import Machine, load_machine
@@ -66,6 +67,7 @@ OVERLAPPED = RULE_SCALE // 2
 
 def main() -> None:
     """Print the tables and the notes."""
+    _command.parser(__file__, __doc__).parse_args()
     network = load_model(MODEL, 1).network
     machine = load_machine(MACHINE)
     evaluator = Evaluator(network, machine)
@@ -242,4 +244,4 @@ def _ratio(energy: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from agents.inference import decode, load_policy
 from agents.instances import REFERENCES
+from benchmarks import _command
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.problem import Problem
@@ -30,7 +31,7 @@ COLUMNS = ("graphturbo*", *OTHERS, "learned_greedy", "learned")
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="held_out")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--policy", type=Path, metavar="FILE")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES), metavar="N")
@@ -97,4 +98,4 @@ def measure(problem: Problem, options: argparse.Namespace) -> tuple[dict[str, fl
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -7,9 +7,9 @@ CP-SAT's windows before the shifts. Cycles are simulated and exact.
 
 from __future__ import annotations
 
-import argparse
 import time
 
+from benchmarks import _command
 from env.problems import make_problem
 from scheduling.instruction_orders import ordered
 from scheduling.strategies import solve, strategy_names
@@ -21,7 +21,7 @@ BUDGETS = (50, 300, 3000)
 
 def main() -> None:
     """Print a line for each network and strategy."""
-    parser = argparse.ArgumentParser(prog="instruction_orders")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -8,11 +8,11 @@ themselves.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator
 
+from benchmarks import _command
 from benchmarks._graphturbo import (
     CALIBRATED,
     CONFIGURATIONS,
@@ -36,7 +36,7 @@ order, depth-first order."""
 
 def main() -> None:
     """Print the ladder, then the order rung taken apart and other strategies."""
-    parser = argparse.ArgumentParser(prog="ladder")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--machine", default="stcp920", metavar="NAME", help="name or path (default stcp920)")
     parser.add_argument(
         "--strategies",
@@ -183,4 +183,4 @@ def _verdict(errors: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

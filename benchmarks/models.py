@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from benchmarks import _command
 from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
 from benchmarks.comparison import LEARNED, Key, solved, warm_up
 from env.problems import make_problem
@@ -81,7 +82,7 @@ class Finding(NamedTuple):
 def main() -> int:
     """Exit status: 0 done, 2 bad input."""
     names = (*strategy_names(), LEARNED)
-    parser = argparse.ArgumentParser(prog="models")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument(
@@ -265,4 +266,4 @@ def _row(size: Cell, others: Sequence[Cell]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _command.run(main)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from benchmarks import _command
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from report.table import Column, render
@@ -45,6 +46,7 @@ CASES = (
 
 def main() -> None:
     """Print a row for each stack and mode that fits."""
+    _command.parser(__file__, __doc__).parse_args()
     rows = []
     for case in CASES:
         evaluator = Evaluator(load_model(NETWORK, 1, weights=False).network, load_machine(case.machine))
@@ -109,4 +111,4 @@ def _figures(evaluation: Evaluation) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -7,9 +7,9 @@ are those of a V100 (Rammer, OSDI'20). The names say where the networks differ f
 
 from __future__ import annotations
 
-import argparse
 import time
 
+from benchmarks import _command
 from env.problems import make_problem
 from graph.importer import load_model
 from graph.network import Network
@@ -36,7 +36,7 @@ HEADER = (
 
 def main() -> None:
     """Print a row for each network."""
-    parser = argparse.ArgumentParser(prog="rammer")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("networks", nargs="*", default=list(PUBLISHED), metavar="NAME")
     parser.add_argument("--machine", default="rammer_v100", metavar="NAME")
     options = parser.parse_args()
@@ -76,4 +76,4 @@ def row(name: str, network: Network, machine: Machine) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -6,11 +6,11 @@ processor time, which other work on the machine does not change much.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import resource
 import time
 
+from benchmarks import _command
 from env.problems import make_problem
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
@@ -23,7 +23,7 @@ STRATEGY_NAMES = ("layerwise", "graphturbo")
 
 def main() -> None:
     """Print a row for each size."""
-    parser = argparse.ArgumentParser(prog="scaling")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--nodes", nargs="+", type=int, default=list(NODES), metavar="N")
     options = parser.parse_args()
     small, large = (_nodes(layers) for layers in (1, 2))
@@ -63,4 +63,4 @@ def measure(layers: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

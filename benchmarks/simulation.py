@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from benchmarks import _command
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.defaults import Defaults
@@ -17,6 +18,7 @@ REPEATS = 200
 
 def main() -> None:
     """Print the figures; the first evaluation compiles and lowers and is not counted."""
+    _command.parser(__file__, __doc__).parse_args()
     network = load_model("resnet50", BATCH, weights=False).network
     machine = load_machine("stcp920")
     evaluator = Evaluator(network, machine)
@@ -44,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

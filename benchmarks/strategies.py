@@ -9,6 +9,7 @@ import argparse
 import math
 from collections import defaultdict
 
+from benchmarks import _command
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
@@ -26,7 +27,7 @@ Ratios = tuple[float, float, float]
 
 def main() -> None:
     """Print a table for each network and machine, then the geometric means."""
-    parser = argparse.ArgumentParser(prog="strategies")
+    parser = _command.parser(__file__, __doc__)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--machines", nargs="+", default=["stcp920"], metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
@@ -95,4 +96,4 @@ def geometric_mean(values: tuple[float, ...]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from benchmarks import _command
 from graph.importer import load_model
 from graph.network import Network
 from graph.primitives import Contraction
@@ -98,6 +99,7 @@ def rows() -> list[Row]:
 
 def main() -> None:
     """Print the table."""
+    _command.parser(__file__, __doc__).parse_args()
     columns = (
         Column("what", left=True),
         Column("array", left=True),
@@ -113,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks import _command
 from hwmodel.timing.recurrence import simulate
 from hwmodel.timing.resources import LLB_READ, engine, link, resource_count
 
@@ -44,10 +45,11 @@ def nanoseconds(cores: int, instructions: int = INSTRUCTIONS, repeats: int = REP
 
 def main() -> None:
     """Print the table."""
+    _command.parser(__file__, __doc__).parse_args()
     print("cores  ns/instruction")
     for cores in (1, 2, 4, 8):
         print(f"{cores:5}  {nanoseconds(cores):14.1f}")
 
 
 if __name__ == "__main__":
-    main()
+    _command.run(main)
