@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.inference import decode, load_policy
+from benchmarks._strategies import learned
 from graph.importer import load_model
 from hwmodel.machines.machine import Machine
 from scheduling.candidates.space import CandidateSpace
@@ -59,7 +59,7 @@ CALIBRATED = ("ResNet-50", "BERT, 128 tokens", "DLRM", "MobileNet-v2", "DenseNet
 """The configurations whose final speed-ups constants may be calibrated on; the other BERTs exceed the chip's peak, and
 what ViT and Conformer were is not published."""
 
-BASELINE, LEARNED = "layerwise", "learned"
+BASELINE = "layerwise"
 RUNG_STRATEGIES = {
     LLB: "llb_first",
     L1: "l1_first",
@@ -97,14 +97,7 @@ class Configuration:
     def solution(self, strategy: str, batch: int) -> Solution:
         """What a strategy, or the shipped policy as `learned`, decides."""
         if (strategy, batch) not in self._solved:
-            problem = self.problem(batch)
-            if strategy == LEARNED:
-                choices, rules = decode(load_policy(), problem)
-                evaluation = problem.evaluator.evaluate(choices, rules)
-                solution = Solution(strategy, choices, rules, evaluation, 0, 0.0)
-            else:
-                solution = solve(strategy, problem)
-            self._solved[strategy, batch] = solution
+            self._solved[strategy, batch] = solve(strategy, self.problem(batch), learned(strategy))
         return self._solved[strategy, batch]
 
     def cycles_per_image(self, strategy: str, batch: int) -> float:

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import _command
+from benchmarks._strategies import strategy_name
 from benchmarks._svg import Band, svg
 from env.problems import make_problem
 from graph.importer import load_model
@@ -28,7 +29,6 @@ from scheduling.problem import Problem, Solution
 from scheduling.schedule import make_schedule
 from scheduling.schedule_file import Schedule
 from scheduling.stored.replay import replay, schedule_network
-from scheduling.strategies import strategy_names
 from scheduling.strategies.anytime import Curve, Point, anytime, cost_after, cost_within
 
 NAMES = ("graphturbo", "greedy", "dp", "lookahead", "beam", "random", "annealing", "genetic", "portfolio")
@@ -46,9 +46,7 @@ def main() -> int:
     parser.add_argument("--objective", choices=list(Objective), default=Objective.LATENCY, type=Objective)
     parser.add_argument("--budget", type=int, default=300)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument(
-        "--strategies", nargs="+", choices=strategy_names(), default=list(NAMES), metavar="NAME"
-    )
+    parser.add_argument("--strategies", nargs="+", type=strategy_name, default=list(NAMES), metavar="NAME")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="several networks get their names in it"
     )

@@ -1,21 +1,20 @@
-"""What layers with a binding of their own gain (`dp_bindings`): `python -m benchmarks bindings`.
+"""What layers with a binding of their own gain (`dp+bindings`): `python -m benchmarks bindings`.
 
-Beside `dp`, `configured` (all configurations with one binding), and `dp` with other bindings for whole sub-graphs, by
-the same search: `dp_bindings` owes what it has beyond that to two bindings. The columns behind are of
-`configured_bindings`, which is compared with all of them that have one binding.
+Beside `dp`, `dp+configurations` (all configurations with one binding), and `dp` with other bindings for whole
+sub-graphs, by the same search: `dp+bindings` owes what it has beyond that to two bindings. The columns behind are of
+`dp+configurations+bindings`, which is compared with all of them that have one binding.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from benchmarks import _command
 from env.problems import make_problem
 from report.table import Column, render
-from scheduling.problem import Decide
-from scheduling.strategies.bindings import configured_bindings, dp_bindings
-from scheduling.strategies.configured import configured
+from scheduling.problem import Problem, State
+from scheduling.refinements.bindings import with_bindings
+from scheduling.strategies import solve
 from scheduling.strategies.dp import dp
 
 CASES = (
@@ -27,13 +26,7 @@ CASES = (
 )
 BUDGET = 200
 
-STRATEGIES: dict[str, Decide] = {
-    "dp": dp,
-    "configured": configured,
-    "one binding": partial(dp_bindings, apart=False),
-    "dp_bindings": dp_bindings,
-    "configured_bindings": configured_bindings,
-}
+STRATEGIES = ("dp", "dp+configurations", "one binding", "dp+bindings", "dp+configurations+bindings")
 
 
 def main() -> None:
@@ -45,8 +38,8 @@ def main() -> None:
             problem = replace(make_problem(network, machine, batch), budget=BUDGET)
             row = [machine, network, str(batch)]
             cycles = []
-            for strategy in STRATEGIES.values():
-                choices, rules = strategy(problem)
+            for name in STRATEGIES:
+                choices, rules = _decided(name, problem)
                 found = problem.evaluator.evaluate(choices, rules)
                 cycles.append(found.cycles)
                 row.append(f"{found.cycles / 1e6:.3f}")
@@ -58,6 +51,14 @@ def main() -> None:
     columns += [Column("over\ndp"), Column("over all\nwith one"), Column("sub-graphs\nwith two")]
     print(f"budget {BUDGET}")
     print(render([*columns, Column("exchanged\nMB")], rows))
+
+
+def _decided(name: str, problem: Problem) -> State:
+    if name == "one binding":
+        half = BUDGET // 2
+        return with_bindings(replace(problem, budget=half), dp(replace(problem, budget=half)), apart=False)
+    solution = solve(name, problem)
+    return solution.choices, solution.rules
 
 
 if __name__ == "__main__":

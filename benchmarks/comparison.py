@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 
 from benchmarks import _command
 from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
+from benchmarks._strategies import ALL, LEARNED, learned, strategy_name
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import ScheduleError
 from scheduling.objective import Objective
-from scheduling.problem import Problem, Solution
-from scheduling.strategies import runs_on, solve, strategy_names
+from scheduling.problem import Problem
+from scheduling.strategies import name_parts, runs_on, solve
 
-LEARNED = "learned"
 NETWORKS = (
     "squeezenet@4",
     "inception_v1@4",
@@ -76,8 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--objective", choices=list(Objective), default=Objective.LATENCY, type=Objective)
     parser.add_argument("--budget", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    names = (*strategy_names(), LEARNED)
-    parser.add_argument("--strategies", nargs="+", choices=names, default=list(names), metavar="NAME")
+    parser.add_argument("--strategies", nargs="+", type=strategy_name, default=list(ALL), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=120.0, help="limit of a cell (default 120)")
     parser.add_argument("--out", type=Path, default=Path("build/comparison.jsonl"), metavar="FILE")
     parser.add_argument(
@@ -95,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
         for machine in options.machines
         for name in options.networks
         for strategy in options.strategies
-        if runs_on(strategy, load_machine(machine))
+        if runs_on(strategy, load_machine(machine), (LEARNED,))
     ]
     missing = [key for key in wanted if key not in known]
     print(f"{len(wanted) - len(missing)} cells are in {options.out}, {len(missing)} to run", file=sys.stderr)
@@ -120,7 +119,7 @@ def _network(text: str) -> tuple[str, int]:
 def warm_up(pairs: Iterable[tuple[str, str]]) -> None:
     """Load or compile in this process what its children will use, so that no cell's seconds include that."""
     for machine, strategy in pairs:
-        if strategy != LEARNED:
+        if name_parts(strategy, (LEARNED,))[0] != LEARNED:
             try:
                 solve(strategy, Problem(*_parts(WARM_UP, machine), budget=8))
             except ScheduleError:
@@ -136,7 +135,8 @@ def solved(key: Key) -> Cell:
     """Solve a fresh problem; raises ScheduleError where the network does not fit, or the strategy is not for it."""
     made = make_problem(key.network, key.machine, key.batch, key.objective)
     problem = Problem(made.evaluator, made.space, made.objective, key.budget, key.seed)
-    solution = _learned(problem) if key.strategy == LEARNED else solve(key.strategy, problem)
+    # torch must not be loaded before this process was forked.
+    solution = solve(key.strategy, problem, learned(key.strategy))
     evaluation = solution.evaluation
     least = bound(problem.evaluator.network, problem.evaluator.machine)
     return {
@@ -150,20 +150,6 @@ def solved(key: Key) -> Cell:
         "evaluations": solution.evaluations,
         "seconds": round(solution.seconds, 3),
     }
-
-
-def _learned(problem: Problem) -> Solution:
-    # torch must not be loaded before this process was forked.
-    import time
-
-    from agents.inference import decode, load_policy
-
-    policy = load_policy(None)
-    started = time.perf_counter()
-    choices, rules = decode(policy, problem)
-    seconds = time.perf_counter() - started
-    spent = problem.evaluator.evaluations
-    return Solution(LEARNED, choices, rules, problem.evaluator.evaluate(choices, rules), spent, seconds)
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -181,7 +167,7 @@ def markdown(cells: Sequence[Cell]) -> str:
 
     Of several cells about the same, the last one counts. Raises ValueError where objectives, budgets or seeds
     differ, since one table cannot tell them apart."""
-    place = {name: k for k, name in enumerate((*strategy_names(), LEARNED))}
+    place = {name: k for k, name in enumerate(ALL)}
     latest = {key_of(cell): cell for cell in cells}.values()
     cells = sorted(latest, key=lambda cell: place.get(cell["strategy"], len(place)))
     for name in ("objective", "budget", "seed"):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 
 from benchmarks import _command
+from benchmarks._strategies import strategy_name
 from env.problems import make_problem
 from scheduling.instruction_orders import ordered
-from scheduling.strategies import solve, strategy_names
+from scheduling.strategies import solve
 from scheduling.strategies.instruction_ordering import order_instructions
 
 NETWORKS = ("squeezenet", "resnet50", "mobilenet_v2", "bert_base")
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument(
-        "--strategies", nargs="+", default=["graphturbo", "dp"], choices=strategy_names(), metavar="NAME"
+        "--strategies", nargs="+", default=["graphturbo", "dp"], type=strategy_name, metavar="NAME"
     )
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), metavar="N")
     parser.add_argument("--seed", type=int, default=0)

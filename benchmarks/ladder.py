@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument(
         "--strategies",
         nargs="*",
-        default=["graphturbo_rings", "dp"],
+        default=["graphturbo+rings", "dp"],
         metavar="NAME",
-        help="shown too, at the full batch (default graphturbo_rings dp)",
+        help="shown too, at the full batch (default graphturbo+rings dp)",
     )
     options = parser.parse_args()
     machine = load_machine(options.machine)

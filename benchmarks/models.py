@@ -24,7 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from benchmarks import _command
 from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
-from benchmarks.comparison import LEARNED, Key, solved, warm_up
+from benchmarks._strategies import LEARNED, learned
+from benchmarks.comparison import Key, solved, warm_up
 from env.problems import make_problem
 from graph.counts import macs_per_image, weight_elements_total
 from graph.files.zoo import zoo_names
@@ -32,11 +33,9 @@ from graph.importer import load_model
 from graph.network import Network
 from hwmodel.machines.machine import Machine, load_machine
 from report.verify import verify
-from scheduling.choice import Choice
 from scheduling.emission.program import build_program, program_weights
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.rules import Rules
 from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
 
 EXECUTED = ("layerwise", "graphturbo", "dp", LEARNED)
@@ -176,21 +175,12 @@ def errors(name: str, machine: Machine, budget: int, strategy: str) -> Cell:
     model = load_model(name, batch=2)
     made = make_problem(model.network, machine)
     problem = Problem(made.evaluator, made.space, Objective.LATENCY, budget, 0)
-    choices, rules = _decided(strategy, problem)
+    solution = solve(strategy, problem, learned(strategy))
     evaluator = problem.evaluator
-    program = build_program(evaluator, choices, evaluator.arrange(choices, rules))
+    program = build_program(evaluator, solution.choices, evaluator.arrange(solution.choices, solution.rules))
     result = verify(model, program, machine, program_weights(model.network))
     native = None if result.native is None else result.native.max_relative_error
     return {"fp32": result.fp32.max_relative_error, "native": native, "passed": result.passed}
-
-
-def _decided(strategy: str, problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    if strategy != LEARNED:
-        solution = solve(strategy, problem)
-        return solution.choices, solution.rules
-    from agents.inference import decode, load_policy  # loads torch
-
-    return decode(load_policy(), problem)
 
 
 def largest_bytes(network: Network, machine: Machine) -> int:

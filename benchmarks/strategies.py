@@ -10,13 +10,14 @@ import math
 from collections import defaultdict
 
 from benchmarks import _command
+from benchmarks._strategies import strategy_name
 from env.problems import make_problem
 from hwmodel.machines.machine import load_machine
 from scheduling.bound import bound
 from scheduling.errors import IllegalSchedule
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import CONCURRENT, runs_on, solve, strategy_names
+from scheduling.strategies import COMPOSED, runs_on, solve, strategy_names
 
 NETWORKS = ("resnet50", "squeezenet", "inception_v1", "bert_base")
 COLUMNS = f"{'cycles':>12} {'/ bound':>8} {'off-core':>9} {'DRAM':>7} {'seconds':>8} {'schedules':>9}"
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--strategies", nargs="+", choices=strategy_names(), default=list(strategy_names()), metavar="NAME"
+        "--strategies", nargs="+", type=strategy_name, default=[*strategy_names(), *COMPOSED], metavar="NAME"
     )
     options = parser.parse_args()
     found: dict[str, list[Ratios]] = defaultdict(list)
@@ -43,7 +44,7 @@ def main() -> None:
     for machine in options.machines:
         for network in options.networks:
             print(
-                f"{network}, batch {options.batch}, {machine}, objective {options.objective}\n{'':22} {COLUMNS}"
+                f"{network}, batch {options.batch}, {machine}, objective {options.objective}\n{'':30} {COLUMNS}"
             )
             for name in (name for name in options.strategies if runs_on(name, load_machine(machine))):
                 try:
@@ -52,10 +53,10 @@ def main() -> None:
                     print(f"does not fit: {error}")
                     break
             print()
-    print(f"geometric means\n{'':22} {'':12} {'/ bound':>8} {'off-core':>9} {'DRAM':>7}")
+    print(f"geometric means\n{'':30} {'':12} {'/ bound':>8} {'off-core':>9} {'DRAM':>7}")
     for name, ratios in found.items():
         cycles, off_core, dram = (geometric_mean(column) for column in zip(*ratios, strict=True))
-        print(f"{name:22} {'':12} {cycles:8.3f} {off_core:9.3f} {dram:7.3f}")
+        print(f"{name:30} {'':12} {cycles:8.3f} {off_core:9.3f} {dram:7.3f}")
 
 
 def problem_of(network: str, machine: str, options: argparse.Namespace) -> Problem:
@@ -66,7 +67,7 @@ def problem_of(network: str, machine: str, options: argparse.Namespace) -> Probl
 
 def warm_up(options: argparse.Namespace) -> None:
     """Load compiled code, so that no strategy's seconds include that."""
-    for name in (name for name in options.strategies if name not in CONCURRENT):
+    for name in (name for name in options.strategies if runs_on(name, load_machine("stcp920"))):
         problem = make_problem("squeezenet")
         solve(name, Problem(problem.evaluator, problem.space, budget=16))
 
@@ -84,7 +85,7 @@ def measure(name: str, problem: Problem) -> Ratios:
     )
     cells = "{:8.3f} {:9.3f} {:7.3f}".format(*ratios)
     print(
-        f"{name:22} {evaluation.cycles:12,} {cells} {solution.seconds:8.2f} {solution.evaluations:9}",
+        f"{name:30} {evaluation.cycles:12,} {cells} {solution.seconds:8.2f} {solution.evaluations:9}",
         flush=True,
     )
     return ratios

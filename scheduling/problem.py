@@ -1,14 +1,16 @@
-"""Problem and Solution: what every strategy is given, and what it gives back."""
+"""Problem and Solution: what every strategy and refinement is given, and what it gives back."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluation, Evaluator
 from scheduling.layer_order import Order, in_order
 from scheduling.objective import Objective
@@ -71,8 +73,22 @@ class Solution:
     layer_order: Order = ()
 
 
-Decide = Callable[[Problem], tuple[tuple[Choice, ...], Rules]]
-"""A strategy: decisions for all layers of the problem's network, in order."""
+State = tuple[tuple[Choice, ...], Rules]
+"""A whole schedule as decisions: for all layers of a network, in order."""
+
+Decide = Callable[[Problem], State]
+"""A strategy."""
 
 Arrange = Callable[[Problem], tuple[Order, tuple[Choice, ...], Rules]]
 """A strategy that decides the order of the layers too, and then counts layers in it."""
+
+Refine = Callable[[Problem, State], State]
+"""A refinement: a schedule that costs no more than the given one, within the problem's budget, of at least 2."""
+
+
+def simulated_cost(problem: Problem, choices: Sequence[Choice], rules: Rules) -> float:
+    """Cost of a whole schedule; infinite where the simulator finds that it does not fit."""
+    try:
+        return problem.cost(tuple(choices), rules)
+    except IllegalSchedule:
+        return math.inf

@@ -6,6 +6,7 @@ from graph.files.zoo import file_names
 from graph.models import describe, model_names
 from hwmodel.machines.machine import load_machine, machine_names
 from report.table import Column, render
+from scheduling.refinements import ALL, REFINEMENTS
 from scheduling.strategies import strategy_names
 from scripts.options import LEARNED, OBJECTIVES
 
@@ -25,6 +26,11 @@ def listing() -> str:
                 [[machine.name, machine.description] for machine in machines],
             ),
             render([Column("strategies", left=True)], [[name] for name in (*strategy_names(), LEARNED)]),
+            render(
+                [Column("refinements (STRATEGY+NAME)", left=True), Column("of what", left=True)],
+                [[name, refinement.decides] for name, refinement in REFINEMENTS.items()]
+                + [[ALL, "all that fit the machine, in this order"]],
+            ),
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]
     )

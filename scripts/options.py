@@ -70,7 +70,7 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
     if (
         found.policy is not None
         and found.strategies is not None
-        and not {LEARNED, ALL} & set(found.strategies)
+        and not {LEARNED, ALL} & set(map(strategy_of, found.strategies))
     ):
         parser.error(f"--policy has no meaning without {LEARNED} among the strategies")
     return Options(
@@ -91,6 +91,11 @@ def parse(arguments: Sequence[str] | None) -> Options | None:
         order_instructions=found.order_instructions,
         head_groups=found.head_groups,
     )
+
+
+def strategy_of(name: str) -> str:
+    """The strategy of a name that may have refinements behind it."""
+    return name.partition("+")[0]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,7 +133,8 @@ def _parser() -> _Parser:
         "--strategies",
         type=_names,
         metavar="A,B,...",
-        help="which to compare, or all (default: all but the long searches; see --list)",
+        help="which to compare, or all (default: all but the long searches; see --list); A+REFINEMENT refines what A "
+        "finds, and A+all by all refinements",
     )
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy of `learned` (default the shipped one)"

@@ -44,7 +44,6 @@ from scripts.proving import proof
 from scripts.solving import (
     Task,
     check_names,
-    check_runnable,
     load_compiled_code,
     make_task,
     order_schedule,
@@ -95,8 +94,6 @@ def run(options: Options, show: Say, progress: Say) -> None:
     """
     if options.out is not None:
         check_output(options.out, options.force)
-    if options.strategies is not None:
-        check_names(options.strategies, options.policy)
     if options.policy is not None:
         from agents.policy_file import read_policy
 
@@ -104,7 +101,7 @@ def run(options: Options, show: Say, progress: Say) -> None:
     given = None if options.replay is None else load_schedule(options.replay)
     machine = load_machine(options.machine or (DEFAULT_MACHINE if given is None else given.machine))
     if options.strategies is not None:
-        check_runnable(options.strategies, machine)
+        check_names(options.strategies, machine, options.policy)
     batch = options.batch or (1 if given is None else given.batch)
     objective = Objective(options.objective)
     if options.head_groups == AUTO:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,14 +19,14 @@ from scheduling.candidates.space import CandidateSpace
 from scheduling.evaluator import Evaluator
 from scheduling.instruction_orders import ordered
 from scheduling.objective import Objective
-from scheduling.problem import Problem, Solution
+from scheduling.problem import Decide, Problem, Solution
 from scheduling.rules import Rules
 from scheduling.schedule_file import Schedule
 from scheduling.stored.replay import schedule_decisions, schedule_evaluator
-from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
+from scheduling.strategies import COMPOSED, DEFAULT, runs_on, solve, strategy_names, with_refinements
 from scheduling.strategies.instruction_ordering import order_instructions
 from scripts.errors import InputError
-from scripts.options import ALL, BASELINE, LEARNED
+from scripts.options import ALL, BASELINE, LEARNED, strategy_of
 
 Progress = Callable[[str], None]
 
@@ -70,26 +71,15 @@ def make_task(network: Network, machine: Machine, objective: Objective, budget: 
     return Task(network, machine, objective, budget, seed, bound(network, machine))
 
 
-def check_names(names: tuple[str, ...], policy: Path | None) -> None:
-    """Raise InputError for a strategy that does not exist, or that has no policy."""
-    unknown = [name for name in names if name not in (*strategy_names(), LEARNED, ALL)]
-    if unknown:
-        known = ", ".join((*strategy_names(), LEARNED))
-        raise InputError(f"no strategy is called {', '.join(map(repr, unknown))}, expected some of {known}")
-    if LEARNED in names and policy is None and not _policy_ships():
-        raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
-
-
-def check_runnable(names: tuple[str, ...], machine: Machine) -> None:
-    """Raise InputError for a strategy that is asked for by name and does not run on the machine."""
-    unable = [name for name in names if not runs_on(name, machine)]
-    if unable and ALL not in names:
-        raise InputError(_unable_text(unable, machine))
-
-
-def _unable_text(unable: list[str], machine: Machine) -> str:
-    need = "needs" if len(unable) == 1 else "need"
-    return f"{machine.name} runs one kernel at a time, and {', '.join(unable)} {need} several"
+def check_names(names: tuple[str, ...], machine: Machine, policy: Path | None) -> None:
+    """Raise InputError for a strategy that has no policy, and what `with_refinements` does for one that does not exist
+    or that the machine cannot run."""
+    for name in names:
+        if name == ALL:
+            continue
+        strategy, _ = with_refinements(name, machine, (LEARNED,))
+        if strategy == LEARNED and policy is None and not _policy_ships():
+            raise InputError(f"{LEARNED} needs a policy, and none ships; name a file with --policy")
 
 
 def run_strategies(
@@ -99,17 +89,21 @@ def run_strategies(
     results = []
     wanted = (*DEFAULT, LEARNED) if names is None else names
     if ALL in wanted:
-        wanted = (*strategy_names(), LEARNED)
-    unable = [name for name in wanted if not runs_on(name, task.machine)]
+        wanted = tuple(dict.fromkeys((*strategy_names(), LEARNED, *COMPOSED, *wanted)))
+        wanted = tuple(name for name in wanted if name != ALL)
+    unable = [name for name in wanted if not runs_on(name, task.machine, (LEARNED,))]
     if unable:
-        progress(f"{_unable_text(unable, task.machine)}: left out")
+        progress(f"{task.machine.name} cannot run {', '.join(unable)}: left out")
+    beside: dict[str, Decide] = {}
     for name in (name for name in wanted if name not in unable):
-        if name == LEARNED and policy is None and not _policy_ships():
-            progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
-            continue
+        if strategy_of(name) == LEARNED:
+            if policy is None and not _policy_ships():
+                progress(f"{LEARNED}: left out, since no policy ships; name a file with --policy")
+                continue
+            if not beside:
+                beside[LEARNED] = _learned(policy)
         progress(f"{name} ...")
-        solution = _learned(task, policy) if name == LEARNED else solve(name, task.problem())
-        results.append(task.result(name, solution))
+        results.append(task.result(name, solve(name, task.problem(), beside)))
     return results
 
 
@@ -187,14 +181,9 @@ def _policy_ships() -> bool:
     return any(entry.name.endswith(".safetensors") for entry in files("configs.policies").iterdir())
 
 
-def _learned(task: Task, policy: Path | None) -> Solution:
+def _learned(policy: Path | None) -> Decide:
+    """The decode of a policy as a strategy."""
     # torch takes seconds to import, and only this strategy needs it.
     from agents.inference import decode, load_policy
 
-    loaded = load_policy(policy)
-    problem = task.problem()
-    begin = time.perf_counter()
-    choices, rules = decode(loaded, problem)
-    seconds = time.perf_counter() - begin
-    spent = problem.evaluator.evaluations
-    return Solution(LEARNED, choices, rules, problem.evaluator.evaluate(choices, rules), spent, seconds)
+    return partial(decode, load_policy(policy))

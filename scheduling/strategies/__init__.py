@@ -1,19 +1,23 @@
-"""Strategies: each a named, deterministic way to decide a whole schedule (docs/strategies.md)."""
+"""Strategies: each a named, deterministic way to decide a whole schedule (docs/strategies.md).
+
+Behind a strategy's name may stand refinements (`scheduling.refinements`), each behind a `+`: `dp+rings`, `rammer+all`.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from hwmodel.machines.machine import Machine
-from scheduling.errors import ScheduleError
+from scheduling.errors import ScheduleError, UnsupportedDecision
 from scheduling.layer_order import Order
 from scheduling.problem import Arrange, Decide, Problem, Solution
+from scheduling.refinements import ALL, REFINEMENTS, refined
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
-from scheduling.strategies.bindings import configured_bindings, dp_bindings
-from scheduling.strategies.channel_splits import dp_channels
-from scheduling.strategies.configured import configured
 from scheduling.strategies.depth_first import depth_first
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import dp_orders
@@ -34,7 +38,6 @@ from scheduling.strategies.lookahead import lookahead
 from scheduling.strategies.portfolio import portfolio
 from scheduling.strategies.rammer import rammer, rammer_barriers, rammer_base
 from scheduling.strategies.random_search import random_search
-from scheduling.strategies.rings import dp_rings, graphturbo_rings
 from scheduling.strategies.stitch import stitch
 
 STRATEGIES: dict[str, Decide] = {
@@ -47,14 +50,8 @@ STRATEGIES: dict[str, Decide] = {
     "graphturbo_dfs_plain": graphturbo_dfs_plain,
     "graphturbo_bfs": graphturbo_bfs,
     "graphturbo": graphturbo,
-    "graphturbo_rings": graphturbo_rings,
     "greedy": greedy,
     "dp": dp,
-    "dp_rings": dp_rings,
-    "dp_channels": dp_channels,
-    "dp_bindings": dp_bindings,
-    "configured": configured,
-    "configured_bindings": configured_bindings,
     "lookahead": lookahead,
     "beam": beam,
     "random": random_search,
@@ -84,7 +81,6 @@ CONCURRENT: dict[str, Decide] = {
 
 LONG = (
     "depth_first",
-    "configured",
     "beam",
     "random",
     "genetic",
@@ -96,10 +92,17 @@ LONG = (
 """Those that together take longer than all others; they are run when they are asked for."""
 
 
-WIDER = ("graphturbo_rings", "dp_rings", "dp_channels", "dp_bindings", "configured_bindings")
-"""Those that may keep an output in a ring of channels, split a sub-graph over channels or bind its layers apart,
-decisions that no other strategy has yet; run when they are asked for, since a table compares what plays the same
-game."""
+COMPOSED = (
+    "graphturbo+rings",
+    "dp+rings",
+    "dp+channels",
+    "dp+bindings",
+    "dp+configurations",
+    "dp+configurations+bindings",
+    "dp+all",
+    "depth_first+all",
+)
+"""Strategies with refinements that tables show; run when they are asked for, like all others with refinements."""
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -107,29 +110,80 @@ def strategy_names() -> tuple[str, ...]:
     return (*STRATEGIES, *ARRANGING, *CONCURRENT)
 
 
-def runs_on(name: str, machine: Machine) -> bool:
-    """Whether a strategy can schedule for a machine: one of CONCURRENT needs kernels that run concurrently."""
-    return machine.concurrent_kernels or name not in CONCURRENT
+def name_parts(name: str, beside: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """The strategy of a name, and the refinements behind it. `beside` are strategies besides those of strategy_names().
+    Raises ScheduleError for what does not exist."""
+    strategy, *refinements = name.split("+")
+    known = (*strategy_names(), *beside)
+    if strategy not in known:
+        raise ScheduleError(f"no strategy is called {strategy!r}, expected one of {', '.join(known)}")
+    for refinement in refinements:
+        if refinement not in (*REFINEMENTS, ALL):
+            raise ScheduleError(
+                f"{name}: no refinement is called {refinement!r}, expected {', '.join(REFINEMENTS)} or {ALL}"
+            )
+    return strategy, tuple(refinements)
 
 
-DEFAULT = tuple(name for name in strategy_names() if name not in (*LONG, *WIDER))
+def with_refinements(
+    name: str, machine: Machine, beside: Collection[str] = ()
+) -> tuple[str, tuple[str, ...]]:
+    """As `name_parts`, with `all` replaced by the refinements that fit the machine. Raises UnsupportedDecision for what
+    the machine cannot run, too."""
+    strategy, refinements = name_parts(name, beside)
+    if strategy in CONCURRENT and not machine.concurrent_kernels:
+        raise UnsupportedDecision(
+            f"{name} packs kernels side by side, and {machine.name} runs one kernel at a time"
+        )
+    found: list[str] = []
+    for refinement in refinements:
+        if refinement == ALL:
+            found += [each for each, one in REFINEMENTS.items() if one.fits(machine)]
+            continue
+        if not REFINEMENTS[refinement].fits(machine):
+            raise UnsupportedDecision(
+                f"{name}: {refinement} needs {REFINEMENTS[refinement].needs}, and {machine.name} has none"
+            )
+        found.append(refinement)
+    return strategy, tuple(found)
+
+
+def runs_on(name: str, machine: Machine, beside: Collection[str] = ()) -> bool:
+    """Whether a strategy, maybe with refinements, can schedule for a machine. Raises ScheduleError for a name that does
+    not exist."""
+    try:
+        with_refinements(name, machine, beside)
+    except UnsupportedDecision:
+        return False
+    return True
+
+
+DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
 """What is run where nobody says which."""
 
 
-def solve(name: str, problem: Problem) -> Solution:
-    """Run a strategy and simulate what it decides. Raises ScheduleError for a name that is not in strategy_names(),
-    UnsupportedDecision where it does not run on the machine, and IllegalSchedule where the network does not fit the
-    machine at all."""
+def solve(name: str, problem: Problem, beside: Mapping[str, Decide] = MappingProxyType({})) -> Solution:
+    """Run a strategy, maybe with refinements, and simulate what it decides.
+
+    With refinements the strategy may simulate half of the budget; they share what it leaves (`refined`). `beside` are
+    strategies besides those of strategy_names(). Raises ScheduleError for a name that does not exist,
+    UnsupportedDecision for what the machine cannot run, and IllegalSchedule where the network does not fit the machine
+    at all.
+    """
     evaluator = problem.evaluator
+    strategy, refinements = with_refinements(name, evaluator.machine, beside)
     simulated = evaluator.evaluations
     started = time.perf_counter()
-    if name in STRATEGIES or name in CONCURRENT:
-        order: Order = ()
-        choices, rules = {**STRATEGIES, **CONCURRENT}[name](problem)
-    elif name in ARRANGING:
-        order, choices, rules = ARRANGING[name](problem)
+    part = replace(problem, budget=(problem.budget + 1) // 2) if refinements else problem
+    order: Order = ()
+    if strategy in ARRANGING:
+        order, choices, rules = ARRANGING[strategy](part)
     else:
-        raise ScheduleError(f"unknown strategy {name!r}; there are {', '.join(strategy_names())}")
+        choices, rules = {**STRATEGIES, **CONCURRENT, **beside}[strategy](part)
+    arranged = problem.reordered(order)
+    if refinements:
+        left = problem.budget - (evaluator.evaluations - simulated)
+        choices, rules = refined(replace(arranged, budget=left), (choices, rules), refinements)
     spent = max(1, evaluator.evaluations - simulated)
-    evaluation = problem.reordered(order).evaluator.evaluate(choices, rules)
+    evaluation = arranged.evaluator.evaluate(choices, rules)
     return Solution(name, choices, rules, evaluation, spent, time.perf_counter() - started, order)

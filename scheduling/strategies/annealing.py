@@ -11,10 +11,10 @@ import math
 import numpy as np
 
 from scheduling.candidates.defaults import Defaults
-from scheduling.problem import Problem
+from scheduling.problem import Problem, State, simulated_cost
 from scheduling.rules import Rules
-from scheduling.strategies.moves import State, neighbour
-from scheduling.strategies.options import Options, simulated_cost
+from scheduling.strategies.moves import neighbour
+from scheduling.strategies.options import Options
 
 HOT, COLD = 0.04, 0.0005
 """First and last temperature, in differences of log cost."""

@@ -18,13 +18,12 @@ import numpy as np
 from graph.network import Network
 from scheduling.choice import Choice
 from scheduling.layer_order import Order, producers_of
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.dp import dp
 from scheduling.strategies.dp_orders import orders_of
 from scheduling.strategies.graphturbo import graphturbo
-from scheduling.strategies.options import simulated_cost
 from scheduling.strategies.order_estimate import OrderTable, order_cost, order_table
 
 STARTS = 2

@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
+from scheduling.refinements.prefetch import best_prefetch, set_aside
 from scheduling.rules import Rules
-from scheduling.strategies.options import simulated_cost
-from scheduling.strategies.prefetching import best_prefetch, set_aside
 from scheduling.strategies.ranking import Ranking
 
 CANDIDATES = 4

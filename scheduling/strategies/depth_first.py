@@ -25,12 +25,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from scheduling.candidates.defaults import Defaults
+from scheduling.chains.offered import cut_points
 from scheduling.choice import Choice
 from scheduling.objective import Objective
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
-from scheduling.strategies.dp import cut_points
-from scheduling.strategies.options import simulated_cost
 from scheduling.strategies.stacks import Stacks, Weights
 
 RATIO, COARSE_RATIO = 4, 16

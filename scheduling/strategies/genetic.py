@@ -17,10 +17,10 @@ import numpy as np
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import Choice
-from scheduling.problem import Problem
+from scheduling.problem import Problem, State, simulated_cost
 from scheduling.rules import Rules
-from scheduling.strategies.moves import State, neighbour
-from scheduling.strategies.options import Options, simulated_cost
+from scheduling.strategies.moves import neighbour
+from scheduling.strategies.options import Options
 from scheduling.strategies.random_search import random_schedule
 
 LEAST, MOST = 4, 24

@@ -9,10 +9,10 @@ are those with the least additive cost.
 from __future__ import annotations
 
 from scheduling.choice import Choice
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
+from scheduling.refinements.prefetch import best_prefetch, set_aside
 from scheduling.rules import Rules
-from scheduling.strategies.options import Options, simulated_cost
-from scheduling.strategies.prefetching import best_prefetch, set_aside
+from scheduling.strategies.options import Options
 
 
 def greedy(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:

@@ -25,11 +25,10 @@ from scheduling.exact.operator_graph import OperatorGraph, counted_tensors, oper
 from scheduling.exact.traffic import LeastTraffic, Step
 from scheduling.exact.traffic import least_traffic as least_traffic_plan
 from scheduling.layer_order import Order
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
 from scheduling.strategies.dp import dp
 from scheduling.strategies.llb_first import llb_first
-from scheduling.strategies.options import simulated_cost
 from scheduling.timeline.consumer_scopes import COPIED_BACK, KEPT, TensorRead
 
 SEARCH_BYTES = 4_000_000

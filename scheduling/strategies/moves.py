@@ -7,17 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from scheduling.choice import Choice
-from scheduling.problem import Problem
+from scheduling.problem import Problem, State
+from scheduling.refinements.prefetch import PREFETCH
 from scheduling.rules import Rules
 from scheduling.strategies.options import Options
 from scheduling.timeline.arrangement import WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
-
-PREFETCH = (0, 1, 2, 3)
-"""How many kernels ahead weights may be loaded."""
-
-State = tuple[tuple[Choice, ...], Rules]
-"""A whole schedule as decisions."""
 
 
 def neighbour(problem: Problem, options: Options, random: np.random.Generator, state: State) -> State:

@@ -1,12 +1,11 @@
-"""What the strategies share: ways to run one run of layers, their additive cost, and the simulated cost.
+"""What the strategies share: ways to run one run of layers, and their additive cost.
 
-The additive cost guides (it ranks, and dynamic programming sums it); only the simulated cost decides.
+The additive cost guides: it ranks. Only the simulated cost (`scheduling.problem`) decides.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,9 @@ import numpy as np
 from hwmodel.timing.costs import dram_rate
 from scheduling.candidates.estimate import estimate
 from scheduling.choice import Choice
-from scheduling.errors import IllegalSchedule
 from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.rules import Rules
 from scheduling.timeline.isolated import isolated
 
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
@@ -76,11 +73,3 @@ def additive_cost(problem: Problem, option: Option) -> float:
     if problem.objective is Objective.ENERGY:
         return float(traffic)
     return cycles * math.sqrt(traffic + 1.0)
-
-
-def simulated_cost(problem: Problem, choices: Sequence[Choice], rules: Rules) -> float:
-    """Cost of a whole schedule; infinite where the simulator finds that it does not fit."""
-    try:
-        return problem.cost(tuple(choices), rules)
-    except IllegalSchedule:
-        return math.inf

@@ -16,10 +16,10 @@ from hwmodel.compiled import compiled
 from hwmodel.timing.costs import dram_rate
 from scheduling.candidates.estimate import Estimate
 from scheduling.candidates.space import PIECES, survey
+from scheduling.chains.segments import Floats
 from scheduling.choice import CHOICE_FIELDS
 from scheduling.lowering.tables import NEVER, Ints
 from scheduling.problem import Problem
-from scheduling.strategies.segments import Floats
 
 MOST_AHEAD = 64
 """Longest run that is considered."""

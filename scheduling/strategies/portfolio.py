@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduling.problem import Decide, Problem
+from scheduling.problem import Decide, Problem, State, simulated_cost
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.beam import beam
 from scheduling.strategies.dp import dp
@@ -25,8 +25,6 @@ from scheduling.strategies.graphturbo import (
 from scheduling.strategies.l1_first import l1_first
 from scheduling.strategies.layerwise import layerwise
 from scheduling.strategies.llb_first import llb_first
-from scheduling.strategies.moves import State
-from scheduling.strategies.options import simulated_cost
 from scheduling.strategies.stitch import stitch
 
 HEURISTICS: tuple[Decide, ...] = (

@@ -15,10 +15,9 @@ import numpy as np
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.choice import CHOICE_FIELDS, Choice
-from scheduling.problem import Problem
+from scheduling.problem import Problem, State, simulated_cost
+from scheduling.refinements.prefetch import PREFETCH
 from scheduling.rules import Rules
-from scheduling.strategies.moves import PREFETCH, State
-from scheduling.strategies.options import simulated_cost
 from scheduling.timeline.arrangement import WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 

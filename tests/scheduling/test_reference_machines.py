@@ -10,7 +10,7 @@ from report.verify import verify
 from scheduling.emission.program import build_program, program_weights
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import STRATEGIES, solve
+from scheduling.strategies import COMPOSED, STRATEGIES, runs_on, solve
 
 SINGLE_CORE = ("meta_prototype", "tpu_like", "edge_tpu_like", "ascend_like", "tesla_npu_like")
 
@@ -23,7 +23,9 @@ def test_every_strategy_schedules_a_small_network(name: str) -> None:
     problem = make_problem(model.network, machine)
     problem = Problem(problem.evaluator, problem.space, Objective.ENERGY, 5, 0)
     checked = set()
-    for strategy in STRATEGIES:
+    for strategy in (*STRATEGIES, *COMPOSED):
+        if not runs_on(strategy, machine):
+            continue
         found = solve(strategy, problem)
         decisions = found.choices, found.rules
         if decisions in checked:

@@ -298,9 +298,17 @@ def test_prove_says_how_far_the_order_is_from_the_least_memory_and_traffic(
         ("squeezenet --machine no/such.yaml", r"no/such.yaml: cannot be read \(No such file or directory\)"),
         (
             "squeezenet --strategies rammer",
-            "stcp920 runs one kernel at a time, and rammer needs several",
+            "rammer packs kernels side by side, and stcp920 runs one kernel at a time",
         ),
-        ("squeezenet --strategies magic", "no strategy is called 'magic', expected some of .*dp"),
+        ("squeezenet --strategies magic", "no strategy is called 'magic', expected one of .*dp.*learned"),
+        (
+            "squeezenet --strategies dp+magic",
+            "dp.magic: no refinement is called 'magic', expected channels, ",
+        ),
+        (
+            "squeezenet --machine meta_prototype --strategies dp+bindings",
+            r"dp.bindings: bindings needs several cores, and meta_prototype has none",
+        ),
         ("squeezenet --replay nosuch.json", r"nosuch\.json: cannot be read \(No such file or directory\)"),
         ("bert_base:layers=0", "layers"),
     ],

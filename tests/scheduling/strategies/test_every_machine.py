@@ -10,7 +10,7 @@ from report.verify import verify
 from scheduling.emission.program import build_program, program_weights
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import runs_on, solve, strategy_names
+from scheduling.strategies import COMPOSED, runs_on, solve, strategy_names
 
 NETWORKS = (
     "resnet18:size=32,width=0.125,classes=10",
@@ -26,7 +26,7 @@ BUDGET = 6
 def test_every_strategy(network: str, name: str) -> None:
     model, machine = load_model(network, 2), load_machine(name)
     made = make_problem(model.network, machine)
-    for strategy in strategy_names():
+    for strategy in (*strategy_names(), *COMPOSED):
         if not runs_on(strategy, machine):
             continue
         problem = Problem(made.evaluator, made.space, Objective.LATENCY, BUDGET, 0)

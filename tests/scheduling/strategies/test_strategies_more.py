@@ -24,7 +24,7 @@ from scheduling.strategies.random_search import random_schedule
 from tests.scheduling.random_cases import random_model
 from tests.scheduling.strategies.test_strategies import problem_of, small_network
 
-SEARCHES = ("configured", "beam", "random", "annealing", "genetic", "portfolio")
+SEARCHES = ("dp+configurations", "depth_first+all", "beam", "random", "annealing", "genetic", "portfolio")
 
 
 def covers(choices: tuple[Choice, ...], layers: int) -> bool:
@@ -108,12 +108,12 @@ def test_searches_keep_to_any_budget_and_are_the_same_again(
         assert covers(found[0].choices, problem.space.layers)
 
 
-def test_configured_is_never_worse_than_dp_with_half_its_budget(small: list[Problem]) -> None:
+def test_configurations_are_never_worse_than_dp_with_half_the_budget(small: list[Problem]) -> None:
     """And faster on some: kernels that `dp` does not know are among those that it chooses from."""
     gains = []
     for problem in small:
         plain = solve("dp", replace(problem, budget=20)).evaluation.cycles
-        gains.append(plain / solve("configured", replace(problem, budget=40)).evaluation.cycles)
+        gains.append(plain / solve("dp+configurations", replace(problem, budget=40)).evaluation.cycles)
     assert min(gains) >= 1
     assert max(gains) > 1
 

@@ -1,5 +1,4 @@
-"""`dp_bindings`, `configured_bindings`: the sub-graphs of another strategy, in which some layers may have a binding of
-their own where that pays.
+"""`bindings`: some layers of the sub-graphs have a binding of their own where that pays.
 
 A convolutional network has large maps first and many channels last: rows are shared well by the cores there, output
 channels here. One binding for a whole sub-graph suits one end of it, and a cut between the two costs a kernel and a
@@ -17,18 +16,14 @@ Inferred: all of it; no published strategy was followed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from scheduling.candidates.configurations import legal_choices, times
 from scheduling.choice import COLUMNS, RECOMPUTE, Choice
 from scheduling.evaluator import Evaluator
-from scheduling.problem import Decide, Problem
-from scheduling.strategies.configured import configured
-from scheduling.strategies.dp import dp
-from scheduling.strategies.moves import State
-from scheduling.strategies.options import simulated_cost
+from scheduling.problem import Problem, State, simulated_cost
+from scheduling.refinements.subgraphs import slowest_first
 
 TRIED = 2
 """Changes of a sub-graph that are simulated in the whole schedule: the fastest in isolation."""
@@ -40,36 +35,17 @@ Ways = tuple[int, int, int]
 """Over the batch, over the rows (or columns) and over the output channels."""
 
 
-def dp_bindings(problem: Problem, apart: bool = True) -> State:
-    """`dp` within half of the budget, then bindings of layers where they pay; not `apart`, other bindings of whole
-    sub-graphs."""
-    return _behind(dp, problem, apart)
-
-
-def configured_bindings(problem: Problem) -> State:
-    """`configured` within half of the budget, then bindings of layers where they pay."""
-    return _behind(configured, problem, True)
-
-
-def _behind(strategy: Decide, problem: Problem, apart: bool) -> State:
-    before = problem.evaluator.evaluations
-    state = strategy(replace(problem, budget=(problem.budget + 1) // 2))
-    spent = problem.evaluator.evaluations - before
-    return with_bindings(replace(problem, budget=problem.budget - spent), state, apart)
-
-
-def with_bindings(problem: Problem, state: State, apart: bool) -> State:
+def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
     """A schedule with bindings of their own for layers where they pay, or (not `apart`) with other bindings of whole
     sub-graphs; at most the budget is simulated."""
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
     choices, rules = state
-    if problem.budget < 2:
-        return state
     best = simulated_cost(problem, choices, rules)
-    cycles = times(evaluator, np.array(choices, np.int64))
-    for at in np.argsort(-cycles, kind="stable").tolist():
-        for form in _fastest(evaluator, choices[at], int(cycles[at]), apart):
+    for at, cycles in slowest_first(evaluator, choices):
+        if evaluator.evaluations >= last:
+            return choices, rules
+        for form in _fastest(evaluator, choices[at], cycles, apart):
             if evaluator.evaluations >= last:
                 return choices, rules
             changed = (*choices[:at], form, *choices[at + 1 :])
@@ -77,9 +53,9 @@ def with_bindings(problem: Problem, state: State, apart: bool) -> State:
             if cost < best:
                 choices, best = changed, cost
     at = 0
-    while apart and at + 1 < len(choices):
+    while apart and rules.packing is None and at + 1 < len(choices) and evaluator.evaluations < last:
         joined = _joined(evaluator, choices[at], choices[at + 1])
-        if joined is not None and evaluator.evaluations < last:
+        if joined is not None:
             changed = (*choices[:at], joined, *choices[at + 2 :])
             cost = simulated_cost(problem, changed, rules)
             if cost < best:

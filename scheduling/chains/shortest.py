@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodel.compiled import compiled
+from scheduling.chains.segments import Floats
 from scheduling.lowering.tables import Ints
-from scheduling.strategies.segments import Floats
 
 LABELS = 16
 """Labels kept for each cut and split of the sub-graph before it: the cheapest that no other one dominates."""

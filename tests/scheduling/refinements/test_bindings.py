@@ -1,11 +1,6 @@
-"""`dp_bindings`, `configured_bindings`: the forms that they try, and that they are never worse than what they begin
-with."""
+"""`bindings`: the forms that are tried, and that two bindings are found where they must pay."""
 
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-import pytest
 
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
@@ -14,10 +9,9 @@ from scheduling.choice import Choice
 from scheduling.evaluator import Evaluator
 from scheduling.objective import Objective
 from scheduling.problem import Problem
+from scheduling.refinements.bindings import bindings, two_bindings
 from scheduling.strategies import solve
-from scheduling.strategies.bindings import bindings, two_bindings
 from tests.graph.onnx_helpers import GraphBuilder
-from tests.scheduling.random_cases import random_model
 
 
 def test_the_forms_of_a_sub_graph() -> None:
@@ -32,18 +26,6 @@ def test_the_forms_of_a_sub_graph() -> None:
     assert len(three) == len(set(three)) == 2 * 6 + 2  # two borders, and the layer between them
     assert all(form.own_batch * form.own_rows * form.own_channels == form.cores == 2 for form in three)
     assert not list(two_bindings(choice._replace(stop=5), 2))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_bindings_are_never_worse_than_what_they_begin_with(tmp_path: Path, seed: int) -> None:
-    model = load_model(str(random_model(tmp_path, np.random.default_rng(seed))), 4)
-    evaluator = Evaluator(model.network, load_machine("tiny"))
-    for objective in (Objective.LATENCY, Objective.OFF_CORE):
-        problem = Problem(evaluator, CandidateSpace(evaluator), objective, budget=30)
-        for before, after in (("dp", "dp_bindings"), ("configured", "configured_bindings")):
-            plain, bound = solve(before, replace(problem, budget=15)), solve(after, problem)
-            assert objective.cost(bound.evaluation) <= objective.cost(plain.evaluation)
-            assert bound.evaluations <= problem.budget
 
 
 def test_a_large_map_before_many_channels(tmp_path: Path) -> None:
@@ -61,6 +43,6 @@ def test_a_large_map_before_many_channels(tmp_path: Path) -> None:
     model = load_model(graph.save(tmp_path, value), 1)
     evaluator = Evaluator(model.network, load_machine("stcp920"))
     problem = Problem(evaluator, CandidateSpace(evaluator), Objective.LATENCY, budget=80)
-    found = solve("dp_bindings", problem)
+    found = solve("dp+bindings", problem)
     assert found.evaluation.cycles < solve("dp", problem).evaluation.cycles
     assert any(choice.two_bindings for choice in found.choices)

@@ -1,4 +1,4 @@
-"""`dp_channels`: where slices over channels pay, and that they never cost."""
+"""`channels`: where slices over channels pay, and that they never cost, whatever the objective and the budget."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_heads_and_wide_layers_are_sliced_where_memory_is_small() -> None:
         load_model("bert_base:layers=1", 1, weights=False).network, load_machine("edge_tcm")
     )
     problem = Problem(evaluator, CandidateSpace(evaluator), budget=60)
-    plain, sliced = solve("dp", problem), solve("dp_channels", problem)
+    plain, sliced = solve("dp", problem), solve("dp+channels", problem)
     assert any(choice.split_channels > 1 for choice in sliced.choices)
     assert sliced.evaluation.cycles < 0.9 * plain.evaluation.cycles
     plan = evaluator.arrange(sliced.choices, sliced.rules)
@@ -42,6 +42,6 @@ def test_slices_are_never_worse_than_dp_with_half_the_budget(tmp_path: Path, see
         for budget in (1, 2, 7, 30):
             problem = Problem(evaluator, CandidateSpace(evaluator), objective, budget=budget)
             half = solve("dp", replace(problem, budget=(budget + 1) // 2))
-            found = solve("dp_channels", problem)
+            found = solve("dp+channels", problem)
             assert found.evaluations <= budget
             assert objective.cost(found.evaluation) <= objective.cost(half.evaluation)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from scheduling.strategies.shortest import shortest
+from scheduling.chains.shortest import shortest
 
 SPLITS = (1, 2, 4)
 CUTS = 5

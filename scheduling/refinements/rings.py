@@ -1,4 +1,4 @@
-"""`graphturbo_rings`, `dp_rings`: another strategy's sub-graphs, with outputs in rings of channels where that pays.
+"""`rings`: outputs of sub-graphs in rings of channels where that pays.
 
 A sub-graph is split over the batch until it fits. Often it is the output of its last contraction that does not fit,
 though no layer of the sub-graph reads it: in a ring of channels (`scheduling.lowering.channel_rings`) a part of it is
@@ -12,34 +12,16 @@ whole outputs do not allow (docs/results.md).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from scheduling.candidates.space import survey
 from scheduling.choice import CHANNEL_RING, CHOICE_FIELDS, Choice
-from scheduling.problem import Problem
-from scheduling.strategies.dp import dp
-from scheduling.strategies.graphturbo import graphturbo
-from scheduling.strategies.moves import State
-from scheduling.strategies.options import simulated_cost
+from scheduling.problem import Problem, State, simulated_cost
+from scheduling.refinements.subgraphs import whole
 from scheduling.timeline.isolated import isolated
 
 FORMS = np.array([(CHANNEL_RING, 8, 0)], np.int64)
 """What is offered, as `scheduling.candidates.space.PIECES`: axis, pieces, and how many pieces of rows are under way."""
-
-
-def graphturbo_rings(problem: Problem) -> State:
-    """GraphTurbo's schedule with rings of channels where they pay."""
-    return with_rings(problem, graphturbo(problem))
-
-
-def dp_rings(problem: Problem) -> State:
-    """The schedule of `dp` within half of the budget, with rings of channels where they pay."""
-    before = problem.evaluator.evaluations
-    state = dp(replace(problem, budget=(problem.budget + 1) // 2))
-    spent = problem.evaluator.evaluations - before
-    return with_rings(replace(problem, budget=problem.budget - spent), state)
 
 
 def with_rings(problem: Problem, state: State) -> State:
@@ -47,8 +29,8 @@ def with_rings(problem: Problem, state: State) -> State:
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
     plain, rules = state
-    rings = tuple(_with_ring(problem, choice) or choice for choice in plain)
-    if rings == plain or problem.budget < 2:
+    rings = tuple((_with_ring(problem, choice) if whole(choice) else None) or choice for choice in plain)
+    if rings == plain:
         return state
     found, best = plain, simulated_cost(problem, plain, rules)
     for at in range(-1, len(plain)):

@@ -1,28 +1,26 @@
-"""`dp_channels`: `dp` with sub-graphs that are split over channels (scheduling.lowering.channel_slices) besides.
+"""`channels`: sub-graphs that are split over channels (scheduling.lowering.channel_slices), which may be heads.
 
 Slices over channels let layers that widen stay in a kernel with those that carry channels through (depthwise
 convolutions, attention's heads), a part of the channels at a time: what is between them never leaves L1, there are no
 overlaps, and weights are read once; the price is that every slice reads the input. So the segments of dynamic
 programming are those of `dp` and, for each run of layers that carries channels through, slices of even widths, with the
 splits of the batch, bindings and pieces that estimate best for a slice. Cuts are tried where such runs end too. Never
-worse than `dp` with half of the budget.
+worse than the given schedule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from scheduling.candidates.space import PIECES, survey
+from scheduling.chains.best import best_chain
+from scheduling.chains.offered import ESTIMATED_CYCLES, MOST_AHEAD, candidates, cut_points
+from scheduling.chains.segments import Segments, segments
 from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.problem import Problem
-from scheduling.strategies.dp import MOST_AHEAD, best_chain, candidates, cut_points, dp
-from scheduling.strategies.moves import State
-from scheduling.strategies.options import CYCLES
-from scheduling.strategies.segments import Segments, segments
+from scheduling.problem import Problem, State
 from scheduling.timeline.weight_places import weight_bytes
 
 SLICES = (2, 3, 4, 6, 8, 12, 16)
@@ -34,14 +32,9 @@ TIMED_EACH = 2
 SPLIT_CHANNELS = Choice._fields.index("split_channels")
 
 
-def dp_channels(problem: Problem) -> State:
-    """`dp` within half of the budget, then dynamic programming with slices over channels."""
-    before = problem.evaluator.evaluations
-    state = dp(replace(problem, budget=(problem.budget + 1) // 2))
-    spent = problem.evaluator.evaluations - before
-    if problem.budget - spent < 1:
-        return state
-    return best_chain(replace(problem, budget=problem.budget - spent), state, cuts_of_slices, with_slices)
+def with_channels(problem: Problem, state: State) -> State:
+    """The best of a schedule and of the chains that dynamic programming finds with slices over channels."""
+    return best_chain(problem, state, cuts_of_slices, with_slices)
 
 
 def cuts_of_slices(problem: Problem) -> list[int]:
@@ -88,7 +81,7 @@ def _sliced(problem: Problem, first: int, stop: int) -> Iterator[Segments]:
         table = templates.frames.of(Choice(first, stop, split_channels=slices)).table
         m = templates.machine_table
         rows = survey(table, m, first, np.array([stop], np.int64), problem.space.splits, PIECES)
-        best = np.argsort(rows[:, CHOICE_FIELDS + CYCLES], kind="stable")[:TIMED_EACH]
+        best = np.argsort(rows[:, ESTIMATED_CYCLES], kind="stable")[:TIMED_EACH]
         one = segments(table, machine, m, np.ascontiguousarray(rows[best, :CHOICE_FIELDS]))
         choices = one.choices.copy()
         choices[:, SPLIT_CHANNELS] = slices

@@ -1,0 +1,71 @@
+"""Refinements: each makes a schedule that some strategy found better by decisions of one kind (docs/strategies.md).
+
+A refinement never gives a schedule that costs more than the one that it is given, simulates at most the problem's
+budget, leaves alone what it cannot change, and is deterministic. In a strategy's name they follow behind `+`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hwmodel.machines.machine import Machine
+from scheduling.problem import Problem, Refine, State
+from scheduling.refinements.bindings import with_bindings
+from scheduling.refinements.channels import with_channels
+from scheduling.refinements.configurations import with_configurations
+from scheduling.refinements.prefetch import with_prefetch
+from scheduling.refinements.rings import with_rings
+
+
+def _any(_: Machine) -> bool:
+    return True
+
+
+def _several_cores(machine: Machine) -> bool:
+    return machine.cores > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """A refinement, what it decides, and which machines it can decide that for."""
+
+    refine: Refine
+    decides: str
+    fits: Callable[[Machine], bool] = _any
+    needs: str = ""
+    """What machines lack that it does not fit."""
+
+
+REFINEMENTS: dict[str, Refinement] = {
+    "channels": Refinement(with_channels, "sub-graphs in slices over channels, which may be heads"),
+    "configurations": Refinement(
+        with_configurations, "the configuration of every kernel, by a learned ranker"
+    ),
+    "bindings": Refinement(
+        with_bindings,
+        "layers with a binding of their own, and kernels with two bindings",
+        _several_cores,
+        "several cores",
+    ),
+    "rings": Refinement(with_rings, "outputs of sub-graphs in rings of channels"),
+    "prefetch": Refinement(
+        with_prefetch, "how far ahead weights are loaded, whether they stay, and the order of instances"
+    ),
+}
+"""By name, in the order in which `all` takes them."""
+
+ALL = "all"
+"""In place of names of refinements: all that fit the machine."""
+
+
+def refined(problem: Problem, state: State, names: tuple[str, ...]) -> State:
+    """A schedule after these refinements, one after the other: each may simulate an even share of what the ones before
+    left of the problem's budget. One that may not simulate the given schedule and another one is left out."""
+    evaluator = problem.evaluator
+    last = evaluator.evaluations + problem.budget
+    for place, name in enumerate(names):
+        share = (last - evaluator.evaluations) // (len(names) - place)
+        if share >= 2:
+            state = REFINEMENTS[name].refine(replace(problem, budget=share), state)
+    return state

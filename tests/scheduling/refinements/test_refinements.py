@@ -1,0 +1,118 @@
+"""Refinements behind every strategy: what they find is legal, never worse, within the budget, and the same again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from hwmodel.machines.machine import load_machine
+from scheduling.candidates.space import CandidateSpace
+from scheduling.errors import ScheduleError, UnsupportedDecision
+from scheduling.evaluator import Evaluator
+from scheduling.legality.arrangements import check_arrangement
+from scheduling.objective import Objective
+from scheduling.problem import Problem, State
+from scheduling.refinements import REFINEMENTS, refined
+from scheduling.rules import Rules
+from scheduling.strategies import (
+    ARRANGING,
+    CONCURRENT,
+    STRATEGIES,
+    name_parts,
+    runs_on,
+    solve,
+    with_refinements,
+)
+from tests.scheduling.emission.test_packed_programs import concurrent
+from tests.scheduling.random_cases import checked_program, random_model
+from tests.scheduling.whole_checks import check_all_the_way_down
+
+BUDGET = 12
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_refinement_of_every_strategy(tmp_path: Path, seed: int) -> None:
+    """On a machine that runs kernels side by side, for two objectives. Alike schedules are refined once."""
+    path = random_model(tmp_path, np.random.default_rng(40 + seed))
+    evaluator = Evaluator(load_model(str(path), 2).network, concurrent("tiny"))
+    objective = (Objective.LATENCY, Objective.EDP)[seed]
+    problem = Problem(evaluator, CandidateSpace(evaluator), objective, BUDGET, 3)
+    states: dict[tuple[object, ...], tuple[Problem, State]] = {}
+    for name in (*STRATEGIES, *ARRANGING, *CONCURRENT):
+        given = solve(name, problem)
+        state = given.choices, given.rules
+        states.setdefault((given.layer_order, *state), (problem.reordered(given.layer_order), state))
+    assert len(states) > 5
+    checked = set()
+    for part, state in states.values():
+        cost = part.cost(*state)
+        for refinement in REFINEMENTS:
+            before = part.evaluator.evaluations
+            found = refined(part, state, (refinement,))
+            assert part.evaluator.evaluations - before <= BUDGET
+            assert part.cost(*found) <= cost
+            assert refined(part, state, (refinement,)) == found
+            if found != state and found not in checked:
+                checked.add(found)
+                check_arrangement(part.evaluator, found[0], part.evaluator.arrange(*found))
+                checked_program(part.evaluator, *found)
+    assert checked
+
+
+@pytest.mark.parametrize("name", ["dp+all", "depth_first+all", "rammer+all", "dp_orders+all"])
+def test_refined_schedules_are_executed_and_matched(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    model = load_model(str(random_model(tmp_path, rng)), 2)
+    evaluator = Evaluator(model.network, concurrent("tiny"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), Objective.LATENCY, 60)
+    plain, found = solve(name.partition("+")[0], replace(problem, budget=30)), solve(name, problem)
+    assert found.evaluation.cycles <= plain.evaluation.cycles
+    assert found.evaluations <= problem.budget
+    arranged = problem.reordered(found.layer_order)
+    if not found.layer_order:
+        check_all_the_way_down(model, evaluator, found.choices, found.rules, rng, tmp_path)
+    else:
+        checked_program(arranged.evaluator, found.choices, found.rules)
+
+
+def test_names() -> None:
+    machine, one_core = load_machine("stcp920"), load_machine("meta_prototype")
+    assert name_parts("dp") == ("dp", ())
+    assert name_parts("random+prefetch+rings") == ("random", ("prefetch", "rings"))
+    assert with_refinements("dp_orders+all", machine) == ("dp_orders", tuple(REFINEMENTS))
+    assert with_refinements("dp+all", one_core)[1] == tuple(n for n in REFINEMENTS if n != "bindings")
+    assert name_parts("mine+all", ("mine",)) == ("mine", ("all",))
+    for wrong, message in (
+        ("mine+rings", "no strategy is called 'mine', expected one of layerwise, "),
+        ("dp+", r"dp\+: no refinement is called '', expected channels, .* or all"),
+        ("dp+ring", r"dp\+ring: no refinement is called 'ring', expected channels, .* or all"),
+    ):
+        with pytest.raises(ScheduleError, match=message):
+            name_parts(wrong)
+    with pytest.raises(UnsupportedDecision, match=r"rammer\+rings packs kernels side by side, and stcp920"):
+        with_refinements("rammer+rings", machine)
+    with pytest.raises(UnsupportedDecision, match=r"dp\+bindings: bindings needs several cores, and meta_"):
+        with_refinements("dp+bindings", one_core)
+    assert not runs_on("rammer+rings", machine) and runs_on("dp+bindings", machine)
+
+
+def test_a_strategy_beside_the_known_ones(tmp_path: Path) -> None:
+    """It gets half of the budget, and refinements all that it leaves."""
+    path = random_model(tmp_path, np.random.default_rng(1))
+    evaluator = Evaluator(load_model(str(path), 2).network, load_machine("tiny"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), budget=21)
+    given = []
+
+    def mine(part: Problem) -> State:
+        given.append(part.budget)
+        return STRATEGIES["layerwise"](part)
+
+    found = solve("mine+prefetch+rings", problem, {"mine": mine})
+    assert given == [11]
+    assert found.strategy == "mine+prefetch+rings"
+    assert found.evaluations <= 21
+    plain = solve("layerwise", problem)
+    assert found.evaluation.cycles <= plain.evaluation.cycles
+    assert found.rules != Rules()
