@@ -51,6 +51,7 @@ def with_systolic(
 
 _VARIANTS = {
     "without-llb": without_llb,
+    "bursts": lambda machine: with_bursts(machine, 32),
     "slow-dram": lambda machine: with_dram(machine, sustained=0.7, latency_cycles=90),
     "output-stationary": lambda machine: with_systolic(
         machine, 8, 4, "output_stationary", overlap_folds=True, convolution="per_tap"

@@ -1,6 +1,7 @@
 """Layers with a binding of their own: random schedules right all the way down, bytes by hand, and what is refused."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,24 @@ from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
 from tests.graph.onnx_helpers import GraphBuilder
+from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.random_cases import legal, random_model, random_own_bindings, random_rules
+from tests.scheduling.random_packings import random_packing
 from tests.scheduling.whole_checks import check_all_the_way_down
 
 CASES = [
     (machine, batch, seed)
     for machine, batch in (("tiny", 1), ("tiny", 4), ("stcp920", 3), ("stcp920", 4))
     for seed in range(3)
-] + [("ascend_multi", 2, 0), ("rammer_v100", 2, 2)]
+] + [
+    ("ascend_multi", 2, 0),
+    ("rammer_v100", 2, 2),
+    ("rammer_v100", 3, 5),
+    ("stcp920-without-llb", 3, 0),
+    ("tiny-without-llb", 2, 1),
+    ("tiny-bursts", 3, 0),
+    ("stcp920-bursts", 2, 1),
+]
 IMAGE_BYTES = 4 * 4 * 6 * 4
 """Of the tensor between both layers of `two_products`, on `tiny`."""
 
@@ -34,8 +45,9 @@ IMAGE_BYTES = 4 * 4 * 6 * 4
 def test_random_bindings_hold_all_the_way_down(
     tmp_path: Path, machine_name: str, batch: int, seed: int
 ) -> None:
+    """Kernels that run side by side where the machine allows it."""
     rng = np.random.default_rng([seed, batch, len(machine_name), 12])
-    machine = load_machine(machine_name)
+    machine = machine_called(machine_name)
     sent = 0
     for number in range(12):
         folder = tmp_path / str(number)
@@ -43,7 +55,11 @@ def test_random_bindings_hold_all_the_way_down(
         model = load_model(str(random_model(folder, rng)), batch)
         evaluator = Evaluator(model.network, machine)
         choices, rules = random_own_bindings(evaluator, rng), random_rules(rng)
-        if choices is None or not legal(evaluator, choices, rules):
+        if choices is None:
+            continue
+        if machine.concurrent_kernels:
+            rules = replace(rules, packing=random_packing(evaluator, choices, rng))
+        if not legal(evaluator, choices, rules):
             continue
         found = len(redistributions(evaluator, choices, rules))
         if found:
@@ -145,6 +161,26 @@ def test_products_of_activations_read_what_other_cores_made(tmp_path: Path) -> N
         apart = by_rows._replace(own_first=0, own_stop=1, own_batch=own[0], own_rows=1, own_channels=own[2])
         rng = np.random.default_rng(3)
         check_all_the_way_down(model, evaluator, (apart,), Rules(), rng, tmp_path)
+
+
+@pytest.mark.parametrize("machine_name", ["tiny", "stcp920-without-llb", "tiny-bursts"])
+def test_slices_over_channels_bind_their_layers_apart(tmp_path: Path, machine_name: str) -> None:
+    """Each of two instances makes half of the channels of a depthwise convolution, shared by rows, and of a pool,
+    shared by channels; both together send what a single instance sends."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 8, 6, 6)
+    value = graph.node("Conv", value, graph.random(8, 1, 3, 3), group=8, pads=[1, 1, 1, 1])
+    pooled = graph.node("AveragePool", graph.node("Relu", value), kernel_shape=[2, 2], strides=[2, 2])
+    model = load_model(graph.save(tmp_path, pooled), 2)
+    evaluator = Evaluator(model.network, machine_called(machine_name))
+    whole = bound((1, 2, 1), (1, 1, 2))
+    halves = whole._replace(split_channels=2)
+    for choice in (halves, halves._replace(split_batch=2, pieces=2), halves._replace(split_rows=3)):
+        sent = redistributions(evaluator, (choice,), Rules())
+        assert sent
+        check_all_the_way_down(model, evaluator, (choice,), Rules(), np.random.default_rng(4), tmp_path)
+    exchanged = [evaluator.evaluate((choice,)).counts.exchange_bytes for choice in (whole, halves)]
+    assert exchanged[0] == exchanged[1] > 0
 
 
 REFUSED: list[tuple[tuple[int, int, int], Mapping[str, int], str]] = [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hwmodel.machines.machine import load_machine
 from scheduling.evaluator import Evaluator
+from tests.hwmodel.machine_variants import machine_called
 from tests.scheduling.primitive_networks import transformer
 from tests.scheduling.random_cases import (
     Drawn,
@@ -21,7 +21,15 @@ CASES = [
     for batch in (1, 3, 4)
     for seed in range(6)
 ] + [
-    (machine, batch, 7, random_own_bindings) for machine, batch in (("tiny", 1), ("tiny", 4), ("stcp920", 4))
+    (machine, batch, 7, random_own_bindings)
+    for machine, batch in (
+        ("tiny", 1),
+        ("tiny", 4),
+        ("stcp920", 4),
+        ("stcp920-without-llb", 3),
+        ("tiny-bursts", 2),
+        ("ascend_multi", 2),
+    )
 ]
 
 
@@ -32,7 +40,7 @@ def test_a_random_schedule_of_a_transformer_holds_all_the_way_down(
     """Fast timing equals that of the decoded program, nothing races, any allowed order gives the same bytes, and
     every tensor that crosses a boundary is what plain numpy gives."""
     rng = np.random.default_rng([seed, batch, len(machine_name), 1])
-    machine = load_machine(machine_name)
+    machine = machine_called(machine_name)
     network, values = transformer(rng, batch)
     evaluator = Evaluator(network, machine)
     for choices, rules in legal_draws(evaluator, rng, drawn, attempts=30):
