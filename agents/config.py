@@ -52,13 +52,15 @@ class Generated(Part):
 
 
 class Instances(Part):
-    """What is trained on. Each instance is a network with a batch and a machine, both drawn with `seed`."""
+    """What is trained on. Each instance is a network with a batch and a machine, both drawn with `seed`, its attention
+    in one of those numbers of groups of heads that cut it."""
 
     machine: str = "stcp920"
     zoo: tuple[str, ...]
     zoo_variants: Positive = 2
     generated: Generated
     batches: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    head_groups: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
     machine_factors: dict[str, Annotated[tuple[Factor, ...], Field(min_length=1)]]
     nominal: Fraction = 0.4
     seed: Natural = 0

@@ -16,6 +16,7 @@ from agents.generate import FAMILIES, generate
 from env.problems import make_problem
 from env.schedule_env import Episodes
 from graph.errors import ModelError
+from graph.head_groups import head_group_counts, network_in_head_groups
 from graph.importer import load_model
 from graph.network import Network
 from hwmodel.machines.machine import Machine, MachineError, load_machine
@@ -80,12 +81,22 @@ def training_instances(config: TrainingConfig) -> list[Instance]:
         for k in range(settings.generated.count)
     ]
     made = []
+    unused = set(settings.head_groups) - {1}
     for draft in drafts:
         batch = int(rng.choice(settings.batches))
         varied = _vary(machine, settings, rng)
         network = _network(draft, batch) if isinstance(draft, str) else _batched(draft, batch)
+        counts = [count for count in head_group_counts(network) if count in settings.head_groups] or [1]
+        unused -= set(counts)
+        groups = int(rng.choice(counts)) if len(counts) > 1 else counts[0]
+        network = network_in_head_groups(network, groups)
         instance = Instance(f"{network.name} x{batch} {varied.name}", network, varied, config)
         made.append(instance)
+    if unused:
+        numbers = ", ".join(map(str, sorted(unused)))
+        raise TrainingError(
+            f"instances.head_groups: {numbers}, expected numbers that divide the heads of one of the networks, or 1"
+        )
     order = rng.permutation(len(made))
     return [made[k] for k in order]
 

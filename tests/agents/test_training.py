@@ -274,3 +274,30 @@ def test_the_command_refuses_in_one_line():
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("train: none.yaml: cannot be read")
     assert "Traceback" not in done.stderr
+
+
+def test_attention_in_groups_of_heads_is_trained_on_where_the_settings_ask_for_it():
+    """Numbers that divide the heads are drawn; without the key nothing is drawn, and the instances stay what they
+    were."""
+    config = small_config()
+
+    def instances(**changes: object) -> list[Instance]:
+        settings = config.instances.model_copy(
+            update={"zoo": ("bert_base:layers=1", "alexnet"), "zoo_variants": 6, **changes}
+        )
+        return training_instances(config.model_copy(update={"instances": settings}))
+
+    def sizes(made: list[Instance], name: str) -> set[int]:
+        return {len(one.network.layers) for one in made if one.network.name.startswith(name)}
+
+    whole, cut = instances(), instances(head_groups=(1, 2, 12))
+    uncut = len(load_model("bert_base:layers=1", weights=False).network.layers)
+    assert sizes(whole, "bert_base") == {uncut}
+    assert uncut in sizes(cut, "bert_base") and len(sizes(cut, "bert_base")) == 3
+    assert sizes(cut, "alexnet") == sizes(whole, "alexnet")
+    episodes = next(one for one in cut if len(one.network.layers) > uncut).episodes()
+    assert episodes.builder.problem.space.layers > uncut
+    with pytest.raises(
+        TrainingError, match=r"instances\.head_groups: 5, expected numbers that divide the heads"
+    ):
+        instances(head_groups=(1, 5))
