@@ -7,8 +7,10 @@ from graph.models import describe, model_names
 from hwmodel.machines.machine import load_machine, machine_names
 from report.table import Column, render
 from scheduling.refinements import ALL, REFINEMENTS
-from scheduling.strategies import strategy_names
-from scripts.options import LEARNED, OBJECTIVES
+from scheduling.strategies import CONCURRENT, DEFAULT, description, strategy_names
+from scripts.options import LEARNED, LEARNED_DOES, OBJECTIVES
+
+_ALWAYS = "by default"
 
 
 def listing() -> str:
@@ -25,7 +27,15 @@ def listing() -> str:
                 [Column("machines (or a path)", left=True), Column("description", left=True)],
                 [[machine.name, machine.description] for machine in machines],
             ),
-            render([Column("strategies", left=True)], [[name] for name in (*strategy_names(), LEARNED)]),
+            render(
+                [
+                    Column("strategies", left=True),
+                    Column("runs", left=True),
+                    Column("what it does", left=True),
+                ],
+                [[name, _runs(name), description(name)] for name in strategy_names()]
+                + [[LEARNED, _ALWAYS, LEARNED_DOES]],
+            ),
             render(
                 [Column("refinements (STRATEGY+NAME)", left=True), Column("of what", left=True)],
                 [[name, refinement.decides] for name, refinement in REFINEMENTS.items()]
@@ -34,6 +44,13 @@ def listing() -> str:
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]
     )
+
+
+def _runs(name: str) -> str:
+    """When a strategy runs."""
+    if name not in DEFAULT:
+        return "if named"
+    return f"{_ALWAYS} where kernels run side by side" if name in CONCURRENT else _ALWAYS
 
 
 def _described(name: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 DEFAULT_MACHINE = "stcp920"
 LEARNED = "learned"
+LEARNED_DOES = "The trained policy's own decode with a small beam"
 ALL = "all"
 """In place of names of strategies: every one."""
 BASELINE = "layerwise"

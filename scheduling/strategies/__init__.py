@@ -110,6 +110,12 @@ def strategy_names() -> tuple[str, ...]:
     return (*STRATEGIES, *ARRANGING, *CONCURRENT)
 
 
+def description(name: str) -> str:
+    """What a strategy of strategy_names() does, in a line: the first one of its function's documentation."""
+    text = ({**STRATEGIES, **ARRANGING, **CONCURRENT}[name].__doc__ or "").strip()
+    return text.partition("\n")[0].rstrip(".")
+
+
 def name_parts(name: str, beside: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
     """The strategy of a name, and the refinements behind it. `beside` are strategies besides those of strategy_names().
     Raises ScheduleError for what does not exist."""

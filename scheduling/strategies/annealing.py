@@ -21,7 +21,7 @@ HOT, COLD = 0.04, 0.0005
 
 
 def annealing(problem: Problem) -> State:
-    """The best schedule met within the budget, from the default completion on."""
+    """Simulated annealing over cuts, splits, pieces and rules, from the default completion on."""
     return anneal(problem, (Defaults(problem.space).complete(()), Rules()))
 
 

@@ -46,7 +46,10 @@ LONGEST_BLOCK = 16
 
 
 def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """The best schedule on the most promising orders, and never worse than `graphturbo` on the file's order."""
+    """`dp` and `annealing` on the orders of layers that annealing by estimates finds the most promising.
+
+    Never worse than `graphturbo` on the file's order.
+    """
     last = problem.evaluator.evaluations + problem.budget
     state = graphturbo(problem)
     orders = promising_orders(problem)[: max(1, min(PRICED, problem.budget // LEAST_EACH))]

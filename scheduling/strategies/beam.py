@@ -44,7 +44,7 @@ class Node(NamedTuple):
 
 
 def beam(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """The best schedule that the beam met."""
+    """Beam search over sub-graphs front to back, by the simulated cost of their default completion."""
     defaults, rules = Defaults(problem.space), Rules()
     ranking = Ranking(problem, defaults)
     whole = defaults.complete(())

@@ -57,7 +57,7 @@ SHARES = {Objective.LATENCY: (0.0,), Objective.ENERGY: (1.0,), Objective.EDP: (0
 
 
 def depth_first(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """The best chain of stacks; the default completion is among what is compared."""
+    """Stacks of layers tile by tile: cuts, tile sizes and halo modes searched; the default completion is compared."""
     default = Defaults(problem.space).complete(())
     costs = {default: simulated_cost(problem, default, Rules())}
     left = problem.budget - 2  # the default is asked for once more, as the scale of sums

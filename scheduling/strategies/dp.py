@@ -16,6 +16,6 @@ from scheduling.rules import Rules
 
 
 def dp(problem: Problem) -> State:
-    """Best cuts for several estimates; the one that simulates best."""
+    """The best contiguous cuts for each of several additive estimates; the one that simulates best."""
     state = Defaults(problem.space).complete(()), Rules()
     return best_chain(problem, state, cut_points, candidates)

@@ -21,7 +21,7 @@ LEAST_EACH = 2
 
 
 def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """The best of `dp` on each order; the budget is shared evenly, and as many orders are looked at as it allows."""
+    """`dp` on several orders of the layers, as many as the budget allows; the best of all."""
     orders = orders_of(problem)[: max(1, problem.budget // LEAST_EACH)]
     if len(orders) == 1:
         return (), *dp(problem)

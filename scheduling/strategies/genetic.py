@@ -47,7 +47,7 @@ class Individual(NamedTuple):
 
 
 def genetic(problem: Problem) -> State:
-    """The best schedule that was bred within the budget."""
+    """Partitions with choices and rules, bred by crossover and mutation; the best within the budget."""
     random = np.random.default_rng(problem.seed)
     options = Options(problem)
     size = min(MOST, max(LEAST, problem.budget // GENERATIONS))

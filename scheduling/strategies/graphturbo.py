@@ -18,22 +18,22 @@ from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
 
 
 def graphturbo(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Depth-first order, with instruction scheduling."""
+    """The published grouping, depth-first order, instruction scheduling: the default heuristic."""
     return _scheduled(problem), Rules(order=DEPTH_FIRST)
 
 
 def graphturbo_bfs(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Breadth-first order, with instruction scheduling."""
+    """The published grouping, breadth-first order, with instruction scheduling."""
     return _scheduled(problem), Rules(order=BREADTH_FIRST)
 
 
 def graphturbo_dfs_plain(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Depth-first order, without instruction scheduling."""
+    """The published grouping, depth-first order, without instruction scheduling."""
     return _plain(problem), Rules(order=DEPTH_FIRST, weights=WEIGHTS_RELOADED, prefetch=0)
 
 
 def graphturbo_bfs_plain(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Breadth-first order, without instruction scheduling."""
+    """The published grouping, breadth-first order, without instruction scheduling."""
     return _plain(problem), Rules(order=BREADTH_FIRST, weights=WEIGHTS_RELOADED, prefetch=0)
 
 

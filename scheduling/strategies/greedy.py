@@ -16,7 +16,7 @@ from scheduling.strategies.options import Options
 
 
 def greedy(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Merges of neighbours, accepted one by one."""
+    """Neighbouring sub-graphs merged one by one while the simulator says that it pays."""
     options = Options(problem)
     rules = Rules()
     choices = [options.of(layer, layer + 1)[0].choice for layer in range(problem.space.layers)]

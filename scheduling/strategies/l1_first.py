@@ -21,7 +21,7 @@ WHOLE = PIECES[:1]
 
 
 def l1_first(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """The longest groups that fit L1 with the whole batch."""
+    """The longest groups of layers that fit L1 with the whole batch, tensors between them in the LLB."""
     table, machine = problem.evaluator.table, problem.evaluator.machine_table
 
     def unsplit(first: int, stop: int) -> Choice | None:

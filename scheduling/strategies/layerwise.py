@@ -20,7 +20,7 @@ RULES = Rules(order=BREADTH_FIRST, scopes=SCOPE_DRAM, weights=WEIGHTS_RELOADED, 
 
 
 def layerwise(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """One kernel per layer, through DRAM."""
+    """One kernel per layer, everything through DRAM."""
     return tuple(_kernel(problem, layer) for layer in range(problem.space.layers)), RULES
 
 

@@ -19,7 +19,7 @@ STATES = 200_000
 
 
 def least_memory(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """`dp` on the order of least peak memory; the file's where that is one."""
+    """`dp` on the order of layers of least peak memory; the file's where that is one."""
     evaluator = problem.evaluator
     network = evaluator.network
     order = least_memory_order(operator_graph(network, evaluator.machine.element_bytes), STATES).order

@@ -36,7 +36,7 @@ SEARCH_BYTES = 4_000_000
 
 
 def least_traffic(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """The best of `dp` and layer by layer on the plan's order, with its residence and with the usual one."""
+    """The order of layers and the residence of a plan of least DRAM traffic, with kernels by `dp` or layer by layer."""
     evaluator = problem.evaluator
     network = evaluator.network
     plan = traffic_plan(network, evaluator.machine.element_bytes, capacity_bytes(evaluator.machine)).plan

@@ -20,5 +20,5 @@ RULES = replace(BASELINE, scopes=SCOPE_DEFAULT)
 
 
 def llb_first(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """One kernel per layer, through the LLB."""
+    """One kernel per layer, tensors in the LLB where they fit."""
     return layerwise(problem)[0], RULES

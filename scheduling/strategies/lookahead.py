@@ -16,7 +16,7 @@ from scheduling.strategies.ranking import Ranking
 
 
 def lookahead(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """One-step lookahead by simulation."""
+    """Front to back, each sub-graph the candidate whose default completion simulates best."""
     defaults = Defaults(problem.space)
     ranking = Ranking(problem, defaults)
     rules = Rules()

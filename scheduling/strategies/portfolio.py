@@ -43,7 +43,7 @@ SEARCHES: tuple[Decide, ...] = (dp, beam, genetic)
 
 
 def portfolio(problem: Problem) -> State:
-    """The best schedule of all parts."""
+    """The heuristics, `dp`, `beam`, `genetic` and `annealing` within one budget; the best of all."""
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
     found: list[tuple[float, State]] = []

@@ -41,7 +41,7 @@ RULES = Rules(order=BREADTH_FIRST, weights=WEIGHTS_RELOADED, prefetch=0)
 
 
 def rammer(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Waves in programs, each layer waiting for what it reads."""
+    """Waves of layers side by side in a launch, each layer waiting for what it reads."""
     choices, packing = _programs(problem)
     tried = [
         (choices, replace(RULES, packing=replace(packing, merge=EARLIEST))),
@@ -53,14 +53,14 @@ def rammer(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
 
 
 def rammer_barriers(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """The same programs, with barriers between the waves."""
+    """The waves of `rammer`, with barriers between them."""
     choices, packing = _programs(problem)
     steps = tuple(replace(step, sync=BARRIERS) for step in packing.steps)
     return choices, replace(RULES, packing=Packing(steps))
 
 
 def rammer_base(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """One layer at a time."""
+    """One layer at a time, each in its fastest kernel."""
     _check(problem)
     kernels = LayerKernels(problem)
     cores = problem.evaluator.machine.cores

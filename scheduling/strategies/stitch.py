@@ -19,7 +19,7 @@ from scheduling.strategies.layerwise import RULES, layerwise
 
 
 def stitch(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
-    """Runs of memory-bound layers, and single compute-bound ones."""
+    """Memory-bound layers stitched into kernels, compute-bound ones alone, through DRAM."""
     compute_bound = problem.evaluator.table.is_matrix
 
     def memory_bound(first: int, stop: int) -> Choice | None:

@@ -14,7 +14,7 @@ from hwmodel.__main__ import main as run_kernels
 from hwmodel.machines.machine import load_machine
 from hwmodel.programs import kernels
 from report import verify_result
-from scheduling.strategies import CONCURRENT, DEFAULT
+from scheduling.strategies import CONCURRENT, DEFAULT, strategy_names
 from scripts.schedule import main
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.graph.test_outputs import with_both
@@ -256,6 +256,12 @@ def test_the_list_names_models_machines_and_strategies(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     for name in ("resnet50", "stcp920", "tiny", "graphturbo_bfs_plain", "learned", "edp"):
         assert re.search(rf"^{name}\b", printed, re.MULTILINE)
+    for name in (*strategy_names(), "learned"):
+        (row,) = re.findall(
+            rf"^{name} +(by default|if named|by default where .* side) {{2,}}(.+)$", printed, re.MULTILINE
+        )
+        assert row[0].startswith("by default") == (name in (*DEFAULT, "learned"))
+        assert len(row[1]) > 20
 
 
 def refused(line: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
