@@ -6,20 +6,15 @@ follows by rule. All are legal: what does not fit is left out here, so no strate
 
 from __future__ import annotations
 
-import math
-from itertools import product
-
 import numpy as np
 
 from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
-from scheduling.candidates.estimate import ESTIMATE_FIELDS, Estimate, estimate
+from scheduling.candidates.estimate import ESTIMATE_FIELDS, estimate
+from scheduling.candidates.smallest import smallest
 from scheduling.choice import CHANNELS, CHOICE_FIELDS, RECOMPUTE, ROWS, RULE_SCALE, Choice
-from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
-from scheduling.lowering.planning import plan_instance
-from scheduling.lowering.reasons import explain
 from scheduling.lowering.tables import Ints, NetworkTable
 from scheduling.lowering.tiling import LEGAL, SHORT_L1
 from scheduling.timeline.isolated import isolated
@@ -192,9 +187,8 @@ class CandidateSpace:
             table, machine = self.evaluator.table, self.evaluator.machine_table
             known = survey(table, machine, first, self.stops(first), self.splits, PIECES)
             if not (known[:, 1] == first + 1).any():
-                smallest = np.array([[*self._smallest(first)]], np.int64)
-                estimates = np.array([[*estimate(table, machine, Choice(*smallest[0].tolist()))]], np.int64)
-                known = np.concatenate((np.concatenate((smallest, estimates), axis=1), known))
+                choice, figures = smallest(self.evaluator, first)
+                known = np.concatenate((np.array([[*choice, *figures]], np.int64), known))
             self._surveys[first] = known
         return known
 
@@ -280,41 +274,6 @@ class CandidateSpace:
                 leaders[stop].append(index)
         kept = [index for stop in leaders for index in (leaders[stop] + others[stop])[:quota]]
         return np.array(sorted(kept), np.int64)
-
-    def _smallest(self, layer: int) -> Choice:
-        """One layer of one image, on the ways to spread it that are estimated fastest, each in the fewest pieces that
-        fit; raises IllegalSchedule when nothing does."""
-        evaluator = self.evaluator
-        powers = [2**k for k in range(evaluator.machine.cores.bit_length())]
-        ways = [pair for pair in product(powers, powers) if math.prod(pair) <= evaluator.machine.cores]
-        tried = [self._fewest_pieces(layer, *pair) for pair in ways]
-        legal = [(found.cycles, choice) for choice, found in tried if found.status == LEGAL]
-        if legal:
-            return min(legal)[1]
-        choice, _ = tried[0]
-        planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0, 0)
-        raise IllegalSchedule(
-            explain(evaluator.network, evaluator.machine, choice, int(planned[0]), layer, int(planned[2]))
-        )
-
-    def _fewest_pieces(self, layer: int, ways_rows: int, ways_channels: int) -> tuple[Choice, Estimate]:
-        """One layer of one image in the fewest pieces that fit, or in the most that there are."""
-        evaluator = self.evaluator
-        rows = evaluator.network.tensors[evaluator.network.layers[layer].output].rows
-        pieces = 1
-        while True:
-            tried = []
-            for axis in (ROWS, CHANNELS):
-                choice = Choice(
-                    layer, layer + 1, evaluator.network.batch, 1, 1, ways_rows, ways_channels, pieces, axis
-                )
-                found = estimate(evaluator.table, evaluator.machine_table, choice)
-                tried.append((choice, found))
-                if found.status == LEGAL:
-                    return choice, found
-            if pieces >= rows:
-                return tried[0]
-            pieces = min(2 * pieces, rows)
 
 
 def _crossing_bytes(evaluator: Evaluator) -> Ints:

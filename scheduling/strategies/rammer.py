@@ -9,7 +9,8 @@ cores) are tried, and kept if better. A layer goes to the range of cores that ca
 Inferred: in the original a core takes rTasks of many operators one by one, where here a layer holds its cores as a
 whole, so a third set of kernels is tried for a full wave, in which each has the cores that its work is a share of. Of a
 program only the last WINDOW layers are simulated when a wave may join it, since what ran long before has ended.
-Of a wave the longest layers are placed first. The result is compared with one layer at a time, and then never worse;
+Of a wave the longest layers are placed first. A layer that fits only in slices has its instances follow one another on
+the same cores. The result is compared with one layer at a time, and then never worse;
 that and both orders of instructions are three simulated schedules, of which a smaller budget leaves out the last.
 
 `rammer_barriers` waits for whole waves at a barrier instead of for the stores that are read; `rammer_base` is one
@@ -91,8 +92,10 @@ class _Member:
     end: int
 
     @property
-    def placement(self) -> Placement:
-        return Placement(self.kernel.choice.first, 0, self.first_core, self.wave)
+    def placements(self) -> list[Placement]:
+        """Its instances, one after the other on its cores."""
+        choice = self.kernel.choice
+        return [Placement(choice.first, k, self.first_core, self.wave) for k in range(choice.instances)]
 
 
 class _Cores:
@@ -152,7 +155,7 @@ def _programs(problem: Problem) -> tuple[tuple[Choice, ...], Packing]:
     members = sorted(
         (member for program in programs for member in program), key=lambda m: m.kernel.choice.first
     )
-    steps = tuple(Step(tuple(member.placement for member in program)) for program in programs)
+    steps = tuple(_step(program) for program in programs)
     return tuple(member.kernel.choice for member in members), Packing(steps)
 
 
@@ -198,8 +201,11 @@ def _trial(
 
 
 def _time(simulator: StepSimulator, members: Sequence[_Member]) -> int:
-    step = Step(tuple(member.placement for member in members))
-    return simulator.cycles([step], [member.kernel.choice for member in members])
+    return simulator.cycles([_step(members)], [member.kernel.choice for member in members])
+
+
+def _step(members: Sequence[_Member]) -> Step:
+    return Step(tuple(placement for member in members for placement in member.placements))
 
 
 def _check(problem: Problem) -> None:

@@ -1,0 +1,85 @@
+"""The smallest way to run a layer, for layers that fit in none of the ways that are surveyed (candidates.space).
+
+It decides whether a machine can run a network at all: a layer alone, of one image, through shared memory, in the fewest
+slices over columns and the fewest pieces with which it fits. Slices over columns come last, since they read what
+neighbours share again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from scheduling.candidates.estimate import Estimate, estimate
+from scheduling.choice import CHANNELS, ROWS, Choice
+from scheduling.errors import IllegalSchedule
+from scheduling.evaluator import Evaluator
+from scheduling.lowering.planning import plan_instance
+from scheduling.lowering.reasons import explain
+from scheduling.lowering.tiling import LEGAL, SHORT_ACCUMULATOR, SHORT_L1, SHORT_WEIGHTS
+
+SHORT = (SHORT_L1, SHORT_WEIGHTS, SHORT_ACCUMULATOR)
+"""What says that a memory is too small."""
+
+
+def smallest(evaluator: Evaluator, layer: int) -> tuple[Choice, Estimate]:
+    """One layer of one image in the fewest slices over columns with which anything fits, on the ways to spread it that
+    are estimated fastest, each in the fewest pieces that fit. Raises IllegalSchedule where nothing does, with what is
+    short by the fewest bytes.
+    """
+    network, cores = evaluator.network, evaluator.machine.cores
+    powers = [2**k for k in range(cores.bit_length())]
+    ways = [pair for pair in product(powers, powers) if math.prod(pair) <= cores]
+    tried: list[tuple[Choice, Estimate]] = []
+    for slices in _halvings(network.tensors[network.layers[layer].output].columns):
+        here = [_fewest_pieces(evaluator, layer, *pair, slices) for pair in ways]
+        legal = [(found.cycles, choice, found) for choice, found in here if found.status == LEGAL]
+        if legal:
+            return min(legal)[1:]
+        tried = here + tried
+    raise IllegalSchedule(_shortage(evaluator, [choice for choice, _ in tried]))
+
+
+def _fewest_pieces(
+    evaluator: Evaluator, layer: int, ways_rows: int, ways_channels: int, slices: int
+) -> tuple[Choice, Estimate]:
+    """One layer of one image in so many slices over columns and in the fewest pieces that fit, or in the most that
+    there are."""
+    network = evaluator.network
+    tried: list[tuple[Choice, Estimate]] = []
+    for pieces in _halvings(network.tensors[network.layers[layer].output].rows):
+        tried = []
+        for axis in (ROWS, CHANNELS):
+            choice = Choice(
+                layer, layer + 1, network.batch, 1, 1, ways_rows, ways_channels, pieces, axis,
+                split_columns=slices,
+            )  # fmt: skip
+            found = estimate(evaluator.table, evaluator.machine_table, choice)
+            if found.status == LEGAL:
+                return choice, found
+            tried.append((choice, found))
+    return tried[0]
+
+
+def _shortage(evaluator: Evaluator, choices: Sequence[Choice]) -> str:
+    """Why none of a layer's smallest choices fits: of what a memory is too small for the one short by fewest bytes."""
+    reasons = []
+    for place, choice in enumerate(choices):
+        for part in range(choice.split_columns):
+            planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0, part)
+            status, layer, short = (int(figure) for figure in planned[:3])
+            if status != LEGAL:
+                words = explain(evaluator.network, evaluator.machine, choice, status, layer, short)
+                reasons.append((status not in SHORT, short, place, words))
+                break
+    return min(reasons)[-1]
+
+
+def _halvings(size: int) -> Iterator[int]:
+    """Into how many parts a size is cut: 1, 2, 4 and so on, and at last as many as it is long."""
+    parts = 1
+    while parts < size:
+        yield parts
+        parts *= 2
+    yield max(1, size)
