@@ -1,8 +1,8 @@
 """Branch and bound for address assignment, compiled.
 
 Buffers are placed from the bottom up, each as low as what lies below lets it. Only canonical solutions are looked
-at: offsets, and indices at equal offsets, never fall along the way. So of the N buffers those that are not placed
-yet, the members of a node, all end up at the last offset or above.
+at: offsets never fall along the way, and at equal offsets one order is kept. So of the buffers those that are not
+placed yet, the members of a node, all end up at the last offset or above.
 
 Bounds. In a section (an interval of time in which a fixed set of buffers lives) members cannot overlap, and each
 has a lowest offset: packed in the order of these, they end at a height that the capacity must allow. A member
@@ -13,7 +13,8 @@ Dominance. No member may be placed at or above a height below which another woul
 the same size and interval.
 
 Decomposition. Where no member crosses a point of time, what lies before and after is solved by itself; when one
-fails, the others are not tried again.
+fails, the others are not tried again. The order within each part can be made anew, for now other members crowd it;
+a member that was passed by at an offset remains so.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ def lowest(
     overlap: Ints,
     low: Ints,
     offsets: Ints,
+    passed: Ints,
     last_offset: int,
-    last_member: int,
 ) -> int:
     """Lowest offset at which member i can still end up."""
-    if low[i] > last_offset or (low[i] == last_offset and i > last_member):
+    if low[i] > last_offset or (low[i] == last_offset and passed[i] != last_offset):
         return int(low[i])
     rest = FAR
     for k in range(overlap_start[i], overlap_start[i + 1]):
@@ -59,9 +60,9 @@ def section_fits(
     overlap: Ints,
     low: Ints,
     offsets: Ints,
+    passed: Ints,
     bound: Ints,
     last_offset: int,
-    last_member: int,
     capacity: int,
 ) -> bool:
     """Whether the bound of one section allows its members."""
@@ -71,7 +72,7 @@ def section_fits(
         i = section_buffer[k]
         if offsets[i] >= 0:
             continue
-        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, last_offset, last_member)
+        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, passed, last_offset)
         place_at = count
         while place_at > 0 and bound[packed[place_at - 1]] > bound[i]:
             packed[place_at] = packed[place_at - 1]
@@ -96,11 +97,11 @@ def fits(
     overlap: Ints,
     low: Ints,
     offsets: Ints,
+    passed: Ints,
     bound: Ints,
     top: Ints,
     tight: Ints,
     last_offset: int,
-    last_member: int,
     capacity: int,
 ) -> bool:
     """Whether the bounds allow the members above the last placed one.
@@ -112,12 +113,12 @@ def fits(
     for i in members:
         start, end = min(start, first[i]), max(end, stop[i])
     if start <= tight[0] < end and not section_fits(
-        tight[0], section_start, section_buffer, size, overlap_start, overlap, low, offsets, bound, last_offset,
-        last_member, capacity,
+        tight[0], section_start, section_buffer, size, overlap_start, overlap, low, offsets, passed, bound,
+        last_offset, capacity,
     ):  # fmt: skip
         return False
     for i in members:
-        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, last_offset, last_member)
+        bound[i] = lowest(i, size, overlap_start, overlap, low, offsets, passed, last_offset)
         if bound[i] + size[i] > capacity:
             tight[0] = first[i]
             return False
@@ -160,6 +161,24 @@ def split(members: Ints, first: Ints, stop: Ints, group: Ints, crossing: Ints) -
 
 
 @compiled
+def most_crowded_first(members: Ints, first: Ints, stop: Ints, size: Ints, top: Ints) -> Ints:
+    """Sort members by the most bytes of members that live at once while one lives, then ascending.
+
+    `top` is room to work in.
+    """
+    top[:] = 0
+    for i in members:
+        for s in range(first[i], stop[i]):
+            top[s] += size[i]
+    ascending = np.sort(members)
+    crowd = np.zeros(members.shape[0], np.int64)
+    for p in range(members.shape[0]):
+        for s in range(first[ascending[p]], stop[ascending[p]]):
+            crowd[p] = max(crowd[p], top[s])
+    return ascending[np.argsort(-crowd, kind="mergesort")]
+
+
+@compiled
 def place(
     members: Ints,
     first: Ints,
@@ -172,18 +191,20 @@ def place(
     overlap: Ints,
     low: Ints,
     offsets: Ints,
+    passed: Ints,
     bound: Ints,
     top: Ints,
     group: Ints,
     tight: Ints,
     last_offset: int,
-    last_member: int,
     capacity: int,
+    crowded: bool,
     nodes: Ints,
 ) -> int:
-    """Place the members, which ascend: FOUND with `offsets` set, else nothing has changed.
+    """Place the members, at equal offsets in the given order: FOUND with `offsets` set, else nothing has changed.
 
-    `nodes[0]` counts placements down; below 0 the answer is UNDECIDED.
+    `passed[i]` is the offset at which i comes too late; with `crowded` the parts into which members fall are sorted
+    anew. `nodes[0]` counts placements down; below 0 the answer is UNDECIDED.
     """
     if not members.shape[0]:
         return FOUND
@@ -192,19 +213,24 @@ def place(
         below = min(below, low[i] + size[i])
     candidates = np.empty(members.shape[0], np.int64)
     count = 0
-    for i in members:
-        follows = low[i] > last_offset or (low[i] == last_offset and i > last_member)
+    for p in range(members.shape[0]):
+        i = members[p]
+        follows = low[i] > last_offset or (low[i] == last_offset and passed[i] != last_offset)
         if follows and low[i] < below and (twin[i] < 0 or offsets[twin[i]] >= 0):
-            candidates[count] = i
+            candidates[count] = p
             count += 1
     candidates = candidates[:count]
     was = low[members]
-    for chosen in candidates[np.argsort(low[candidates], kind="mergesort")]:
+    was_passed = passed[members]
+    for position in candidates[np.argsort(low[members[candidates]], kind="mergesort")]:
         nodes[0] -= 1
         if nodes[0] < 0:
             return UNDECIDED
+        chosen = members[position]
         offset = low[chosen]
         offsets[chosen] = offset
+        for p in range(position):
+            passed[members[p]] = offset
         for k in range(overlap_start[chosen], overlap_start[chosen + 1]):
             i = overlap[k]
             if offsets[i] < 0:
@@ -212,16 +238,19 @@ def place(
         rest = members[members != chosen]
         status = NONE
         if fits(
-            rest, first, stop, section_start, section_buffer, size, overlap_start, overlap, low, offsets, bound,
-            top, tight, offset, chosen, capacity,
+            rest, first, stop, section_start, section_buffer, size, overlap_start, overlap, low, offsets, passed, bound,
+            top, tight, offset, capacity,
         ):  # fmt: skip
             groups = split(rest, first, stop, group, top)
             own = group[rest]
             status = FOUND
             for g in range(groups):
+                part = rest[own == g]
+                if crowded and groups > 1:
+                    part = most_crowded_first(part, first, stop, size, top)
                 status = place(
-                    rest[own == g], first, stop, section_start, section_buffer, size, twin, overlap_start, overlap,
-                    low, offsets, bound, top, group, tight, offset, chosen, capacity, nodes,
+                    part, first, stop, section_start, section_buffer, size, twin, overlap_start, overlap,
+                    low, offsets, passed, bound, top, group, tight, offset, capacity, crowded, nodes,
                 )  # fmt: skip
                 if status != FOUND:
                     break
@@ -230,6 +259,7 @@ def place(
         for k in range(members.shape[0]):
             low[members[k]] = was[k]
             offsets[members[k]] = -1
+            passed[members[k]] = was_passed[k]
         if status == UNDECIDED:
             return UNDECIDED
     return NONE

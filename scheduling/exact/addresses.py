@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduling.exact.address_search import NONE, UNDECIDED, place, split
+from scheduling.exact.address_search import NONE, UNDECIDED, most_crowded_first, place, split
 from scheduling.exact.arrays import concatenated
 from scheduling.lowering.tables import Ints
 
@@ -22,14 +22,14 @@ NODES = 1_000_000
 """Nodes that a search may visit by default."""
 
 KEYS = 3
-"""Orders of the buffers, by different keys."""
+"""Orders of the buffers: by life, by size and by life again, the last two after what crowds most."""
 
 ROUND_NODES = 4000
 """Nodes of the first try of each order; every round doubles it."""
 
-SPREAD = 0.3
-"""Orders are also tried with keys drawn up to this part away from what they are, in more and shorter rounds that
-together visit as many nodes: some problems need the one, some the other."""
+SPREADS = (0.1, 0.3)
+"""Orders are also tried with keys drawn up to these parts away from what they are, in turn, in more and shorter rounds
+that together visit as many nodes: some problems need the one, some the other."""
 
 
 class Buffer(NamedTuple):
@@ -85,9 +85,10 @@ def address_assignment(
             allowed = min(left, ROUND_NODES * (rounds + 2) if drawn else ROUND_NODES << rounds)
             if seconds is not None:
                 allowed = min(allowed, ROUND_NODES + int((nodes - left) * (seconds - elapsed) / elapsed))
-            factor = rng.uniform(1 - SPREAD, 1 + SPREAD, len(members)) if drawn else 1.0
+            spread = SPREADS[rounds % len(SPREADS)]
+            factor = rng.uniform(1 - spread, 1 + spread, len(members)) if drawn else 1.0
             order = problem.order(members, key, factor)
-            outcome, found, visited = problem.search(order, capacity_bytes, allowed)
+            outcome, found, visited = problem.search(order, capacity_bytes, allowed, crowded=key > 0)
             left -= visited
             spent[drawn] += visited
             tries[drawn] += 1
@@ -147,12 +148,17 @@ class _Problem:
         """Sort buffers by what makes one hard to place, keys times `factor`; there are KEYS ways, from 0 on."""
         size, lasts = self._size[members], self._time[members]
         area = size * lasts
-        crowded = np.array([self._total[self._first[i] : self._stop[i]].max() for i in members], np.int64)
-        keys = ((lasts, area, crowded), (crowded, area, lasts), (crowded, lasts, area))[which]
+        crowd = np.array([self._total[self._first[i] : self._stop[i]].max() for i in members], np.int64)
+        keys = ((lasts, area, crowd), (area, lasts), (lasts, area))[which]
         return members[np.lexsort([-key * factor for key in reversed(keys)])]
 
-    def search(self, order: Ints, capacity_bytes: int, nodes: int) -> tuple[int, list[int], int]:
-        """Place buffers, at equal offsets in the given order; return the outcome, offsets and nodes visited."""
+    def search(
+        self, order: Ints, capacity_bytes: int, nodes: int, crowded: bool
+    ) -> tuple[int, list[int], int]:
+        """Place buffers, at equal offsets in the given order, or with `crowded` after what crowds most at the time.
+
+        Returns the outcome, offsets and nodes visited.
+        """
         first, stop, size = self._first[order], self._stop[order], self._size[order]
         count = len(order)
         meets = (
@@ -166,8 +172,11 @@ class _Problem:
             known[key] = i
         offsets = np.full(count, -1, np.int64)
         left = np.array([nodes], np.int64)
+        members, top = np.arange(count), np.empty(self._sections + 1, np.int64)
+        if crowded:
+            members = most_crowded_first(members, first, stop, size, top)
         outcome = place(
-            np.arange(count),
+            members,
             first,
             stop,
             *concatenated([np.nonzero((first <= s) & (s < stop))[0].tolist() for s in range(self._sections)]),
@@ -177,13 +186,14 @@ class _Problem:
             np.nonzero(meets)[1],
             np.zeros(count, np.int64),
             offsets,
+            np.full(count, -1, np.int64),
             np.empty(count, np.int64),
-            np.empty(self._sections + 1, np.int64),
+            top,
             np.empty(count, np.int64),
             np.array([first[0]], np.int64),
             0,
-            -1,
             capacity_bytes,
+            crowded,
             left,
         )
         visited = nodes - max(0, int(left[0]))
