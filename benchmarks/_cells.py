@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,19 +35,58 @@ def limited(find: Callable[[], Cell], seconds: float) -> Cell:
 
     torch must not be loaded before the process was forked.
     """
+    process, receiver = _started(_find_and_send, find)
+    found, _ = _received(process, receiver, seconds)
+    _stop(process)
+    return found
+
+
+def limited_together(
+    make: Callable[[], Callable[[KeyT], Cell]], keys: Sequence[KeyT], seconds: float
+) -> Iterator[tuple[KeyT, Cell]]:
+    """What the function that `make` gives finds for each key, one after the other in a forked process, so that they
+    share what `make` made; with their status as `limited` gives it.
+
+    `seconds` are the limit of `make`, and of each key. After a key that was late, or that stopped the process, those
+    behind it go on in a new one. Where `make` fails or is late, its status is that of all keys.
+    """
+    left = list(keys)
+    while left:
+        process, receiver = _started(_find_each, make, tuple(left))
+        made, alive = _received(process, receiver, seconds)
+        if made["status"] != DONE:
+            yield from ((key, made) for key in left)
+            left, alive = [], False
+        while left and alive:
+            found, alive = _received(process, receiver, seconds)
+            yield left.pop(0), found
+        _stop(process)
+
+
+def _started(work: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """A forked process that does `work`, whose last argument is where it sends, and where to receive."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_find_and_send, args=(find, sender))
+    process = context.Process(target=work, args=(*arguments, sender))
     process.start()
     sender.close()
+    return process, receiver
+
+
+def _received(process: BaseProcess, receiver: Connection, seconds: float) -> tuple[Cell, bool]:
+    """The next cell that a process sends, and whether to wait for more of it."""
     try:
-        found: Cell = receiver.recv() if receiver.poll(seconds) else {"status": LATE, "limit_s": seconds}
+        if receiver.poll(seconds):
+            return receiver.recv(), True
     except EOFError:
         process.join()
-        found = {"status": f"stopped with exit status {process.exitcode}"}
+        return {"status": f"stopped with exit status {process.exitcode}"}, False
+    return {"status": LATE, "limit_s": seconds}, False
+
+
+def _stop(process: BaseProcess) -> None:
     process.kill()
     process.join()
-    return found
 
 
 def _find_and_send(find: Callable[[], Cell], sender: Connection) -> None:
@@ -55,16 +96,26 @@ def _find_and_send(find: Callable[[], Cell], sender: Connection) -> None:
         sender.send({"status": str(error)})
 
 
-def append_cells(
-    path: Path, missing: Iterable[KeyT], find: Callable[[KeyT], Cell], say: Callable[[KeyT, Cell], str]
+def _find_each(
+    make: Callable[[], Callable[[KeyT], Cell]], keys: tuple[KeyT, ...], sender: Connection
 ) -> None:
-    """Append what `find` gives for each key, with the key, as a line of the file; what `say` makes of it goes to
-    standard error."""
+    try:
+        find = make()
+    except (ModelError, ScheduleError) as error:
+        sender.send({"status": str(error)})
+        return
+    sender.send({"status": DONE})
+    for key in keys:
+        _find_and_send(partial(find, key), sender)
+
+
+def append_cells(path: Path, found: Iterable[tuple[KeyT, Cell]], say: Callable[[KeyT, Cell], str]) -> None:
+    """Append each cell, as it is found, with its key as a line of the file; what `say` makes of it goes to standard
+    error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        for key in missing:
-            cell = key._asdict() | find(key)
-            file.write(json.dumps(cell) + "\n")
+        for key, cell in found:
+            file.write(json.dumps(key._asdict() | cell) + "\n")
             file.flush()
             print(say(key, cell), file=sys.stderr, flush=True)
 

@@ -101,7 +101,8 @@ def run(options: argparse.Namespace) -> None:
     if not missing:
         return
     warm_up(dict.fromkeys((key.machine, key.strategy) for key in missing))
-    append_cells(options.out, missing, lambda key: limited(partial(solved, key), options.seconds), _said)
+    found = ((key, limited(partial(solved, key), options.seconds)) for key in missing)
+    append_cells(options.out, found, _said)
 
 
 def _said(key: Key, cell: Cell) -> str:

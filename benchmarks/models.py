@@ -1,12 +1,11 @@
-"""Every model by name: its size, import time, which strategies schedule it, and its error against onnxruntime.
+"""Every model by name: its size, its import time, and the error of its kernels against onnxruntime.
 
-`python -m benchmarks.models --out models.jsonl` appends a line of JSON for each finding about a model: its sizes,
-each strategy, each execution. Those that are there already are left out, so a run that was stopped goes on where it
-was. Each is found in a process of its own with a limit in seconds; a strategy that is late with the full model
-schedules the narrow version of it. `python -m benchmarks.models --table models.jsonl` prints Markdown.
+`python -m benchmarks.models --out models.jsonl` appends a line of JSON for each finding about a model: its sizes, each
+execution. Those that are there already are left out, so a run that was stopped goes on where it was. Each is found in a
+process of its own with a limit in seconds. `python -m benchmarks.models --table models.jsonl` prints Markdown.
 
-Sizes and strategies are those at batch 1; kernels are executed, and compared, at batch 2, of a narrow version where the
-full one would take minutes.
+Sizes are those at batch 1; kernels are executed, and compared, at batch 2, of a narrow version where the full one would
+take minutes. Which strategies schedule which model is another benchmark (coverage).
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from typing import NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from benchmarks import _command
-from benchmarks._cells import DONE, LATE, Cell, append_cells, exit_status, limited, read_lines
+from benchmarks._cells import DONE, Cell, append_cells, exit_status, limited, read_lines
 from benchmarks._strategies import LEARNED, learned
-from benchmarks.comparison import Key, solved, warm_up
+from benchmarks.comparison import warm_up
 from env.problems import make_problem
 from graph.counts import macs_per_image, weight_elements_total
 from graph.files.zoo import zoo_names
@@ -36,12 +35,12 @@ from report.verify import verify
 from scheduling.emission.program import build_program, program_weights
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies import DEFAULT, runs_on, solve, strategy_names
+from scheduling.strategies import solve
 
 EXECUTED = ("layerwise", "graphturbo", "dp", LEARNED)
 """Strategies whose kernels are executed."""
 
-SIZES, SCHEDULE, EXECUTE = "sizes", "schedule", "execute"
+SIZES, EXECUTE = "sizes", "execute"
 
 NARROW = {
     "bert_base": "bert_base:layers=2,width=128,heads=4,vocabulary=1000",
@@ -69,7 +68,7 @@ NARROW = {
 
 
 class Finding(NamedTuple):
-    """What a line is about: `part` is SIZES (of no strategy), SCHEDULE or EXECUTE."""
+    """What a line is about: `part` is SIZES (of no strategy) or EXECUTE."""
 
     machine: str
     model: str
@@ -80,18 +79,17 @@ class Finding(NamedTuple):
 
 def main() -> int:
     """Exit status: 0 done, 2 bad input."""
-    names = (*strategy_names(), LEARNED)
     parser = _command.parser(__file__, __doc__)
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--machine", default="stcp920", metavar="NAME")
     parser.add_argument(
         "--budget", type=int, default=20, help="simulated schedules for each search (default 20)"
     )
-    parser.add_argument("--strategies", nargs="+", choices=names, default=[*DEFAULT, LEARNED], metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=60.0, help="limit of a schedule (default 60)")
     parser.add_argument(
-        "--execution-seconds", type=float, default=900.0, help="limit of an execution (default 900)"
-    )
+        "--strategies", nargs="+", choices=EXECUTED, default=list(EXECUTED), metavar="NAME",
+        help=f"of {', '.join(EXECUTED)}",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=900.0, help="limit of a finding (default 900)")
     parser.add_argument("--out", type=Path, default=Path("build/models.jsonl"), metavar="FILE")
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="print the table of this file and run nothing"
@@ -119,8 +117,7 @@ def run(options: argparse.Namespace) -> None:
     warm_up(dict.fromkeys((finding.machine, finding.strategy) for finding in missing if finding.strategy))
     append_cells(
         options.out,
-        missing,
-        lambda finding: _found(finding, options.seconds, options.execution_seconds),
+        ((finding, _found(finding, options.seconds)) for finding in missing),
         lambda finding, cell: " ".join((finding.model, *finding[3:], cell["status"])),
     )
 
@@ -128,30 +125,17 @@ def run(options: argparse.Namespace) -> None:
 def _findings(name: str, machine: str, budget: int, strategies: Sequence[str]) -> Iterator[Finding]:
     yield Finding(machine, name, budget, SIZES, "")
     for strategy in strategies:
-        if runs_on(strategy, load_machine(machine)):
-            yield Finding(machine, name, budget, SCHEDULE, strategy)
-    for strategy in strategies:
-        if strategy in EXECUTED:
-            yield Finding(machine, name, budget, EXECUTE, strategy)
+        yield Finding(machine, name, budget, EXECUTE, strategy)
 
 
-def _found(finding: Finding, seconds: float, execution_seconds: float) -> Cell:
-    """What is found out; `network` is the version of the model that it is about."""
+def _found(finding: Finding, seconds: float) -> Cell:
+    """What is found out; `network` is the version of the model that is executed."""
     machine, name = load_machine(finding.machine), finding.model
     if finding.part == SIZES:
-        return limited(partial(sizes, name, machine), execution_seconds)
-    if finding.part == EXECUTE:
-        network = NARROW.get(name, name)
-        found = limited(
-            partial(errors, network, machine, finding.budget, finding.strategy), execution_seconds
-        )
-        return {"network": network} | found
-    for network in dict.fromkeys((name, NARROW.get(name, name))):
-        key = Key(finding.machine, network, 1, str(Objective.LATENCY), finding.budget, 0, finding.strategy)
-        found = {"network": network} | limited(partial(solved, key), seconds)
-        if found["status"] != LATE:
-            break
-    return found
+        return limited(partial(sizes, name, machine), seconds)
+    network = NARROW.get(name, name)
+    found = limited(partial(errors, network, machine, finding.budget, finding.strategy), seconds)
+    return {"network": network} | found
 
 
 def sizes(name: str, machine: Machine) -> Cell:
@@ -208,8 +192,8 @@ def markdown(cells: Sequence[Cell]) -> str:
     if len({(cell["machine"], cell["budget"]) for cell in cells}) > 1:
         raise ValueError("lines of several machines or budgets; expected one of each in a table")
     last = {finding_of(cell): cell for cell in cells}
-    heads = ("model", "nodes", "layers", "GMAC", "weights M", "largest layer MB", "import s", "strategies",
-             "fp32 error", "fp16 error", "executed")  # fmt: skip
+    heads = ("model", "nodes", "layers", "GMAC", "weights M", "largest layer MB", "import s", "fp32 error",
+             "fp16 error", "executed")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     notes = []
     for name in sorted({cell["model"] for cell in cells}):
@@ -231,10 +215,7 @@ def markdown(cells: Sequence[Cell]) -> str:
 
 def _row(size: Cell, others: Sequence[Cell]) -> str:
     name = size["model"]
-    schedules = [cell for cell in others if cell["part"] == SCHEDULE]
-    legal = [cell for cell in schedules if cell["status"] == DONE]
-    narrow = sum(cell["network"] != name for cell in legal)
-    executed = [cell for cell in others if cell["part"] == EXECUTE and cell["status"] == DONE]
+    executed = [cell for cell in others if cell["status"] == DONE]
     worst = [
         f"{max(found):.1e}" if (found := [cell[kind] for cell in executed if cell[kind] is not None]) else "-"
         for kind in ("fp32", "native")
@@ -248,7 +229,6 @@ def _row(size: Cell, others: Sequence[Cell]) -> str:
         f"{size['weights'] / 1e6:.2f}",
         f"{size['largest_bytes'] / 1e6:.2f}",
         f"{size['import_seconds']:.2f}",
-        f"{len(legal)}/{len(schedules)}" + (f", {narrow} narrow" if narrow else ""),
         *worst,
         versions or "-",
     )
