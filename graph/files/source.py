@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from graph.errors import ModelError
 from graph.files.structure import MOST_NODES, check_functions, check_graph, inline_functions
 from graph.files.tensors import is_external, read_external
+from graph.files.widening import widened
 from graph.files.wire import MOST_PARTS, has_too_many_parts
 from graph.folded.constants import is_weight
 from graph.models import build
@@ -42,8 +43,8 @@ Origin = Path | BuiltModel
 class Source:
     """A checked model: where it is from, its proto, a SHA-256 and the version of the default opset.
 
-    The hash is that of the file's bytes, or of the proto where a model was built. Functions of the model's own are
-    inlined in `proto`.
+    The hash is that of the file's bytes, or of the proto where a model was built. In `proto` functions of the model's
+    own are inlined, and half precision is float32.
     """
 
     origin: Origin
@@ -68,6 +69,7 @@ def read_source(origin: Origin, weights: bool) -> Source:
         opset = _opset(proto)
         proto = _checked(proto)
         _read_side_files(proto, origin.parent, weights)
+        proto = widened(proto, opset, weights)
     except ModelError as error:
         raise ModelError(f"{origin}: {error}") from error
     except UnicodeDecodeError as error:

@@ -19,6 +19,8 @@ from graph.errors import MOST_COMPUTED_ELEMENTS, MOST_ELEMENTS, ModelError
 
 Array = NDArray[Any]
 
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+
 SMALL = 64
 """Constants up to this many elements may be shapes, scales or limits, and are read in any case."""
 
@@ -40,7 +42,7 @@ def is_fill(array: Array) -> bool:
 
 def is_weight(tensor: onnx.TensorProto) -> bool:
     """Whether a tensor has so many float elements that no shape, scale or limit can depend on it."""
-    return bool(tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > SMALL)
+    return bool(tensor.data_type in _FLOATS and math.prod(tensor.dims) > SMALL)
 
 
 def initializer_value(tensor: onnx.TensorProto, weights: bool) -> Array:
@@ -178,4 +180,7 @@ def _by_reference(node: onnx.NodeProto, inputs: Sequence[Array | None], opset: i
     except failures as error:
         reason = str(error) or type(error).__name__
         raise ModelError(f"{node.op_type} of constants cannot be evaluated ({reason})") from error
-    return [np.asarray(result) for result in results]
+    found = [np.asarray(result) for result in results]
+    if any(array.dtype.kind == "c" for array in found):
+        raise ModelError(f"{node.op_type} of constants gives complex numbers; expected real ones")
+    return found

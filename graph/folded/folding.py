@@ -282,7 +282,9 @@ def _input_shapes(
         where = f"{source.origin}: input {item.name!r}"
         if item.type.tensor_type.elem_type not in _INPUT_TYPES:
             found = onnx.TensorProto.DataType.Name(item.type.tensor_type.elem_type)
-            raise ModelError(f"{where}: element type {found}; expected FLOAT, INT64, INT32 or BOOL")
+            raise ModelError(
+                f"{where}: element type {found}; expected FLOAT, FLOAT16, BFLOAT16, INT64, INT32 or BOOL"
+            )
         dims = list(item.type.tensor_type.shape.dim)
         if not dims:
             raise ModelError(

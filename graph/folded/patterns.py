@@ -201,5 +201,5 @@ class _Search:
             if part == EPSILON and isinstance(part, str):
                 if 0 <= value < 1e-2 and found.get(EPSILON, name) == name:
                     yield {**found, EPSILON: name}
-            elif abs(value - part) <= 1e-5 * abs(part):
+            elif abs(value - part) <= 1e-5 * abs(part) or value == float(np.float16(part)):
                 yield found

@@ -25,7 +25,7 @@ def cast(operation: Operation) -> Result:
     known = target in onnx.TensorProto.DataType.values()
     name = onnx.TensorProto.DataType.Name(target) if known else str(target)
     if name not in _TARGETS:
-        raise operation.error(f"to {name}; expected {', '.join([*_TARGETS][:-1])} or {[*_TARGETS][-1]}")
+        raise operation.error(f"to {name}; expected {', '.join(_TARGETS)}, FLOAT16 or BFLOAT16")
     return _as(operation, _TARGETS[name], name)
 
 

@@ -100,10 +100,10 @@ def test_wrong_type(tmp_path: Path) -> None:
     y = builder.node("Relu", builder.input("x", 1, 4, 6, 6))
     model = onnx.load(builder.save(tmp_path, y))
     for item in (model.graph.input[0], model.graph.output[0]):
-        item.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    path = tmp_path / "half.onnx"
+        item.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    path = tmp_path / "double.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"half\.onnx: input 'x': element type FLOAT16; expected FLOAT"):
+    with pytest.raises(ModelError, match=r"double\.onnx: input 'x': element type DOUBLE; expected FLOAT"):
         load_model(str(path))
 
 

@@ -14,8 +14,8 @@ from graph.importer import load_model
 from graph.layering.values import Element
 from tests.graph.onnx_helpers import GraphBuilder, run
 
-BOOL, DOUBLE, FLOAT, FLOAT16, INT32, INT64 = (
-    getattr(onnx.TensorProto, name) for name in ("BOOL", "DOUBLE", "FLOAT", "FLOAT16", "INT32", "INT64")
+BOOL, DOUBLE, FLOAT, INT8, INT32, INT64 = (
+    getattr(onnx.TensorProto, name) for name in ("BOOL", "DOUBLE", "FLOAT", "INT8", "INT32", "INT64")
 )
 Build = Callable[[GraphBuilder, str], str]
 
@@ -76,12 +76,12 @@ REFUSED: dict[str, tuple[Build, str]] = {
         "holds integers, to a power that is no constant of whole",
     ),
     "cast to another type": (
-        lambda b, x: b.node("Cast", x, to=FLOAT16),
-        "to FLOAT16; expected FLOAT, DOUBLE, INT64, INT32 or BOOL",
+        lambda b, x: b.node("Cast", x, to=INT8),
+        "to INT8; expected FLOAT, DOUBLE, INT64, INT32, BOOL, FLOAT16 or BFLOAT16",
     ),
     "boolean to another type": (
-        lambda b, x: b.node("Cast", b.node("Less", x, b.integers(3)), to=FLOAT16),
-        "to FLOAT16; expected FLOAT, DOUBLE, INT64, INT32 or BOOL",
+        lambda b, x: b.node("Cast", b.node("Less", x, b.integers(3)), to=INT8),
+        "to INT8; expected FLOAT, DOUBLE, INT64, INT32, BOOL, FLOAT16 or BFLOAT16",
     ),
     "indices to floats": (
         lambda b, x: b.node("Gather", b.random(9, 2), b.node("Cast", x, to=FLOAT)),

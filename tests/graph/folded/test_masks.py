@@ -30,7 +30,7 @@ def masked_softmax(shape: tuple[int, ...], value: float, op_type: str) -> tuple[
     return builder, builder.node("Softmax", y, axis=-1)
 
 
-@pytest.mark.parametrize("value", [float(np.finfo(np.float32).min), -1e10, -np.inf])
+@pytest.mark.parametrize("value", [float(np.finfo(np.float32).min), -1e10, -65504.0, -np.inf])
 @pytest.mark.parametrize("op_type", ["Add", "Sub", "Where"])
 @pytest.mark.parametrize("shape", [(4, 6), (6,)])
 def test_masks(shape: tuple[int, ...], op_type: str, value: float, tmp_path: Path) -> None:
