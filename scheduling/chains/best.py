@@ -17,6 +17,7 @@ import numpy as np
 from scheduling.chains.segments import Floats, Segments
 from scheduling.chains.shortest import shortest
 from scheduling.choice import Choice
+from scheduling.evaluator import Evaluation
 from scheduling.lowering.tables import Ints
 from scheduling.objective import Objective
 from scheduling.problem import Problem, State, simulated_cost
@@ -56,15 +57,14 @@ def best_chain(
     best, best_rules = state
     least = simulated_cost(problem, best, best_rules)
     simulated = set()
-    tried = (
-        1 if problem.objective is Objective.OFF_CORE else 2
-    )  # the given one once more, for the scale of the costs
+    tried = 2  # the given one once more, for the scale of the costs
     if problem.budget <= tried:
         return best, best_rules
+    scale = problem.evaluator.evaluate(*state)
     cuts = cuts_of(problem)
     table = [offered(problem, cuts, at) for at in range(len(cuts) - 1)]
     chains = Chains(problem, cuts, table)
-    for cost in _segment_costs(problem, table, state):
+    for cost in segment_costs(problem.objective, table, scale):
         for room in ROOM:
             seen = chains.nothing_seen()
             for _ in range(LOOKS):
@@ -81,18 +81,17 @@ def best_chain(
     return best, best_rules
 
 
-def _segment_costs(problem: Problem, table: list[Segments], given: State) -> Iterator[Floats]:
-    """Per variant of the estimate, the (A, 2, 2) costs of all segments, relative to those of a given schedule."""
+def segment_costs(objective: Objective, table: list[Segments], scale: Evaluation) -> Iterator[Floats]:
+    """Per variant of the estimate, the (A, 2, 2) costs of all segments, relative to those of a whole schedule."""
     cycles = np.concatenate([found.cycles for found in table])
-    if problem.objective is Objective.OFF_CORE:
+    if objective is Objective.OFF_CORE:
         for weight in (0.0, 1e-3):
             yield np.concatenate([found.off_core for found in table]) + weight * cycles
         return
     energy = np.concatenate([found.energy for found in table])
     beyond = np.maximum(0, np.concatenate([found.dram_cycles for found in table]) - cycles)
-    scale = problem.evaluator.evaluate(*given)
     shares = {Objective.LATENCY: (0.0,), Objective.ENERGY: (1.0,), Objective.EDP: (0.3, 0.5, 0.7)}
-    for share in shares[problem.objective]:
+    for share in shares[objective]:
         for excess in EXCESS if share < 1 else (0.0,):
             yield (1 - share) * (cycles + excess * beyond) / scale.cycles + share * energy / scale.energy_pj
 

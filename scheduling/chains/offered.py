@@ -11,6 +11,7 @@ from scheduling.candidates.estimate import Estimate
 from scheduling.candidates.space import PIECES, survey
 from scheduling.chains.segments import Segments, segments
 from scheduling.choice import CHOICE_FIELDS, Choice
+from scheduling.lowering.tables import Ints
 from scheduling.problem import Problem
 
 PIECES_FIELD = Choice._fields.index("pieces")
@@ -28,6 +29,9 @@ TIMED_EACH = 2
 
 MANY_CUTS = 64
 """With more cuts than this, only the choice with the best estimate is timed for each run of layers."""
+
+EVERY = 1 << 20
+"""More choices than any run of layers has."""
 
 HOPELESS = 2
 """Choices whose estimate is so many times the best one's for the same run of layers are not timed."""
@@ -53,25 +57,31 @@ def cut_points(problem: Problem) -> list[int]:
 
 def candidates(problem: Problem, cuts: list[int], at: int) -> Segments:
     """Candidates with good estimates, for sub-graphs that start at a cut."""
-    evaluator, space = problem.evaluator, problem.space
     stops = np.array(cuts[at + 1 : at + 1 + MOST_AHEAD], np.int64)
-    rows = survey(evaluator.table, evaluator.machine_table, cuts[at], stops, space.splits, PIECES)
+    return timed_runs(problem, cuts[at], stops, 1 if len(cuts) > MANY_CUTS else EVERY)
+
+
+def timed_runs(problem: Problem, first: int, stops: Ints, most: int) -> Segments:
+    """Candidates with good estimates for the runs of layers from `first` to each of `stops`, ascending: at most `most`
+    for each. The run to the first stop has one even where a single layer hardly fits."""
+    evaluator, space = problem.evaluator, problem.space
+    rows = survey(evaluator.table, evaluator.machine_table, first, stops, space.splits, PIECES)
     if not (rows[:, 1] == stops[0]).any():
-        every = space.all(cuts[at])
+        every = space.all(first)
         rows = np.concatenate((rows, every[every[:, 1] == stops[0]]))
     kept: list[int] = []
     least: dict[int, int] = {}
     order = np.argsort(rows[:, ESTIMATED_CYCLES], kind="stable")
-    taken: dict[tuple[int, int], int] = {}
-    many = len(cuts) > MANY_CUTS
+    surveyed: dict[tuple[int, int], int] = {}
+    timed: dict[int, int] = {}
     for row in order.tolist():
-        key = (int(rows[row, 1]), int(rows[row, 2]))
+        stop, split = int(rows[row, 1]), int(rows[row, 2])
         cycles = int(rows[row, ESTIMATED_CYCLES])
-        if cycles > HOPELESS * least.setdefault(key[0], cycles) or (many and (key[0], 0) in taken):
+        if cycles > HOPELESS * least.setdefault(stop, cycles) or timed.get(stop, 0) == most:
             continue
-        taken[key[0], 0] = 1
-        taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= TIMED_EACH or rows[row, PIECES_FIELD] == 1:
+        surveyed[stop, split] = surveyed.get((stop, split), 0) + 1
+        if surveyed[stop, split] <= TIMED_EACH or rows[row, PIECES_FIELD] == 1:
+            timed[stop] = timed.get(stop, 0) + 1
             kept.append(row)
     choices = np.ascontiguousarray(rows[kept, :CHOICE_FIELDS])
     return segments(evaluator.table, evaluator.machine, evaluator.machine_table, choices)

@@ -2,42 +2,65 @@
 
 Orders by rule (`scheduling.layer_order`): the file's, breadth first, depth first, and list scheduling that keeps few
 bytes live, or few bytes live and both engines busy. On networks with branches the order decides which layers can share
-a kernel.
+a kernel, and what they take of L1 together. On each order the cheapest chain of runs is simulated
+(`scheduling.chains.order_costs`); then the best orders get all estimates of `dp`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
-from scheduling.choice import Choice
+from scheduling.candidates.estimate import Estimate
+from scheduling.candidates.space import PIECES, survey
+from scheduling.chains.order_costs import OrderCosts, Priced
+from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.layer_order import Order, balanced, rule_orders
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
-from scheduling.strategies.dp import dp
-from scheduling.strategies.order_estimate import order_table
+from scheduling.strategies.graphturbo import graphturbo
 
-LEAST_EACH = 2
-"""Schedules of the budget that an order takes: one of `dp`, and its best once more to compare the orders."""
+REFINED = 2
+"""Orders that get all estimates of `dp`."""
+
+MATRIX, VECTOR = (CHOICE_FIELDS + Estimate._fields.index(name) for name in ("matrix", "vector"))
 
 
 def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
-    """`dp` on several orders of the layers, as many as the budget allows; the best of all."""
-    orders = orders_of(problem)[: max(1, problem.budget // LEAST_EACH)]
-    if len(orders) == 1:
-        return (), *dp(problem)
-    share = problem.budget // len(orders)
-    found = []
-    for order in orders:
-        part = replace(problem.reordered(order), budget=share - 1)
-        choices, rules = dp(part)
-        found.append((part.cost(choices, rules), order, choices, rules))
-    _, order, choices, rules = min(found, key=lambda item: item[0])
-    return order, choices, rules
+    """Dynamic programming on several orders of layers by rule; the best of all."""
+    evaluator = problem.evaluator
+    last = evaluator.evaluations + problem.budget
+    state = graphturbo(problem)
+    file = tuple(range(problem.space.layers))
+    found = [Priced(simulated_cost(problem, *state), file, state)]
+    if evaluator.evaluations < last:
+        costs = OrderCosts(problem, evaluator.evaluate(*state))
+        for order in orders_of(problem):
+            if evaluator.evaluations < last:
+                found.append(costs.cheapest(order or file))
+        ranked = sorted(found[1:])[:REFINED]
+        for number, one in enumerate(ranked):
+            budget = (last - evaluator.evaluations) // (len(ranked) - number)
+            found.append(costs.best(one, budget))
+    _, order, (choices, rules) = min(found)
+    return () if order == file else order, choices, rules
 
 
 def orders_of(problem: Problem) -> list[Order]:
     """All distinct orders by rule, the file's first."""
     network = problem.evaluator.network
-    figures = order_table(problem)
-    own = balanced(network, figures.matrix[0].tolist(), figures.vector[0].tolist())
+    own = balanced(network, *engine_cycles(problem))
     return list(dict.fromkeys([*rule_orders(network), () if own == tuple(range(len(own))) else own]))
+
+
+def engine_cycles(problem: Problem) -> tuple[list[float], list[float]]:
+    """Estimated cycles of the matrix and of the vector engine for each layer by itself."""
+    evaluator, space = problem.evaluator, problem.space
+    cycles = np.empty((2, space.layers))
+    for layer in range(space.layers):
+        stop = np.array([layer + 1], np.int64)
+        rows = survey(evaluator.table, evaluator.machine_table, layer, stop, space.splits, PIECES, 1)
+        if not len(rows):
+            rows = space.all(layer)
+            rows = rows[rows[:, 1] == layer + 1]
+        cycles[:, layer] = rows[np.argmin(rows[:, [MATRIX, VECTOR]].max(axis=1))][[MATRIX, VECTOR]]
+    return cycles[0].tolist(), cycles[1].tolist()

@@ -1,0 +1,136 @@
+"""What orders of layers cost: the cheapest chain of runs on each, by the estimate of `dp`, simulated once.
+
+What a run of layers costs depends on which layers it has, in which order, and on nothing else of the order; so each
+run is lowered and timed once, whatever orders it is met in. Orders that differ in a few places share nearly all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from scheduling.candidates.defaults import Defaults
+from scheduling.chains.best import Chains, best_chain, segment_costs
+from scheduling.chains.offered import EVERY, MOST_AHEAD, cut_points, timed_runs
+from scheduling.chains.segments import Segments
+from scheduling.choice import Choice
+from scheduling.evaluator import Evaluation
+from scheduling.layer_order import Order
+from scheduling.lowering.tables import Ints
+from scheduling.problem import Problem, State, simulated_cost
+from scheduling.rules import Rules
+
+MANY_CUTS = 48
+"""With more cuts than this, about FEW of them are looked at: of each window of neighbours the one that the fewest bytes
+cross."""
+
+FEW_CUTS, FEW_AHEAD, FEW_TIMED = 28, 10, 6
+"""Then: cuts; cuts ahead at which a sub-graph may end; choices timed for each run of layers, by their estimates."""
+
+ROOM = 1.0
+"""Share of the last-level buffer that borders may fill."""
+
+LEAST_BUDGET = 4
+"""Schedules that `dp` needs to look at one chain: the given one twice, the chain, and its best once more."""
+
+
+class Cuts(NamedTuple):
+    """Where sub-graphs may begin and end on an order, and how much of that is looked at."""
+
+    at: list[int]
+    ahead: int
+    timed: int
+
+
+class Priced(NamedTuple):
+    """An order with a schedule on it and what that costs, simulated; sorted by cost."""
+
+    cost: float
+    order: Order  # all layers, the file's order written out too
+    state: State
+
+
+class OrderCosts:
+    """Costs of orders of a problem's layers; what runs of layers cost is kept from order to order.
+
+    `scale` is any schedule's evaluation, for objectives that weigh cycles against energy.
+    """
+
+    def __init__(self, problem: Problem, scale: Evaluation) -> None:
+        self._problem = problem
+        self._scale = scale
+        self._known: dict[Order, Segments] = {}
+        self._simulated: dict[tuple[tuple[Order, Choice], ...], float] = {}
+
+    def cheapest(self, order: Order) -> Priced:
+        """The cheapest chain on an order of all layers; at most one schedule is simulated."""
+        problem = self._problem_on(order)
+        cuts = cuts_on(problem)
+        table = [self._offered(problem, order, cuts, at) for at in range(len(cuts.at) - 1)]
+        chains = Chains(problem, cuts.at, table)
+        cost = next(segment_costs(problem.objective, table, self._scale))
+        state = chains.cheapest(cost, ROOM, chains.nothing_seen()), Rules()
+        runs = tuple((order[choice.first : choice.stop], choice) for choice in state[0])
+        if runs not in self._simulated:
+            self._simulated[runs] = simulated_cost(problem, *state) if runs else math.inf
+        return Priced(self._simulated[runs], order, state)
+
+    def best(self, one: Priced, budget: int) -> Priced:
+        """The best on an order by all estimates of `dp`, within a budget, and never worse than what is there."""
+        if budget < LEAST_BUDGET:
+            return one
+        problem = replace(self._problem_on(one.order), budget=budget - 1)
+        cuts = cuts_on(problem)
+        state = best_chain(
+            problem,
+            one.state,
+            lambda _: cuts.at,
+            lambda _, __, at: self._offered(problem, one.order, cuts, at),
+        )
+        return min(one, Priced(simulated_cost(problem, *state), one.order, state))
+
+    def _problem_on(self, order: Order) -> Problem:
+        return self._problem.reordered(() if order == tuple(range(len(order))) else order)
+
+    def _offered(self, problem: Problem, order: Order, cuts: Cuts, at: int) -> Segments:
+        """What there is for sub-graphs that start at a cut of an order."""
+        first, stops = cuts.at[at], cuts.at[at + 1 : at + 1 + cuts.ahead]
+        runs = [order[first:stop] for stop in stops]
+        new = [stop for stop, run in zip(stops, runs, strict=True) if run not in self._known]
+        if runs[0] in self._known and not len(self._known[runs[0]].choices):
+            new = [stops[0], *new]  # it did not come first before
+        if new:
+            found = timed_runs(problem, first, np.array(new, np.int64), cuts.timed)
+            for stop in new:
+                mine = np.flatnonzero(found.choices[:, 1] == stop)
+                own = Segments._make(figures[mine] for figures in found)
+                self._known[order[first:stop]] = own._replace(choices=_moved(own.choices, -first))
+        known = [self._known[run] for run in runs]
+        joined = Segments(*(np.concatenate(figures) for figures in zip(*known, strict=True)))
+        return joined._replace(choices=_moved(joined.choices, first))
+
+
+def cuts_on(problem: Problem) -> Cuts:
+    """The cuts of `dp`; of many only few, and more only where no kernel is as long as between two."""
+    cuts = cut_points(problem)
+    if len(cuts) <= MANY_CUTS:
+        return Cuts(cuts, MOST_AHEAD, EVERY)
+    crossing, window = problem.space.border_bytes, -(-len(cuts) // FEW_CUTS)
+    inner = cuts[1:-1]
+    best = [min(inner[k : k + window], key=lambda cut: crossing[cut]) for k in range(0, len(inner), window)]
+    whole = Defaults(problem.space)
+    found = [0]
+    for first, stop in pairwise([0, *best, cuts[-1]]):
+        found += [stop] if whole.choice(first, stop) is not None else [c for c in cuts if first < c <= stop]
+    return Cuts(found, FEW_AHEAD, FEW_TIMED)
+
+
+def _moved(choices: Ints, layers: int) -> Ints:
+    """Choices of runs so many layers further on."""
+    moved = choices.copy()
+    moved[:, :2] += layers
+    return moved
