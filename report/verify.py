@@ -6,7 +6,7 @@ network may hardly show at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -26,6 +26,7 @@ from hwmodel.errors import KernelError
 from hwmodel.functional.simulator import Arithmetic, FunctionalSimulator
 from hwmodel.machines.machine import Machine
 from hwmodel.programs.isa import Program, Trace
+from report.decided import decided_tensors
 from report.reference import Floats, Reference, exact_reference, rounded, rounded_reference
 from report.verify_result import Check, Verification
 
@@ -57,8 +58,10 @@ def verify(
     The model was loaded with weights, at the program's batch. fp32 arithmetic is always run, on an fp16
     machine fp16 too; an int8 machine is verified in fp32 only. In fp16 a tensor may differ by FP16_TOLERANCE, or by
     twice what the same layers show in onnxruntime when they are computed in float32 and only what they give is rounded
-    to fp16 (networks that end in a tanh show 3e-3 by that alone), but never by more than FP16_MOST. Raises KernelError
-    where the program cannot be run, or where its traces do not cover a tensor that it traces.
+    to fp16 (networks that end in a tanh show 3e-3 by that alone), but never by more than FP16_MOST. Where storing
+    alone turns decisions between numbers that are nearly equal (comparisons, ArgMax), they are compared with those of
+    the layers that store in fp16. Raises KernelError where the program cannot be run, or where
+    its traces do not cover a tensor that it traces.
     """
     feeds = random_inputs(model, seed)
     stored = model.stored_inputs(feeds)
@@ -82,20 +85,30 @@ def verify(
     if max(errors.values()) <= FP16_TOLERANCE:
         return Verification(fp32, _check(machine.element, errors, dict.fromkeys(errors, FP16_TOLERANCE)))
     progress("measuring what storing in fp16 costs by itself")
-    storage = storage_errors(model, half, expected)
+    stored_half = stored_in_half(model, half, names)
+    storage = storage_errors(stored_half, expected)
     limits = {name: min(FP16_MOST, max(FP16_TOLERANCE, 2 * storage[name])) for name in errors}
+    decided = {model.network.tensors[index].name for index in decided_tensors(model.network)}
+    turned = [name for name in names if storage[name] > FP16_MOST and name in decided]
+    if turned:
+        again = _errors(model, program, machine, weights, half, expected | stored_half, "native")
+        for name in turned:
+            errors[name], limits[name] = again[name], FP16_TOLERANCE
     return Verification(fp32, _check(machine.element, errors, limits, storage))
 
 
-def storage_errors(
-    model: Model, inputs: Mapping[str, Floats], expected: Mapping[str, Floats]
-) -> dict[str, float]:
-    """Error of each expected tensor where layers are computed in float32 by onnxruntime and their outputs rounded to
-    fp16; `inputs` and weights are those that `expected` was computed from."""
-    names = list(expected)
+def stored_in_half(model: Model, inputs: Mapping[str, Floats], names: Sequence[str]) -> dict[str, Floats]:
+    """Tensors `names` where layers are computed in float32 by onnxruntime and their outputs rounded to fp16, with
+    weights rounded too."""
     reference = rounded_reference(model, np.float16, names, half_storage=True)
+    return dict(zip(names, run_reference(reference, names, inputs), strict=True))
+
+
+def storage_errors(stored: Mapping[str, Floats], expected: Mapping[str, Floats]) -> dict[str, float]:
+    """Error of each expected tensor that storing in fp16 makes by itself: `stored` is of `stored_in_half`, with the
+    inputs that `expected` was computed from."""
     comparison = Comparison(expected)
-    for name, values in zip(names, run_reference(reference, names, inputs), strict=True):
+    for name, values in stored.items():
         comparison.add_whole(name, values)
     return comparison.errors()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graph.layering.operation import Operator
 from graph.operators.activations import ACTIVATIONS
+from graph.operators.arg_reduce import arg_reduce
 from graph.operators.arithmetic import ARITHMETIC
 from graph.operators.attention import attention
 from graph.operators.batch_normalization import batch_normalization
@@ -38,6 +39,8 @@ OPERATORS: dict[str, Operator] = {
     **ACTIVATIONS,
     **ARITHMETIC,
     **REDUCTIONS,
+    "ArgMax": arg_reduce,
+    "ArgMin": arg_reduce,
     "Attention": attention,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from graph.layering.effects import Affine, Apply, Effect, Limit, Operand
 from graph.layering.operation import Operation, Operator, Pointwise
 from graph.primitives import StepOp
@@ -23,6 +25,17 @@ _APPLIED = {
     "Sqrt": StepOp.SQRT,
     "Tanh": StepOp.TANH,
 }
+_ARCTANGENT = (
+    -0.3333314528,
+    0.1999355085,
+    -0.1420889944,
+    0.1065626393,
+    -0.0752896400,
+    0.0429096138,
+    -0.0161657367,
+    0.0028662257,
+)
+"""Coefficients of t^2, t^4 ... of atan(t) / t for |t| <= 1, within 2e-8 (Abramowitz and Stegun, 4.4.49)."""
 _SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 
 
@@ -126,6 +139,31 @@ def tangent(operation: Operation) -> Pointwise:
     return Pointwise((sine, cosine), value, combine=StepOp.DIV, fixed=True)
 
 
+def arctangent(operation: Operation) -> Pointwise:
+    """atan x: a polynomial in t = min(|x|, 1) / max(|x|, 1), pi / 2 minus that where |x| > 1, and the sign of x."""
+    value = operation.stored(operation.value())
+    low, high = (
+        operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS), Operand(op, 1.0))))
+        for op in (StepOp.MIN, StepOp.MAX)
+    )
+    ratio = operation.emit(Pointwise((low, high), value, combine=StepOp.DIV, fixed=True))
+    square = operation.emit(Pointwise((ratio, ratio), value, combine=StepOp.MUL))
+    last, *others = reversed(_ARCTANGENT)
+    total = operation.emit(Pointwise((square,), value, (Affine(scale=last),)))
+    for coefficient in others:
+        terms = operation.emit(Pointwise((total,), value, (Affine(shift=coefficient),)))
+        total = operation.emit(Pointwise((terms, square), value, combine=StepOp.MUL))
+    share = operation.emit(Pointwise((total,), value, (Affine(shift=1.0),)))
+    angle = operation.emit(Pointwise((share, ratio), value, combine=StepOp.MUL))
+    large = operation.emit(Pointwise((value,), value, (Apply(StepOp.ABS), Operand(StepOp.GREATER, 1.0))))
+    turned = operation.emit(Pointwise((angle,), value, (Affine(scale=-1.0, shift=math.pi / 2),)))
+    turned = operation.emit(Pointwise((turned, large), value, combine=StepOp.KEEP_IF, fixed=True))
+    straight = operation.emit(Pointwise((angle, large), value, combine=StepOp.KEEP_UNLESS, fixed=True))
+    size = operation.emit(Pointwise((turned, straight), value, combine=StepOp.ADD))
+    sign = operation.emit(Pointwise((value,), value, (Apply(StepOp.SIGN),)))
+    return Pointwise((size, sign), value, combine=StepOp.MUL)
+
+
 def _hyperbolic(sign: float) -> Operator:
     def read(operation: Operation) -> Pointwise:
         value = operation.stored(operation.value())
@@ -143,6 +181,7 @@ _NAMES = (
     *("Relu", "Neg", "Not", "Reciprocal", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "Gelu"),
 )
 ACTIVATIONS: dict[str, Operator] = {name: _operator(name) for name in _NAMES} | {
+    "Atan": arctangent,
     "Cosh": _hyperbolic(1.0),
     "HardSwish": hard_swish,
     "Shrink": shrink,

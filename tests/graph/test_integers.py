@@ -35,6 +35,9 @@ EXACT: dict[str, Build] = {
     "square": lambda b, x: b.node("Pow", x, b.integers(2)),
     "cast of a quotient": lambda b, x: b.node("Cast", b.node("Div", x, b.integers(2)), to=INT64),
     "cast of a boolean": lambda b, x: b.node("Cast", b.node("Less", x, b.integers(3)), to=INT64),
+    "quotient of a place": lambda b, x: b.node(
+        "Div", b.node("ArgMax", b.node("Cast", x, to=FLOAT), axis=3), b.integers(2)
+    ),
     "where of integers": lambda b, x: b.node(
         "Div", b.node("Where", b.node("Less", x, b.integers(3)), x, b.node("Neg", x)), b.integers(2)
     ),

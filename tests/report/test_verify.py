@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from graph.importer import load_model
 from graph.inputs import random_inputs
@@ -13,7 +14,15 @@ from hwmodel.errors import KernelError
 from hwmodel.machines.machine import Machine, load_machine
 from hwmodel.programs.isa import Op, Program, Trace
 from report.reference import Reference, exact_reference, rounded, rounded_reference
-from report.verify import FP16_MOST, FP16_TOLERANCE, Comparison, run_reference, storage_errors, verify
+from report.verify import (
+    FP16_MOST,
+    FP16_TOLERANCE,
+    Comparison,
+    run_reference,
+    storage_errors,
+    stored_in_half,
+    verify,
+)
 from report.verify_result import Check, Verification
 from scheduling.candidates.space import CandidateSpace
 from scheduling.emission.program import build_program, program_weights
@@ -213,7 +222,8 @@ def test_storage_errors_are_those_of_rounding_what_layers_give(tmp_path: Path) -
         name: np.abs(found - exact[name]).max() / np.abs(exact[name]).max()
         for name, found in ((names[1], stored), (names[2], last))
     }
-    assert storage_errors(model, {"x": x}, exact) == pytest.approx(expected, rel=1e-3)
+    found = storage_errors(stored_in_half(model, {"x": x}, list(exact)), exact)
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 def _pooled(values: np.ndarray) -> np.ndarray:
@@ -255,6 +265,29 @@ def test_the_limit_in_fp16_is_twice_the_error_of_storing(tmp_path: Path, offset:
         assert "since storing in fp16 alone gives" in found.sentence
     else:
         assert found.native.tolerance == FP16_MOST
+
+
+@pytest.mark.parametrize("op_type", ["ArgMax", "ArgMin"])
+def test_places_that_storing_in_fp16_turns_are_those_of_layers_that_store_in_fp16(
+    tmp_path: Path, op_type: str
+) -> None:
+    """Numbers that differ in what fp16 cuts off: the greatest of them is another one when they are stored, and in the
+    kernels as well; a missed row still fails."""
+    graph = GraphBuilder()
+    value = graph.node("Conv", graph.input("x", 1, 4, 6, 6), graph.random(8, 4, 3, 3), pads=[1, 1, 1, 1])
+    value = graph.node("MaxPool", graph.node("Add", value, graph.number(512.0)), kernel_shape=[2, 2])
+    places = graph.node(op_type, value, axis=1)
+    model = load_model(graph.save(tmp_path, graph.node("Cast", places, to=TensorProto.FLOAT)), batch=2)
+    machine, model, program = in_half(model)
+    weights = program_weights(model.network)
+    right = verify(model, program, machine, weights)
+    assert right.passed
+    half = {"x": rounded(model.stored_inputs(random_inputs(model))["x"], np.float16)}
+    name = model.network.tensors[model.network.outputs[0]].name
+    (exact,) = run_reference(rounded_reference(model, np.float16, [name]), [name], half)
+    assert (stored_in_half(model, half, [name])[name] != exact).any()
+    wrong = verify(model, without_a_row(program), machine, weights)
+    assert [check.passed for check in wrong.checks] == [False, False]
 
 
 def test_a_verification_names_its_largest_error() -> None:

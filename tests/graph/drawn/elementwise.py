@@ -36,6 +36,14 @@ def tangent(d: Drawing, name: str) -> str:
     return d.b.node(name, d.b.node("Tanh", d.x(*d.sizes(d.size(1, 3)))))
 
 
+@draws("Atan")
+def arctangent(d: Drawing, name: str) -> str:
+    """Of small and large numbers, and of 0 where Round gives it."""
+    x = d.x(*d.sizes(d.size(1, 3)))
+    scaled = d.b.node("Mul", x, d.b.number(d.pick(0.1, 1.0, 30.0)))
+    return d.b.node(name, d.b.node("Round", scaled) if d.pick(True, False) else scaled)
+
+
 @draws("Shrink")
 def shrink(d: Drawing, name: str) -> str:
     return d.b.node(name, d.x(*d.sizes(3)), **d.optional(lambd=d.number(), bias=d.number(-1.0, 1.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from tests.graph.drawing import Drawing
 from tests.graph.drawn.registry import draws
@@ -69,6 +70,17 @@ def cum_sum(d: Drawing, name: str) -> str:
     axis = d.axis(d.size(1, len(sizes)), 1 + len(sizes))
     along = d.b.constant(np.array(axis, np.int64))
     return d.b.node(name, d.x(*sizes), along, **d.optional(exclusive=1, reverse=1))
+
+
+@draws("ArgMax", "ArgMin")
+def arg_reduction(d: Drawing, name: str) -> str:
+    """Rounded numbers are often equal: then the first place counts, or the last one."""
+    sizes = d.sizes(d.size(1, 3))
+    x = d.x(*sizes)
+    x = d.b.node("Round", x) if d.pick(True, False) else x
+    axis = d.axis(d.size(int(d.batch > 1), len(sizes)), 1 + len(sizes))
+    attributes = d.optional(keepdims=d.pick(0, 1), select_last_index=d.pick(0, 1))
+    return d.b.node("Cast", d.b.node(name, x, axis=axis, **attributes), to=onnx.TensorProto.FLOAT)
 
 
 @draws("Softmax", "LogSoftmax", opsets=[11, 17])
