@@ -41,7 +41,30 @@ def originals() -> list[bytes]:
         *(zoo_file(name).read_bytes() for name in FILES),
         _control_flow(),
         _positions_and_states(),
+        _in_half(),
     ]
+
+
+def _in_half() -> bytes:
+    """A file in half precision, which computes its normalisations in float32."""
+    model = onnx.load_model_from_string(build(NAMES[8]).SerializeToString())
+    for item in model.graph.initializer:
+        values = numpy_helper.to_array(item)
+        if values.dtype == np.float32:
+            item.CopyFrom(numpy_helper.from_array(values.astype(np.float16), item.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.t.data_type == onnx.TensorProto.FLOAT:
+                values = numpy_helper.to_array(attribute.t).astype(np.float16)
+                attribute.t.CopyFrom(numpy_helper.from_array(values))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    del model.graph.value_info[:]
+    output = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Cast", [output], ["wide"], to=onnx.TensorProto.FLOAT))
+    model.graph.node.append(helper.make_node("Cast", ["wide"], ["narrow"], to=onnx.TensorProto.FLOAT16))
+    model.graph.output[0].name = "narrow"
+    return model.SerializeToString(deterministic=True)
 
 
 def _control_flow() -> bytes:
