@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduling.exact.address_search import NONE, UNDECIDED, most_crowded_first, place, split
+from scheduling.exact.address_search import NONE, UNDECIDED, Given, most_crowded_first, place, split, start
 from scheduling.exact.arrays import concatenated
 from scheduling.lowering.tables import Ints
 
@@ -24,7 +24,7 @@ NODES = 1_000_000
 KEYS = 3
 """Orders of the buffers: by life, by size and by life again, the last two after what crowds most."""
 
-ROUND_NODES = 4000
+ROUND_NODES = 1000
 """Nodes of the first try of each order; every round doubles it."""
 
 SPREADS = (0.1, 0.3)
@@ -164,37 +164,25 @@ class _Problem:
         meets = (
             (first[:, None] < stop[None, :]) & (first[None, :] < stop[:, None]) & ~np.eye(count, dtype=bool)
         )
-        overlap_start = np.concatenate(([0], np.cumsum(meets.sum(axis=1))))
         twin = np.full(count, -1, np.int64)
         known: dict[tuple[int, int, int], int] = {}
         for i, key in enumerate(zip(first.tolist(), stop.tolist(), size.tolist(), strict=True)):
             twin[i] = known.get(key, -1)
             known[key] = i
-        offsets = np.full(count, -1, np.int64)
-        left = np.array([nodes], np.int64)
-        members, top = np.arange(count), np.empty(self._sections + 1, np.int64)
-        if crowded:
-            members = most_crowded_first(members, first, stop, size, top)
-        outcome = place(
-            members,
+        given = Given(
             first,
             stop,
-            *concatenated([np.nonzero((first <= s) & (s < stop))[0].tolist() for s in range(self._sections)]),
             size,
             twin,
-            overlap_start,
+            *concatenated([np.nonzero((first <= s) & (s < stop))[0].tolist() for s in range(self._sections)]),
+            np.concatenate(([0], np.cumsum(meets.sum(axis=1)))),
             np.nonzero(meets)[1],
-            np.zeros(count, np.int64),
-            offsets,
-            np.full(count, -1, np.int64),
-            np.empty(count, np.int64),
-            top,
-            np.empty(count, np.int64),
-            np.array([first[0]], np.int64),
-            0,
             capacity_bytes,
             crowded,
-            left,
         )
-        visited = nodes - max(0, int(left[0]))
-        return outcome, offsets.tolist(), visited
+        state = start(given, nodes)
+        members = np.arange(count)
+        if crowded:
+            members = most_crowded_first(members, given, state.top)
+        outcome = place(members, given, state, 0)
+        return outcome, state.offsets.tolist(), nodes - max(0, int(state.nodes[0]))

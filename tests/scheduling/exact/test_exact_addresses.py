@@ -122,6 +122,32 @@ def test_the_least_sum_of_sizes_is_not_always_enough(
     assert checked(given, capacity + 1).answer is Answer.FOUND
 
 
+def near_miss(buffers: list[tuple[int, int, int]], capacity: int, rng: random.Random) -> list[Buffer]:
+    """The buffers, two of them longer, shorter or of another size, with as many bytes live at most as the capacity."""
+    while True:
+        found = [Buffer(*buffer) for buffer in buffers]
+        for i in rng.sample(range(len(found)), 2):
+            begin, end, size = found[i]
+            begin, end = rng.choice(
+                [(begin, end), (max(0, begin - 1), end), (begin, end + 1), (begin, end - 1)]
+            )
+            found[i] = Buffer(begin, max(begin + 1, end), max(1, size + rng.randint(-1, 1)))
+        if peak_bytes(found) == capacity:
+            return found
+
+
+def test_near_misses_against_brute_force() -> None:
+    """About half of them have offsets: no bound may leave out a way to place the buffers."""
+    rng = random.Random(11)
+    answers = []
+    for case in range(60):
+        capacity, buffers = TOO_TIGHT[case % len(TOO_TIGHT)]
+        changed = near_miss(buffers, capacity, rng)
+        answers.append(checked(changed, capacity).answer)
+        assert answers[-1] is (Answer.FOUND if brute_force(sorted(changed), capacity) else Answer.IMPOSSIBLE)
+    assert 20 <= answers.count(Answer.IMPOSSIBLE) <= 40
+
+
 def test_both_solvers_say_the_same() -> None:
     """CP-SAT and the project's own search, where there is room and where there is none, empty buffers included."""
     rng = random.Random(9)
@@ -145,6 +171,14 @@ def test_packings_without_a_gap_are_found() -> None:
             buffers = cut_rectangle(count, 40, 60, rng)
             assert checked(buffers, 60).answer is Answer.FOUND
             assert checked(buffers, 59).answer is Answer.IMPOSSIBLE
+
+
+@pytest.mark.parametrize("count", [60, 100])
+def test_many_pieces_without_a_gap_take_few_placements(count: int) -> None:
+    """About one a piece where an order fits, and the first tries of the others."""
+    for seed in range(3):
+        buffers = cut_rectangle(count, 400, 1000, random.Random(seed))
+        assert checked(buffers, 1000, nodes=4000).answer is Answer.FOUND
 
 
 def test_many_buffers_with_room_are_quick() -> None:
