@@ -14,6 +14,7 @@ from scheduling.problem import Problem, Refine, State
 from scheduling.refinements.bindings import with_bindings
 from scheduling.refinements.channels import with_channels
 from scheduling.refinements.configurations import with_configurations
+from scheduling.refinements.cores import with_cores
 from scheduling.refinements.prefetch import with_prefetch
 from scheduling.refinements.rings import with_rings
 
@@ -49,6 +50,12 @@ REFINEMENTS: dict[str, Refinement] = {
         "several cores",
     ),
     "rings": Refinement(with_rings, "outputs of sub-graphs in rings of channels"),
+    "cores": Refinement(
+        with_cores,
+        "how many cores each sub-graph has, and which run side by side in one launch",
+        _several_cores,
+        "several cores",
+    ),
     "prefetch": Refinement(
         with_prefetch, "how far ahead weights are loaded, whether they stay, and the order of instances"
     ),

@@ -22,9 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from scheduling.choice import Choice
+from scheduling.core_groups.core_ranges import CoreRanges
 from scheduling.errors import UnsupportedDecision
 from scheduling.lowering.tables import NetworkTable
 from scheduling.problem import Problem
@@ -103,12 +102,12 @@ class _Cores:
 
     def __init__(self, table: NetworkTable, count: int) -> None:
         self._table = table
-        self._free = np.zeros(count, np.int64)
+        self._ranges = CoreRanges(count)
         self._end: dict[int, int] = {}
 
     def copy(self) -> _Cores:
-        other = _Cores(self._table, len(self._free))
-        other._free = self._free.copy()
+        other = _Cores(self._table, 0)
+        other._ranges = self._ranges.copy()
         other._end = dict(self._end)
         return other
 
@@ -118,13 +117,9 @@ class _Cores:
         table = self._table
         read = table.edge_tensor[table.edge_start[layer] : table.edge_start[layer + 1]]
         ready = max((self._end.get(int(made), 0) for made in table.producer[read]), default=0)
-        ranges = np.lib.stride_tricks.sliding_window_view(self._free, kernel.cores)
-        starts = np.maximum(ranges.max(axis=1), ready)
-        first = int(starts.argmin())
-        end = int(starts[first]) + kernel.cycles
-        self._free[first : first + kernel.cores] = end
-        self._end[layer] = end
-        return _Member(kernel, first, wave, end)
+        given = self._ranges.place(kernel.cores, ready, kernel.cycles)
+        self._end[layer] = given.end
+        return _Member(kernel, given.first_core, wave, given.end)
 
 
 def _programs(problem: Problem) -> tuple[tuple[Choice, ...], Packing]:

@@ -1,22 +1,18 @@
 """Kernels of single layers: every way to spread one over a divisor of the cores, and its time on an empty machine.
 
 An rOperator of Rammer (OSDI'20) comes in several kernels, and a wave takes the fastest or the most efficient of each.
-Here a kernel is a binding and the fewest pieces with which it fits; tensors are taken to be in the LLB and weights in
-DRAM, and the launch is left out, since a step pays for one whatever is in it.
+Here these are bindings (scheduling.core_groups.run_kernels); tensors are taken to be in the LLB and weights in DRAM.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from scheduling.candidates.estimate import estimate
-from scheduling.candidates.space import PIECES
-from scheduling.choice import RULE_SCALE, Choice
+from scheduling.choice import Choice
+from scheduling.core_groups.run_kernels import bindings_that_fit
 from scheduling.lowering.tables import NEVER, NetworkTable
-from scheduling.lowering.tiling import LEGAL
 from scheduling.problem import Problem
 from scheduling.timeline.isolated import isolated
 
@@ -64,30 +60,16 @@ class LayerKernels:
 
     def _find(self, layer: int) -> tuple[LayerKernel, ...]:
         evaluator = self._evaluator
-        cores, batch = evaluator.machine.cores, evaluator.network.batch
-        divisors = [count for count in range(1, cores + 1) if cores % count == 0]
-        choices = []
-        for ways in product(divisors, repeat=3):
-            if cores % (ways[0] * ways[1] * ways[2]) == 0 and ways[0] <= batch:
-                fits = self._fewest_pieces(layer, *ways)
-                choices += [fits] if fits is not None else []
-        if not choices:
-            choices = [Choice(*self._space.all(layer)[0, : len(Choice._fields)].tolist())]
-        choices = [choice._replace(overlap=0) for choice in choices]
-        times = isolated(evaluator.table, self._machine, np.array(choices, np.int64))[:, 0].tolist()
+        rows = bindings_that_fit(evaluator, Choice(layer, layer + 1))
+        if not len(rows):
+            alone = Choice(*self._space.all(layer)[0, : len(Choice._fields)].tolist())
+            rows = np.array([alone._replace(overlap=0)], np.int64)
+        choices = [Choice(*row) for row in rows.tolist()]
+        times = isolated(evaluator.table, self._machine, rows)[:, 0].tolist()
         kernels = (
             LayerKernel(*pair) for pair in zip(choices, (c.cores for c in choices), times, strict=True)
         )
         return tuple(sorted(kernels, key=lambda kernel: (kernel.cores, kernel.cycles)))
-
-    def _fewest_pieces(self, layer: int, batch: int, rows: int, channels: int) -> Choice | None:
-        """This binding with the first pieces that fit; None where nothing does."""
-        for axis, pieces, flight in PIECES.tolist():
-            rule = RULE_SCALE if flight == 0 else max(RULE_SCALE, RULE_SCALE * 3 // flight)
-            choice = Choice(layer, layer + 1, 1, 1, batch, rows, channels, pieces, axis, rule)
-            if estimate(self._evaluator.table, self._machine, choice).status == LEGAL:
-                return choice
-        return None
 
 
 def _shape(table: NetworkTable, layer: int) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.energy import energy_pj
+from scheduling.candidates.alike_stacks import AlikeStacks
 from scheduling.choice import (
     CACHE,
     CACHE_DRAM,
@@ -39,7 +40,6 @@ from scheduling.lowering.tables import Ints
 from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.strategies.alike_stacks import AlikeStacks
 from scheduling.strategies.stack_bound import StackBound
 from scheduling.strategies.stack_extents import StackExtents, axes
 from scheduling.timeline.isolated import lone_cycles

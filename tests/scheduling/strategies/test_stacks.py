@@ -15,6 +15,7 @@ from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.energy import energy_pj
+from scheduling.candidates.alike_stacks import AlikeStacks
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CACHE, CACHE_DRAM, CACHE_LLB, COLUMNS, RECOMPUTE, RULE_SCALE, Choice
@@ -24,7 +25,6 @@ from scheduling.lowering.geometry import geometry
 from scheduling.objective import Objective
 from scheduling.problem import Problem
 from scheduling.strategies import solve
-from scheduling.strategies.alike_stacks import AlikeStacks
 from scheduling.strategies.stack_bound import StackBound
 from scheduling.strategies.stack_extents import StackExtents, axes
 from scheduling.strategies.stacks import Stack, Stacks

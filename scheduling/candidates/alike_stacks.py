@@ -37,10 +37,11 @@ class AlikeStacks:
         """The first layer of the stack that was asked for first of all that are like layers [first, stop)."""
         known = self._known.get((first, stop))
         if known is None:
-            known = self._known[first, stop] = self._first.setdefault(self._look(first, stop), first)
+            known = self._known[first, stop] = self._first.setdefault(self.look(first, stop), first)
         return known
 
-    def _look(self, first: int, stop: int) -> tuple[object, ...]:
+    def look(self, first: int, stop: int) -> tuple[object, ...]:
+        """All that lowering reads of a stack, the same for those that are alike."""
         net = self._net
         edges = slice(int(net.edge_start[first]), int(net.edge_start[stop]))
         made = range(net.input_count + first, net.input_count + stop)

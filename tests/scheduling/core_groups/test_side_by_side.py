@@ -1,0 +1,89 @@
+"""List scheduling on ranges of cores: by hand, and what any list schedule keeps to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.importer import load_model
+from scheduling.choice import Choice
+from scheduling.core_groups.core_ranges import CoreRanges
+from scheduling.core_groups.side_by_side import Block, Listed, sources_of, together
+from scheduling.evaluator import Evaluator
+from scheduling.legality.orders import check_order
+from tests.graph.onnx_helpers import GraphBuilder
+from tests.scheduling.emission.test_packed_programs import concurrent
+from tests.scheduling.random_cases import random_tiles
+from tests.scheduling.random_graphs import random_graph_model
+
+
+def test_cores_are_taken_where_a_kernel_can_start_first() -> None:
+    cores = CoreRanges(4)
+    assert cores.place(3, 0, 10) == (0, 0, 10)
+    assert cores.place(1, 0, 4) == (3, 0, 4)
+    assert cores.place(2, 0, 5) == (0, 10, 15)  # core 3 alone would be free at 4
+    assert cores.place(1, 6, 1) == (3, 6, 7)
+
+
+def test_a_diamond_by_hand(tmp_path: Path) -> None:
+    """A layer, two that read it, and one that reads both, on four cores: a of 10 cycles on all, b of 8 on two and c of
+    5 on two side by side, then d of 3 on all. Were c on four cores it would wait for b."""
+    graph = GraphBuilder()
+    x = graph.input("x", 1, 4, 4, 4)
+    a = graph.node("MaxPool", x, kernel_shape=[1, 1])
+    b = graph.node("MaxPool", a, kernel_shape=[1, 1])
+    c = graph.node("AveragePool", a, kernel_shape=[1, 1])
+    path = graph.save(tmp_path, graph.node("Concat", b, c, axis=1))
+    evaluator = Evaluator(load_model(str(path), 1, weights=False).network, concurrent("tiny"))
+    assert sources_of(evaluator.table, [Choice(layer, layer + 1) for layer in range(4)]) == [
+        [],
+        [0],
+        [0],
+        [1, 2],
+    ]
+
+    def listed(c_cores: int) -> Listed:
+        cores = (4, 2, c_cores, 4)
+        choices = [Choice(layer, layer + 1, ways_rows=each) for layer, each in enumerate(cores)]
+        blocks = [Block(choice, (cycles,)) for choice, cycles in zip(choices, (10, 8, 5, 3), strict=True)]
+        return Listed(evaluator.table, blocks, 4)
+
+    assert listed(2).makespan == 10 + 8 + 3
+    assert listed(4).makespan == 10 + 8 + 5 + 3
+    (step,) = listed(2).packing().steps
+    assert [(placed.subgraph, placed.first_core, placed.wave) for placed in step.instances] == [
+        (0, 0, 0),
+        (1, 0, 1),
+        (2, 2, 1),
+        (3, 0, 2),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_list_schedule_keeps_order_and_cores(tmp_path: Path, seed: int) -> None:
+    """On random networks in random tiles: every instance once, after what it reads, those that must follow one another
+    do; no sooner done than the longest way or the work of all cores takes, and no later than one after the other."""
+    rng = np.random.default_rng(seed)
+    network = load_model(
+        str(random_graph_model(tmp_path, rng, 12)), int(rng.choice([1, 3])), weights=False
+    ).network
+    evaluator = Evaluator(network, concurrent("tiny"))
+    choices = random_tiles(evaluator, rng)
+    if choices is None:
+        pytest.skip("luck found nothing that fits")
+    blocks = [
+        Block(choice, tuple(rng.integers(1, 50, choice.instances // together(choice)).tolist()))
+        for choice in choices
+    ]
+    cores = evaluator.machine.cores
+    listed = Listed(evaluator.table, blocks, cores)
+    (step,) = listed.packing().steps
+    check_order(evaluator.table, choices, [(placed.subgraph, placed.instance) for placed in step.instances])
+    assert all(placed.first_core + choices[placed.subgraph].cores <= cores for placed in step.instances)
+    waves = [placed.wave for placed in step.instances]
+    assert waves == sorted(waves)
+    longest: list[int] = []
+    for block, sources in zip(blocks, sources_of(evaluator.table, choices), strict=True):
+        longest.append(max((longest[source] for source in sources), default=0) + min(block.cycles))
+    work = sum(block.choice.cores * block.all_cycles for block in blocks)
+    assert max(*longest, -(-work // cores)) <= listed.makespan <= sum(block.all_cycles for block in blocks)
