@@ -20,7 +20,6 @@ from scheduling.lowering.tables import NetworkTable
 from scheduling.timeline.packing import Packing, Placement, Step
 from scheduling.timeline.slices import touching
 
-
 MOST_WAVES = 48
 """Waves of a packing, or a few more."""
 
