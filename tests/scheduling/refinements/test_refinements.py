@@ -82,7 +82,9 @@ def test_names() -> None:
     assert name_parts("dp") == ("dp", ())
     assert name_parts("random+prefetch+rings") == ("random", ("prefetch", "rings"))
     assert with_refinements("dp_orders+all", machine) == ("dp_orders", tuple(REFINEMENTS))
-    assert with_refinements("dp+all", one_core)[1] == tuple(n for n in REFINEMENTS if n not in ("bindings", "cores"))
+    assert with_refinements("dp+all", one_core)[1] == tuple(
+        n for n in REFINEMENTS if n not in ("bindings", "cores")
+    )
     assert name_parts("mine+all", ("mine",)) == ("mine", ("all",))
     for wrong, message in (
         ("mine+rings", "no strategy is called 'mine', expected one of layerwise, "),
