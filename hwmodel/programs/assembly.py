@@ -24,6 +24,7 @@ LEAST, MOST = -(1 << 63), (1 << 63) - 1
 MOST_CORES = 1024
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
+_MASK = re.compile(rf"-?[0-9]{{1,{len(str(1 << MOST_CORES))}}}")  # a bit for each core
 _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,3})?f")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -160,11 +161,11 @@ def _number(name: str, text: str) -> int:
         return int(codes[text])
     if is_float(name) and _FLOAT.fullmatch(text):
         return _bits(text)
-    return _integer(text)
+    return _integer(text, _MASK if name == "targets" else _INTEGER)
 
 
-def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
+def _integer(text: str, form: re.Pattern[str] = _INTEGER) -> int:
+    if not form.fullmatch(text):
         raise KernelError(f"{text[:40]!r} is not a number that can stand here")
     return int(text)
 

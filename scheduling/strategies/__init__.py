@@ -148,7 +148,7 @@ def with_refinements(
             continue
         if not REFINEMENTS[refinement].fits(machine):
             raise UnsupportedDecision(
-                f"{name}: {refinement} needs {REFINEMENTS[refinement].needs}, and {machine.name} has none"
+                f"{name}: {refinement} needs {REFINEMENTS[refinement].needs}, which {machine.name} has not"
             )
         found.append(refinement)
     return strategy, tuple(found)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodel.errors import KernelError
-from hwmodel.programs.assembly import LEAST, MOST, assemble, disassemble
+from hwmodel.programs.assembly import LEAST, MOST, MOST_CORES, assemble, disassemble
 from hwmodel.programs.binary import MAGIC, decode, decode_payload, encode
 from hwmodel.programs.fields import KNOWN, MAX_DIGITS, UNARY_CODES, required
 from hwmodel.programs.isa import Instruction, Kernel, Op, OperandKind, StepCode, Symbol, VectorKind
@@ -23,6 +23,7 @@ integers = st.one_of(
     st.just(MOST),
     st.just(LEAST),
 )
+masks = st.one_of(integers, st.integers(0, (1 << MOST_CORES) - 1), st.just((1 << MOST_CORES) - 1))
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
@@ -60,7 +61,7 @@ def instructions(draw: st.DrawFn, index: int) -> Instruction:
     fields = dict(selectors)
     for name in sorted(needed - fields.keys()):
         count = draw(st.sampled_from([1, len(cores)]))
-        fields[name] = tuple(draw(integers) for _ in range(count))
+        fields[name] = tuple(draw(masks if name == "targets" else integers) for _ in range(count))
     waits = draw(st.lists(st.integers(0, index - 1), max_size=3)) if index else []
     return Instruction(op, cores, fields, tuple(waits), tuple(draw(st.lists(names, max_size=2))))
 
