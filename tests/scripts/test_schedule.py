@@ -313,7 +313,7 @@ def test_prove_says_how_far_the_order_is_from_the_least_memory_and_traffic(
         ),
         (
             "squeezenet --machine meta_prototype --strategies dp+bindings",
-            r"dp.bindings: bindings needs several cores, and meta_prototype has none",
+            r"dp.bindings: bindings needs several cores, which meta_prototype has not",
         ),
         ("squeezenet --replay nosuch.json", r"nosuch\.json: cannot be read \(No such file or directory\)"),
         ("bert_base:layers=0", "layers"),
