@@ -1,8 +1,8 @@
 """What layers with a binding of their own gain (`dp+bindings`): `python -m benchmarks bindings`.
 
 Beside `dp`, `dp+configurations` (all configurations with one binding), and `dp` with other bindings for whole
-sub-graphs, by the same search: `dp+bindings` owes what it has beyond that to two bindings. The columns behind are of
-`dp+configurations+bindings`, which is compared with all of them that have one binding.
+sub-graphs, by the same search: `dp+bindings` owes what it has beyond that to several bindings. The columns behind are
+of `dp+configurations+bindings`, which is compared with all of them that have one binding.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def main() -> None:
                 found = problem.evaluator.evaluate(choices, rules)
                 cycles.append(found.cycles)
                 row.append(f"{found.cycles / 1e6:.3f}")
-            two = sum(choice.two_bindings for choice in choices)
+            several = sum(choice.several_bindings for choice in choices)
             row += [f"{cycles[0] / cycles[-1]:.3f}", f"{min(cycles[:3]) / cycles[-1]:.3f}"]
-            rows.append([*row, f"{two} of {len(choices)}", f"{found.counts.exchange_bytes / 1e6:.1f}"])
+            rows.append([*row, f"{several} of {len(choices)}", f"{found.counts.exchange_bytes / 1e6:.1f}"])
     columns = [Column("machine", left=True), Column("network", left=True), Column("batch")]
     columns += [Column(f"{name}\nMcycles") for name in STRATEGIES]
-    columns += [Column("over\ndp"), Column("over all\nwith one"), Column("sub-graphs\nwith two")]
+    columns += [Column("over\ndp"), Column("over all\nwith one"), Column("sub-graphs\nwith several")]
     print(f"budget {BUDGET}")
     print(render([*columns, Column("exchanged\nMB")], rows))
 

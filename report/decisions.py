@@ -68,12 +68,12 @@ def binding_text(network: Network, choice: Choice) -> str:
     bound = _axes(
         (("batch", choice.ways_batch), (streamed, choice.ways_rows), ("channels", choice.ways_channels))
     )
-    if not choice.two_bindings:
-        return bound
-    own = _axes((("batch", choice.own_batch), (streamed, choice.own_rows), ("channels", choice.own_channels)))
-    first, last = (network.layers[k].name for k in (choice.own_first, choice.own_stop - 1))
-    layers = f"layer {shortened(first)}" if first == last else f"{shortened(first)} to {shortened(last)}"
-    return f"{bound}; {layers}: {own}"
+    for run in choice.own_runs:
+        own = _axes((("batch", run.batch), (streamed, run.rows), ("channels", run.channels)))
+        first, last = (network.layers[k].name for k in (run.first, run.stop - 1))
+        layers = f"layer {shortened(first)}" if first == last else f"{shortened(first)} to {shortened(last)}"
+        bound += f"; {layers}: {own}"
+    return bound
 
 
 def pieces_text(choice: Choice) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.compiled import compiled, compiled_leaf
+from scheduling.errors import UnsupportedDecision
 
 ROWS = 0
 CHANNELS = 1
@@ -40,8 +42,8 @@ class Choice(NamedTuple):
     With either, the instances of a slice of the batch follow one another.
     `split_channels`: each slice over the channels makes its part of those of all tensors (lowering.channel_slices).
     Instances are counted by slices of the batch, then of channels, rows and columns.
-    `own_*`: layers [own_first, own_stop) are bound by `own_batch`, `own_rows` and `own_channels` and not by `ways_*`,
-    over the same cores; both 0 where no layer has a binding of its own.
+    `own_*`: up to MOST_OWN runs of layers, in their order, that are bound in a way of their own and not by `ways_*`,
+    each packed into an integer (`packed_run`), over the first of the same cores; 0 where there are no more.
     """
 
     first: int
@@ -59,11 +61,11 @@ class Choice(NamedTuple):
     halo: int = RECOMPUTE
     keep_weights: int = 0
     split_channels: int = 1
-    own_first: int = 0
-    own_stop: int = 0
-    own_batch: int = 1
-    own_rows: int = 1
-    own_channels: int = 1
+    own_1: int = 0
+    own_2: int = 0
+    own_3: int = 0
+    own_4: int = 0
+    own_5: int = 0
 
     @property
     def tiles(self) -> int:
@@ -91,12 +93,30 @@ class Choice(NamedTuple):
         return self.ways_batch * self.ways_rows * self.ways_channels
 
     @property
-    def two_bindings(self) -> bool:
+    def own_runs(self) -> tuple[OwnRun, ...]:
+        """The runs of layers with a binding of their own."""
+        return tuple(OwnRun(*run_layers(run), *run_ways(run)) for run in packed_runs(self) if run)
+
+    @property
+    def several_bindings(self) -> bool:
         """Whether some layers have a binding of their own."""
-        return self.own_stop > self.own_first
+        return self.own_1 != 0
+
+    def with_own_runs(self, runs: Sequence[OwnRun]) -> Choice:
+        """The same with these runs of layers with a binding of their own. Raises UnsupportedDecision where there are
+        more than MOST_OWN, or where a number is larger than a packed run holds."""
+        if len(runs) > MOST_OWN:
+            raise UnsupportedDecision(
+                f"{len(runs)} runs of layers with a binding of their own, expected at most {MOST_OWN}"
+            )
+        packed = [packed_run(run) for run in runs]
+        return self._replace(**dict(zip(OWN_FIELDS, [*packed, *[0] * (MOST_OWN - len(runs))], strict=True)))
 
 
 CHOICE_FIELDS = len(Choice._fields)
+
+OWN_FIELDS = ("own_1", "own_2", "own_3", "own_4", "own_5")
+MOST_OWN = len(OWN_FIELDS)
 
 
 @compiled
@@ -114,33 +134,77 @@ def in_whole_rows(choice: Choice) -> bool:
     return not across and choice.axis != COLUMNS and choice.halo == RECOMPUTE
 
 
+class OwnRun(NamedTuple):
+    """Layers [first, stop) of a sub-graph and the ways over batch, rows and channels by which they are bound."""
+
+    first: int
+    stop: int
+    batch: int
+    rows: int
+    channels: int
+
+
+_LAYER_BITS, _WAYS_BITS = 16, 10
+_LAYERS, _WAYS = 1 << _LAYER_BITS, 1 << _WAYS_BITS
+
+
+def packed_run(run: OwnRun) -> int:
+    """A run as an integer, as a Choice has it. Raises UnsupportedDecision where it has too many layers or ways for
+    that."""
+    if not 0 <= run.first < run.stop < _LAYERS or not all(0 < ways < _WAYS for ways in run[2:]):
+        raise UnsupportedDecision(
+            f"{run}: expected layers in ascending order below {_LAYERS} and from 1 to {_WAYS - 1} ways over each axis"
+        )
+    packed = 0
+    for value, bits in zip(run, (_LAYER_BITS, _LAYER_BITS, _WAYS_BITS, _WAYS_BITS, _WAYS_BITS), strict=True):
+        packed = packed << bits | value
+    return packed
+
+
+@compiled_leaf
+def packed_runs(choice: Choice) -> tuple[int, int, int, int, int]:
+    """The packed runs of layers with a binding of their own; 0 where there are no more."""
+    return choice.own_1, choice.own_2, choice.own_3, choice.own_4, choice.own_5
+
+
+@compiled_leaf
+def run_layers(run: int) -> tuple[int, int]:
+    """First layer of a packed run, and the one behind its last; 0 and 0 of a run of 0."""
+    layers = run >> 3 * _WAYS_BITS
+    return layers >> _LAYER_BITS, layers % _LAYERS
+
+
+@compiled_leaf
+def run_ways(run: int) -> tuple[int, int, int]:
+    """Ways of a packed run over the batch, the rows and the channels."""
+    return (run >> 2 * _WAYS_BITS) % _WAYS, (run >> _WAYS_BITS) % _WAYS, run % _WAYS
+
+
 @compiled_leaf
 def layer_ways(choice: Choice, layer: int) -> tuple[int, int, int]:
     """Ways over the batch, the rows and the channels by which a layer is bound."""
-    if choice.own_first <= layer < choice.own_stop:
-        return choice.own_batch, choice.own_rows, choice.own_channels
+    if choice.own_1:
+        for run in packed_runs(choice):
+            first, stop = run_layers(run)
+            if first <= layer < stop:
+                return run_ways(run)
     return choice.ways_batch, choice.ways_rows, choice.ways_channels
 
 
 @compiled_leaf
 def same_binding(choice: Choice, one: int, other: int) -> bool:
     """Whether two layers are bound alike."""
-    own = choice.own_first <= one < choice.own_stop
-    return own == (choice.own_first <= other < choice.own_stop)
-
-
-@compiled_leaf
-def channel_ways(choice: Choice, layer: int) -> int:
-    """Those over the channels."""
-    return choice.own_channels if choice.own_first <= layer < choice.own_stop else choice.ways_channels
+    return choice.own_1 == 0 or layer_ways(choice, one) == layer_ways(choice, other)
 
 
 @compiled_leaf
 def most_row_ways(choice: Choice) -> int:
-    """Row ways of the binding that has more of them."""
-    if choice.own_stop > choice.own_first:
-        return max(choice.ways_rows, choice.own_rows)
-    return choice.ways_rows
+    """Row ways of the binding that has most of them."""
+    most = choice.ways_rows
+    if choice.own_1:
+        for run in packed_runs(choice):
+            most = max(most, run_ways(run)[1])
+    return most
 
 
 @compiled_leaf

@@ -168,13 +168,14 @@ def _subgraph(evaluator: Evaluator, choice: Choice, cache: Cache) -> Subgraph:
         overlap=bool(choice.overlap),
         keep_weights=bool(choice.keep_weights),
         cache=cache,
-        own_binding=OwnBinding(
-            first_layer=layers[choice.own_first].name,
-            last_layer=layers[choice.own_stop - 1].name,
-            binding=_binding(choice.axis, choice.own_batch, choice.own_rows, choice.own_channels),
-        )
-        if choice.two_bindings
-        else None,
+        own_bindings=tuple(
+            OwnBinding(
+                first_layer=layers[run.first].name,
+                last_layer=layers[run.stop - 1].name,
+                binding=_binding(choice.axis, run.batch, run.rows, run.channels),
+            )
+            for run in choice.own_runs
+        ),
     )
 
 

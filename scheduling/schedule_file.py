@@ -52,7 +52,7 @@ class Cache(_Record):
 
 
 class OwnBinding(_Record):
-    """The binding of a run of a sub-graph's layers, first and last included, over the same cores."""
+    """The binding of a run of a sub-graph's layers, first and last included, over the same cores or some of them."""
 
     first_layer: str
     last_layer: str
@@ -65,7 +65,7 @@ class Subgraph(_Record):
     `halo` is recompute; cache_columns with pieces along columns, which keep what they share while neighbouring slices
     make it again; or cache: neighbouring slices keep what they share, too, where `cache` says. `order_a` is a x 20 of
     the operation order; `overlap` lets weight loads run ahead; `keep_weights` keeps them for all slices of an image.
-    `binding` is that of all layers but those with an `own_binding`.
+    `binding` is that of all layers but those in one of the `own_bindings`, which are in the order of the layers.
     """
 
     first_layer: str
@@ -79,7 +79,7 @@ class Subgraph(_Record):
     overlap: bool
     keep_weights: bool = False
     cache: Cache = Cache()
-    own_binding: OwnBinding | None = None
+    own_bindings: tuple[OwnBinding, ...] = ()
 
 
 class TensorPlace(_Record):
@@ -183,6 +183,7 @@ def load_schedule(path: str | Path) -> Schedule:
     version = data.get("version") if isinstance(data, dict) else None
     if version != VERSION:
         raise ScheduleError(f"{path}: version is {version!r:.80}, expected {VERSION}")
+    _read_own_binding(data.get("subgraphs"))
     try:
         schedule = Schedule.model_validate_json(json.dumps(data))
     except ValidationError as error:
@@ -210,3 +211,12 @@ def _check_ruled(path: str | Path, schedule: Schedule, rules: StoredRules) -> No
         raise ScheduleError(f"{path}: rules.order: expected none beside steps, which are the order")
     if not schedule.steps and "merge" in schedule.model_fields_set:
         raise ScheduleError(f"{path}: merge: expected none without steps")
+
+
+def _read_own_binding(subgraphs: object) -> None:
+    """Let files be read from before a sub-graph could have several `own_bindings`: there it has one, or null, as
+    `own_binding`."""
+    for subgraph in subgraphs if isinstance(subgraphs, list) else []:
+        if isinstance(subgraph, dict) and "own_binding" in subgraph and "own_bindings" not in subgraph:
+            one = subgraph.pop("own_binding")
+            subgraph["own_bindings"] = [] if one is None else [one]

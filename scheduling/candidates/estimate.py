@@ -58,7 +58,7 @@ def estimate(net: NetworkTable, m: MachineTable, choice: Choice) -> Estimate:
         return Estimate(status, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     geo = geometry(net, choice, 0, 0)
     peak, tiles = 0, np.zeros((choice.stop - choice.first, 4), np.int64)
-    if choice.halo != RECOMPUTE or m.l1_inner_bytes > 0 or choice.own_stop > choice.own_first:
+    if choice.halo != RECOMPUTE or m.l1_inner_bytes > 0 or choice.own_1:
         least = least_l1_bytes(net, choice, geo, m.element_bytes)
         if least > m.l1_bytes:
             return Estimate(SHORT_L1, 0, 0, 0, 0, 0, 0, 0, least, 0, 0)

@@ -144,7 +144,7 @@ def _survey(
                     choice = Choice(
                         first, stop, splits[i], 1, batch_ways,
                         row_ways, channel_ways,
-                        pieces[k, 1], pieces[k, 0], rule, 1, 1, RECOMPUTE, 0, 1, 0, 0, 1, 1, 1,
+                        pieces[k, 1], pieces[k, 0], rule, 1, 1, RECOMPUTE, 0, 1, 0, 0, 0, 0, 0,
                     )  # fmt: skip
                     e = estimate(net, m, choice)
                     if whole and e.status == SHORT_L1:

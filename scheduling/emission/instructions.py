@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from graph.primitives import (
     Contraction,
@@ -18,7 +19,7 @@ from hwmodel.programs.isa import Instruction, Op
 from scheduling.choice import CACHE_LLB
 from scheduling.emission.places import PARAMETERS, WEIGHTS, Fields, Places, pad_before
 from scheduling.emission.vector import vector_fields
-from scheduling.lowering.redistribution import groups_of, sent_box
+from scheduling.lowering.redistribution import box_of, common_box, group_ways
 from scheduling.lowering.rows import (
     C_A,
     C_ACC,
@@ -196,16 +197,18 @@ class Emitter:
         """What a core sends a group of cores of a piece of a copy, as `scheduling.lowering.redistribution` says."""
         copy, places, geo = row[C_TENSOR], self.places, self.places.lowered.geometry
         source, number = int(geo.copied_from[copy]), int(geo.tensor[copy])
-        groups = groups_of(geo.batch_ways[copy], geo.row_ways[copy], geo.channel_ways[copy], geo.full[copy])
-        group, members = (core + row[C_A] - 1) % groups, places.choice.cores // groups
+        source_ways, ways = places.bound(source), group_ways(*places.bound(copy), int(geo.full[copy]))
+        groups = prod(ways)
+        group, members = (core + row[C_A] - 1) % groups, prod(places.bound(copy)) // groups
         target = group * members
         batch, split = places.network.batch, places.choice.split_batch
         first = batch * places.batch_part // split
         images = batch * (places.batch_part + 1) // split - first
-        (a, b), (low, high), (channel, stop) = sent_box(
-            geo.start, geo.ends, geo.own_start, geo.own_stop, geo.batch_ways, geo.row_ways, geo.channel_ways,
-            geo.full, source, copy, row[C_PIECE], images, places.network.tensors[number].channels, core, group,
-        )  # fmt: skip
+        p, channels = row[C_PIECE], places.network.tensors[number].channels
+        begin = geo.start[:, copy] if p == 0 else geo.ends[:, copy, p - 1]
+        made = box_of(core, source_ways, geo.own_start[:, copy], geo.own_stop[:, copy], images, channels)
+        needed = box_of(group, ways, begin, geo.ends[:, copy, p], images, channels)
+        (a, b), (low, high), (channel, stop) = common_box(made, needed)
         box = (b - a, high - low, stop - channel)
         targets = ((1 << members) - 1) << target
         if 0 in box:  # nothing
@@ -225,6 +228,8 @@ class Emitter:
     def _load_weights(self, row: list[int], core: int) -> Fields:
         number, layer = self.places.layer(row)
         start, stop = self.places.share(row[C_TENSOR], core)
+        if not self.places.works_on(row[C_TENSOR], core):
+            stop = start
         item = self.places.element_bytes
         parameters = self.places.sliced and row[C_A]
         name = f"{PARAMETERS if parameters else WEIGHTS}{number}"

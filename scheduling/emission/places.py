@@ -6,6 +6,7 @@ Nothing is decided here: the plan says where every tensor is, the choice which p
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from graph.network import AxisMap, Layer, Network
 from hwmodel.programs.isa import Symbol
@@ -62,18 +63,28 @@ class Places:
         by_parts = (rows[:, C_OP] == OP_STORE) & (rows[:, C_K1] > 0)
         self.in_channel_ring = frozenset(rows[by_parts, C_TENSOR].tolist())
 
+    def bound(self, local: int) -> tuple[int, int, int]:
+        """Ways over the batch, rows and channels by which a tensor is bound."""
+        geo = self.lowered.geometry
+        return int(geo.batch_ways[local]), int(geo.row_ways[local]), int(geo.channel_ways[local])
+
     def ways(self, local: int, core: int) -> tuple[int, int, int]:
         """(batch way, row way, channel way) of a core, as a tensor is bound."""
-        geo = self.lowered.geometry
-        return way_of(core, int(geo.row_ways[local]), int(geo.channel_ways[local]))
+        _, row_ways, channel_ways = self.bound(local)
+        return way_of(core, row_ways, channel_ways)
+
+    def works_on(self, local: int, core: int) -> bool:
+        """Whether a core has a part of a tensor: one that is bound to fewer cores than the kernel's is on the first."""
+        return core < prod(self.bound(local))
 
     def images(self, local: int, core: int) -> tuple[int, int]:
-        """Images that a core has of a tensor, absolute."""
+        """Images that a core has of a tensor, absolute; none of one that is bound to fewer cores."""
         batch, split = self.network.batch, self.choice.split_batch
         first = batch * self.batch_part // split
         count = batch * (self.batch_part + 1) // split - first
-        way, ways = self.ways(local, core)[0], int(self.lowered.geometry.batch_ways[local])
-        return first + count * way // ways, first + count * (way + 1) // ways
+        ways = self.bound(local)[0]
+        way = min(ways, self.ways(local, core)[0])
+        return first + count * way // ways, first + count * min(ways, way + 1) // ways
 
     def share(self, local: int, core: int) -> tuple[int, int]:
         """Channels of a tensor that a core computes."""

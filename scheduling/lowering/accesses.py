@@ -5,7 +5,8 @@ from __future__ import annotations
 from hwmodel.compiled import compiled_inner
 from scheduling.choice import RECOMPUTE
 from scheduling.lowering.draft import LOGGED, Draft, Site
-from scheduling.lowering.geometry import Geometry, needed_start, needed_stop
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.region_maps import needed_rows
 from scheduling.lowering.shares import piece_rows
 from scheduling.lowering.tables import Ints, NetworkTable
 from scheduling.lowering.waits import later
@@ -58,7 +59,7 @@ def _wait_for_readers(
     t: int,
     p: int,
 ) -> None:
-    start, ends, size = geo.start, geo.ends, net.tensor_rows[geo.tensor[t]]
+    start, ends = geo.start, geo.ends
     highest = 0
     for way in range(start.shape[0]):
         highest = max(highest, ends[way, t, p])
@@ -75,9 +76,7 @@ def _wait_for_readers(
                 continue
             e = reads[entry, 2]
             if e >= 0:  # from rows of the reading layer's output to rows of this tensor
-                stride, offset, divisor = net.edge_stride[e], net.edge_offset[e], net.edge_divisor[e]
-                stop = needed_stop(stop, stride, offset, net.edge_extent[e], divisor, net.edge_whole[e], size)
-                first = needed_start(first, stride, offset, divisor, net.edge_whole[e])
+                first, stop = needed_rows(net, e, first, stop)
             if first < high - ring_rows and stop > low - ring_rows:
                 later(waits, reads[entry, 4], reads[entry, 5])
         entry = reads[entry, 0]

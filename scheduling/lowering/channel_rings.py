@@ -20,7 +20,7 @@ def in_channel_ring(net: NetworkTable, choice: Choice, geo: Geometry, t: int) ->
     sub-graph and that no layer in it reads."""
     if choice.axis != CHANNEL_RING or t < geo.entries or geo.leaves[t] == 0:
         return False
-    if geo.copied_to[t] >= 0:
+    if geo.next_copy[t] >= 0:
         return False
     layer = choice.first + t - geo.entries
     if net.kind[layer] != CONVOLVES or net.groups[layer] > 1:

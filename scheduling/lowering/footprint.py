@@ -13,7 +13,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import CHANNEL_RING, Choice
 from scheduling.lowering.channel_rings import most_held_channels, stored_by_itself
-from scheduling.lowering.geometry import Geometry, needed_start
+from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.operations import (
     EXCHANGE_KEY,
     LAYER_KEY,
@@ -23,6 +23,7 @@ from scheduling.lowering.operations import (
     order_key,
     rows_read,
 )
+from scheduling.lowering.region_maps import needed_start
 from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import Ints, NetworkTable
 

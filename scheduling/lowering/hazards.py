@@ -16,8 +16,9 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import Choice
 from scheduling.lowering.channel_rings import in_channel_ring
-from scheduling.lowering.geometry import Geometry, needed_start, needed_stop
+from scheduling.lowering.geometry import Geometry
 from scheduling.lowering.operations import Plan
+from scheduling.lowering.region_maps import needed_rows
 from scheduling.lowering.rows import (
     C_A,
     C_ACC,
@@ -165,7 +166,6 @@ def touches(
             if net.is_matrix[layer] and anchor != matrix:
                 continue
             source = geo.edge_local[e - edge0]
-            size = net.tensor_rows[net.edge_tensor[e]]
             constant = net.tensor_constant[net.edge_tensor[e]]
             _touch(found, count, i, source, 0, 0 if constant else i0, ALL if constant else i1, 0, ALL)
             for way in range(ways):
@@ -174,9 +174,7 @@ def touches(
                     a, b = a + min(b - a, rows[i, C_H0]), a + min(b - a, rows[i, C_H1])
                 if b <= a:
                     continue
-                stride, shift, divisor = net.edge_stride[e], net.edge_offset[e], net.edge_divisor[e]
-                begin = needed_start(a, stride, shift, divisor, net.edge_whole[e])
-                stop = needed_stop(b, stride, shift, net.edge_extent[e], divisor, net.edge_whole[e], size)
+                begin, stop = needed_rows(net, e, a, b)
                 found[count, low + way], found[count, high + way] = begin, max(begin, stop)
             count += 1
     return found[:count]

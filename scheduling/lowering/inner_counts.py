@@ -23,7 +23,7 @@ from hwmodel.timing.levels import (
 )
 from scheduling.choice import Choice
 from scheduling.lowering import DMA_READS, DMA_WRITES, VECTOR_READS, VECTOR_WRITES, Lowered
-from scheduling.lowering.geometry import needed_start, needed_stop
+from scheduling.lowering.region_maps import needed_rows
 from scheduling.lowering.rows import (
     C_A,
     C_H0,
@@ -170,22 +170,7 @@ def _count_contraction(
             begin, stop = low + min(high - low, row[C_H0]), low + min(high - low, row[C_H1])
             in_rows = 0
             if stop > begin and in_columns > 0:
-                upper = needed_stop(
-                    stop,
-                    net.edge_stride[edge],
-                    net.edge_offset[edge],
-                    net.edge_extent[edge],
-                    net.edge_divisor[edge],
-                    net.edge_whole[edge],
-                    net.tensor_rows[geo.tensor[source]],
-                )
-                lower = needed_start(
-                    begin,
-                    net.edge_stride[edge],
-                    net.edge_offset[edge],
-                    net.edge_divisor[edge],
-                    net.edge_whole[edge],
-                )
+                lower, upper = needed_rows(net, edge, begin, stop)
                 in_rows = max(0, upper - lower)
             for way in range(ways):
                 share = channels * (way + 1) // ways - channels * way // ways

@@ -15,7 +15,8 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import CACHE, RECOMPUTE, RULE_SCALE, Choice
 from scheduling.lowering.channel_rings import most_held_channels, stored_by_itself
-from scheduling.lowering.geometry import Geometry, needed_start
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.region_maps import needed_start
 from scheduling.lowering.shared_cache import shared_cache_bytes
 from scheduling.lowering.shares import batch_part_max
 from scheduling.lowering.tables import Ints, NetworkTable
@@ -81,9 +82,11 @@ def order_operations(net: NetworkTable, choice: Choice, geo: Geometry) -> tuple[
             continue
         visited[seen] = t
         seen += 1
-        if geo.copied_to[t] >= 0:
-            visited[seen] = geo.copied_to[t]
+        copy = geo.next_copy[t]
+        while copy >= 0:
+            visited[seen] = copy
             seen += 1
+            copy = geo.next_copy[copy]
     start, ends, low, high = geo.start, geo.ends, geo.own_start, geo.own_stop
     last = ends[:, :, pieces - 1].copy()
     key = np.zeros((n, 3, pieces), np.int64)
@@ -247,7 +250,9 @@ def place(
             for way in range(row_ways):
                 low = min(needs[edges + t, way], needs[edges + n + t, way])
                 low = min(low, needs[edges + 2 * n + t, way])
-                if geo.copied_to[t] >= 0:  # it is whole until the last piece is sent
+                if (
+                    geo.copied_from[t] < 0 and geo.next_copy[t] >= 0
+                ):  # it is whole until the last piece is sent
                     low = min(low, start[way, t])
                 e = head[t]
                 while e >= 0:

@@ -12,8 +12,10 @@ from scheduling.choice import (
     COLUMNS,
     RECOMPUTE,
     Choice,
-    channel_ways,
     layer_ways,
+    packed_runs,
+    run_layers,
+    run_ways,
     same_binding,
 )
 from scheduling.lowering.channel_rings import in_channel_ring, most_held_channels
@@ -53,10 +55,10 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
     """(status, layer, short_bytes) of what can be said before geometry: axes and ways."""
     if choice.split_batch * choice.ways_batch > net.batch:
         return TOO_MANY_WAYS, choice.first, 0
-    if choice.own_stop > choice.own_first:
-        status = check_own_binding(net, choice)
+    if choice.own_1:
+        status, layer = check_own_runs(net, choice)
         if status != LEGAL:
-            return status, choice.own_first, 0
+            return status, layer, 0
     if choice.pieces >= MOST_PIECES:
         return TOO_MANY_PIECES, choice.first, 0
     if (
@@ -97,21 +99,29 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
 
 
 @compiled_leaf
-def check_own_binding(net: NetworkTable, choice: Choice) -> int:
-    """Whether layers may have the binding of their own that a choice gives them: LEGAL or why not."""
-    if not choice.first <= choice.own_first < choice.own_stop <= choice.stop:
-        return OWN_ELSEWHERE
-    own, all_cores = choice.own_batch * choice.own_rows * choice.own_channels, choice.ways_batch
-    all_cores *= choice.ways_rows * choice.ways_channels
-    if own != all_cores:
-        return OWN_CORES_DIFFER
-    if choice.own_batch == choice.ways_batch and choice.own_rows == choice.ways_rows:
-        return OWN_BINDING_EQUAL
+def check_own_runs(net: NetworkTable, choice: Choice) -> tuple[int, int]:
+    """Whether layers may have the bindings of their own that a choice gives them: LEGAL or why not, and the first layer
+    of the run in question."""
+    cores, behind = choice.ways_batch * choice.ways_rows * choice.ways_channels, choice.first
+    ended = False
+    for run in packed_runs(choice):
+        first, stop = run_layers(run)
+        batch, rows, channels = run_ways(run)
+        if run == 0:
+            ended = True
+            continue
+        if ended or not behind <= first < stop <= choice.stop:
+            return OWN_ELSEWHERE, choice.first
+        if batch * rows * channels == 0 or cores % (batch * rows * channels):
+            return OWN_CORES_DIFFER, first
+        if batch == choice.ways_batch and rows == choice.ways_rows and channels == choice.ways_channels:
+            return OWN_BINDING_EQUAL, first
+        if choice.split_batch * batch > net.batch:
+            return TOO_MANY_WAYS, first
+        behind = stop
     if choice.halo != RECOMPUTE:
-        return OWN_WITH_CACHES
-    if choice.split_batch * choice.own_batch > net.batch:
-        return TOO_MANY_WAYS
-    return LEGAL
+        return OWN_WITH_CACHES, choice.first
+    return LEGAL, choice.first
 
 
 @compiled
@@ -149,7 +159,7 @@ def kept_bytes(net: NetworkTable, choice: Choice, element_bytes: int) -> int:
     """Bytes of one core's share of all weights and parameters of a sub-graph."""
     total = 0
     for layer in range(choice.first, choice.stop):
-        share = -(-net.tensor_channels[net.input_count + layer] // channel_ways(choice, layer))
+        share = -(-net.tensor_channels[net.input_count + layer] // layer_ways(choice, layer)[2])
         weights = net.reduction[layer] * net.taps[layer] if net.kind[layer] == CONVOLVES else 0
         total += share * (weights + net.parameters[layer]) * element_bytes
     return total

@@ -38,9 +38,9 @@ def explain(
         why = ""
         if status == SHORT_ACCUMULATOR:
             why = ", since a row of its slice cannot be cut"
-        elif status == SHORT_L1 and choice.two_bindings:
-            own = _run(network, choice.own_first, choice.own_stop)
-            why = f"; layers {own} have a binding of their own, and what goes between it and the other lies there twice"
+        elif status == SHORT_L1 and choice.several_bindings:
+            own = ", ".join(_run(network, run.first, run.stop) for run in choice.own_runs)
+            why = f"; layers {own} have bindings of their own, and what goes from one to another lies there in both"
         return f"{where}: {memory} ({capacity} bytes) is short by {short_bytes} bytes at layer {name}{why}"
     if status in (ROWS_NOT_CARRIED, COLUMNS_NOT_CARRIED):
         # A choice that streams along columns is checked with both swapped.
@@ -64,7 +64,7 @@ def explain(
     if status == GROUPS_NOT_DIVISIBLE:
         return f"{where}: the groups of layer {name} are not divisible by {layer_ways(choice, layer)[2]} channel ways"
     if status == TOO_MANY_WAYS:
-        batch_ways = max(choice.ways_batch, choice.own_batch)
+        batch_ways = max(choice.ways_batch, *(run.batch for run in choice.own_runs), 1)
         if choice.split_batch * batch_ways > network.batch:
             slices = f"{choice.split_batch} slices of the batch in {batch_ways} ways each"
             return f"{where}: {slices} are more slices than images ({network.batch} in the batch)"
@@ -74,23 +74,25 @@ def explain(
     if status == CHANNELS_NOT_CARRIED:
         return f"{where}: channels are cut into {choice.split_channels}, expected a choice in its frame"
     if status in (OWN_ELSEWHERE, OWN_CORES_DIFFER, OWN_BINDING_EQUAL, OWN_WITH_CACHES):
-        return f"{where}: {_own_binding(network, choice, status)}"
+        return f"{where}: {_own_binding(network, choice, status, layer)}"
     if status == TOO_MANY_INSTRUCTIONS:
         return f"{where}: one instance has too many instructions; split it or cut it into fewer pieces"
     raise ValueError(f"unknown status {status}")
 
 
-def _own_binding(network: Network, choice: Choice, status: int) -> str:
-    """Why layers cannot have the binding of their own that a choice gives them."""
-    layers = f"the binding of layers {_run(network, choice.own_first, choice.own_stop)}"
+def _own_binding(network: Network, choice: Choice, status: int, layer: int) -> str:
+    """Why layers cannot have the bindings of their own that a choice gives them; `layer` is the first of a run."""
     if status == OWN_ELSEWHERE:
-        return f"{layers} is of layers that the sub-graph has not"
+        runs = ", ".join(_run(network, run.first, run.stop) for run in choice.own_runs)
+        return f"bindings of layers {runs}, expected runs of its layers, one behind the other"
+    if status == OWN_WITH_CACHES:
+        return "layers cannot have bindings of their own where overlaps are cached"
+    run = next(run for run in choice.own_runs if run.first == layer)
+    names = f"the binding of layers {_run(network, run.first, run.stop)}"
     if status == OWN_CORES_DIFFER:
-        own = choice.own_batch * choice.own_rows * choice.own_channels
-        return f"{layers} has {own} cores, expected the {choice.cores} of the sub-graph's"
-    if status == OWN_BINDING_EQUAL:
-        return f"{layers} is that of the sub-graph"
-    return f"{layers} cannot differ from the sub-graph's where overlaps are cached"
+        cores = run.batch * run.rows * run.channels
+        return f"{names} has {cores} cores, expected a divisor of the {choice.cores} of the sub-graph's"
+    return f"{names} is that of the sub-graph"
 
 
 def _run(network: Network, first: int, stop: int) -> str:

@@ -1,13 +1,15 @@
-"""Redistribution: what layers of one binding make, sent core to core to where layers of the other binding read it.
+"""Redistribution: what layers of one binding make, sent core to core to where layers of another binding read it.
 
-A copy (`Geometry.copied_from`) is filled piece by piece. Its source lies on all cores of the kernel, each with the
-part that it made: its images, its even share of the rows that are needed (`Geometry.own_start` of the copy), its
-channels. Cores that need the same of the copy are a group; there are as many groups D as the copy has parts. A piece
-takes at most D BROADCASTs: in that of round s core c sends group (c + s) mod D what both have, so that in every round
-each core sends to one group, and every group gets from as many cores.
+A copy (`Geometry.copied_from`) is filled piece by piece. Its source lies on the cores that made it, each with its part:
+its images, its even share of the rows that are needed (`Geometry.own_start` of the copy), its channels. Cores that need
+the same of the copy are a group; there are as many groups D as the copy has parts. A piece takes at most D BROADCASTs:
+in that of round s core c sends group (c + s) mod D what both have, so that in every round each core sends to one group,
+and every group gets from as many cores as any other, or one more. Either end may be on some of the kernel's cores.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from hwmodel.compiled import compiled_inner, compiled_leaf
 from hwmodel.timing.costs import ceil_div
@@ -25,7 +27,7 @@ from scheduling.lowering.rows import (
     N_L1_WRITE,
     OP_BROADCAST,
 )
-from scheduling.lowering.shares import even_share, piece_rows
+from scheduling.lowering.shares import even_share
 from scheduling.lowering.tables import Ints
 from scheduling.lowering.transfers import finish_transfer
 
@@ -37,6 +39,36 @@ def way_of(core: int, row_ways: int, channel_ways: int) -> tuple[int, int, int]:
     return rest // row_ways, rest % row_ways, core % channel_ways
 
 
+class Box(NamedTuple):
+    """A part of a tensor: images (from the instance's first), rows and channels, each half open."""
+
+    images: tuple[int, int]
+    rows: tuple[int, int]
+    channels: tuple[int, int]
+
+
+@compiled_leaf
+def box_of(
+    core: int, ways: tuple[int, int, int], row_start: Ints, row_stop: Ints, images: int, channels: int
+) -> Box:
+    """What falls to a core where ways over the batch, rows and channels share a tensor of so many images and channels,
+    of which each row way has the rows [row_start, row_stop) (R,). There are no images for cores beyond the ways."""
+    batch, row, channel = way_of(core, ways[1], ways[2])
+    of_rows = (row_start[row], max(row_start[row], row_stop[row]))
+    of_images = even_share(images, ways[0], batch) if batch < ways[0] else (images, images)
+    return Box(of_images, of_rows, even_share(channels, ways[2], channel))
+
+
+@compiled_leaf
+def common_box(one: Box, other: Box) -> Box:
+    """What both have."""
+    return Box(
+        _common(one.images, other.images),
+        _common(one.rows, other.rows),
+        _common(one.channels, other.channels),
+    )
+
+
 @compiled_leaf
 def _common(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     low, high = max(one[0], other[0]), min(one[1], other[1])
@@ -44,44 +76,9 @@ def _common(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 @compiled_leaf
-def sent_box(
-    start: Ints,
-    ends: Ints,
-    own_start: Ints,
-    own_stop: Ints,
-    batch_ways: Ints,
-    row_ways: Ints,
-    channel_ways: Ints,
-    full: Ints,
-    source: int,
-    copy: int,
-    p: int,
-    images: int,
-    channels: int,
-    core: int,
-    group: int,
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Images (from the instance's first), rows and channels, half open, of a piece of a copy that a core sends a group:
-    it has them of the source. The arrays are a Geometry's."""
-    batch, row, channel = way_of(core, row_ways[source], channel_ways[source])
-    ways = 1 if full[copy] else channel_ways[copy]
-    other_batch, other_row, other_channel = way_of(group, row_ways[copy], ways)
-    of_images = _common(
-        even_share(images, batch_ways[source], batch), even_share(images, batch_ways[copy], other_batch)
-    )
-    of_rows = _common(
-        (own_start[row, copy], own_stop[row, copy]), piece_rows(start, ends, other_row, copy, p)
-    )
-    of_channels = _common(
-        even_share(channels, channel_ways[source], channel), even_share(channels, ways, other_channel)
-    )
-    return of_images, of_rows, of_channels
-
-
-@compiled_leaf
-def groups_of(batch_ways: int, row_ways: int, channel_ways: int, full: int) -> int:
-    """Groups of cores that need the same of a copy."""
-    return batch_ways * row_ways * (1 if full else channel_ways)
+def group_ways(batch_ways: int, row_ways: int, channel_ways: int, full: int) -> tuple[int, int, int]:
+    """Ways of a copy over the groups of cores that need the same of it."""
+    return batch_ways, row_ways, 1 if full else channel_ways
 
 
 @compiled_inner
@@ -89,22 +86,25 @@ def lower_redistribution(site: Site, draft: Draft, t: int, p: int) -> None:
     """Send a piece of copy `t` to the cores that need it."""
     net, m, geo = site.net, site.m, site.geo
     counts, touched, state, source = draft.counts, draft.touched, draft.state, geo.copied_from[t]
-    cores = geo.batch_ways[t] * geo.row_ways[t] * geo.channel_ways[t]
-    groups = groups_of(geo.batch_ways[t], geo.row_ways[t], geo.channel_ways[t], geo.full[t])
-    members = cores // groups
+    source_ways = geo.batch_ways[source], geo.row_ways[source], geo.channel_ways[source]
+    cores = source_ways[0] * source_ways[1] * source_ways[2]
+    ways = group_ways(geo.batch_ways[t], geo.row_ways[t], geo.channel_ways[t], geo.full[t])
+    groups = ways[0] * ways[1] * ways[2]
+    members = geo.batch_ways[t] * geo.row_ways[t] * geo.channel_ways[t] // groups
     channels, columns = net.tensor_channels[geo.tensor[t]], geo.held_stop[t] - geo.new_start[t]
+    begin = geo.start[:, t] if p == 0 else geo.ends[:, t, p - 1]
     wait_for_writers(draft.written, draft.latest, source, p)
     for turn in range(groups):
         most, moved, kept = 0, 0, 0
         for group in range(groups):
             received = 0
             for core in range((group - turn) % groups, cores, groups):
-                of_images, of_rows, of_channels = sent_box(
-                    geo.start, geo.ends, geo.own_start, geo.own_stop, geo.batch_ways, geo.row_ways, geo.channel_ways,
-                    geo.full, source, t, p, site.images, channels, core, group,
-                )  # fmt: skip
-                pixels = (of_images[1] - of_images[0]) * (of_rows[1] - of_rows[0]) * columns
-                size = pixels * (of_channels[1] - of_channels[0]) * m.element_bytes
+                made = box_of(
+                    core, source_ways, geo.own_start[:, t], geo.own_stop[:, t], site.images, channels
+                )
+                sent = common_box(made, box_of(group, ways, begin, geo.ends[:, t, p], site.images, channels))
+                pixels = (sent.images[1] - sent.images[0]) * (sent.rows[1] - sent.rows[0]) * columns
+                size = pixels * (sent.channels[1] - sent.channels[0]) * m.element_bytes
                 received += size
                 most = max(most, size)
                 if core // members == group:  # one of the group is the core itself

@@ -10,7 +10,9 @@ import numpy as np
 
 from hwmodel.compiled import compiled
 from scheduling.choice import RECOMPUTE, Choice, row_pieces
-from scheduling.lowering.geometry import Locals, cached_columns, column_ranges, local_tensors, row_ranges
+from scheduling.lowering.column_ranges import cached_columns, column_ranges
+from scheduling.lowering.local_tensors import Locals, local_tensors
+from scheduling.lowering.row_ranges import row_ranges
 from scheduling.lowering.tables import EMBEDS, JOINS_ROWS, REARRANGES, Ints, NetworkTable
 
 

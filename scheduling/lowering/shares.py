@@ -6,7 +6,8 @@ import numpy as np
 
 from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import Choice
-from scheduling.lowering.geometry import Geometry, needed_start, needed_stop
+from scheduling.lowering.geometry import Geometry
+from scheduling.lowering.region_maps import needed_columns, needed_start, needed_stop
 from scheduling.lowering.tables import Ints, NetworkTable
 
 
@@ -146,13 +147,9 @@ def input_columns(net: NetworkTable, choice: Choice, geo: Geometry) -> Ints:
         out = geo.entries + layer - choice.first
         low, high = geo.new_start[out], geo.held_stop[out]
         for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
-            size = net.tensor_columns[net.edge_tensor[e]]
             if choice.split_columns == 1:
-                columns[e - edge0] = size
+                columns[e - edge0] = net.tensor_columns[net.edge_tensor[e]]
             elif high > low:
-                stride, offset, divisor = net.column_stride[e], net.column_offset[e], net.column_divisor[e]
-                whole = net.column_whole[e]
-                first = needed_start(low, stride, offset, divisor, whole)
-                stop = needed_stop(high, stride, offset, net.column_extent[e], divisor, whole, size)
+                first, stop = needed_columns(net, e, low, high)
                 columns[e - edge0] = max(0, stop - first)
     return columns

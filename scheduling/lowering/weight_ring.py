@@ -9,7 +9,7 @@ import numpy as np
 from hwmodel.compiled import compiled, compiled_leaf
 from hwmodel.machines.machine_table import MachineTable
 from hwmodel.timing.costs import ceil_div
-from scheduling.choice import Choice, channel_ways, same_binding
+from scheduling.choice import Choice, layer_ways, same_binding
 from scheduling.lowering.rows import C_ENGINE
 from scheduling.lowering.tables import CONVOLVES, Ints, NetworkTable
 from scheduling.lowering.waits import later
@@ -77,7 +77,7 @@ def _weight_chunk_count(net: NetworkTable, choice: Choice, tiles: Ints, j: int) 
     layer = choice.first + j
     if net.kind[layer] != CONVOLVES or tiles[j, 0] == 0:
         return 0
-    ways = channel_ways(choice, layer)
+    _, _, ways = layer_ways(choice, layer)
     groups = max(1, net.groups[layer] // ways)
     share = ceil_div(net.tensor_channels[net.input_count + layer], ways)
     per_group = ceil_div(ceil_div(share, groups), tiles[j, 0])
@@ -92,7 +92,7 @@ def _fixed_places(
     address = 0
     for j in range(choice.stop - choice.first):
         layer = choice.first + j
-        ways = channel_ways(choice, layer)
+        _, _, ways = layer_ways(choice, layer)
         share = -(-net.tensor_channels[net.input_count + layer] // ways)
         home[first[j]] = address
         address += net.parameters[layer] * share * element_bytes

@@ -1,26 +1,28 @@
-"""`bindings`: some layers of the sub-graphs have a binding of their own where that pays.
+"""`bindings`: some layers of the sub-graphs have bindings of their own where that pays.
 
 A convolutional network has large maps first and many channels last: rows are shared well by the cores there, output
 channels here. One binding for a whole sub-graph suits one end of it, and a cut between the two costs a kernel and a
-round trip through shared memory. With a binding of their own (`Choice.own_first`) the layers behind the border get what
+round trip through shared memory. With a binding of their own (`Choice.own_runs`) the layers behind the border get what
 they read from the other cores.
 
-Two kinds of change, each kept where the whole schedule then simulates cheaper. A sub-graph, the slowest one first:
+Three kinds of change, each kept where the whole schedule then simulates cheaper. A sub-graph, the slowest one first:
 every pair of bindings before and behind a border, and every run of layers inside with every other binding; those that
-are fastest in isolation are simulated. Then two sub-graphs that follow one another, on as many
-cores and in as many slices of the batch: one kernel, in which the layers of the second keep their binding.
+are fastest in isolation are simulated. Then two sub-graphs that follow one another, on as many cores and in as many
+slices of the batch: one kernel, in which the layers of the second keep their binding. Then, in the sub-graphs that have
+two bindings by now, every run of layers that are bound alike with every other one.
 
 Inferred: all of it; no published strategy was followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from scheduling.candidates.configurations import legal_choices, times
-from scheduling.choice import COLUMNS, RECOMPUTE, Choice
+from scheduling.choice import COLUMNS, MOST_OWN, RECOMPUTE, Choice, OwnRun
 from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem, State, simulated_cost
 from scheduling.refinements.subgraphs import slowest_first
@@ -29,7 +31,8 @@ TRIED = 2
 """Changes of a sub-graph that are simulated in the whole schedule: the fastest in isolation."""
 
 MOST_RUNS = 12
-"""Layers of a sub-graph up to which runs inside it are tried; of longer ones only borders."""
+"""Layers of a sub-graph up to which runs inside it are tried; of longer ones only borders. The longest run that is
+bound otherwise where there are two bindings already."""
 
 Ways = tuple[int, int, int]
 """Over the batch, over the rows (or columns) and over the output channels."""
@@ -45,7 +48,8 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
     for at, cycles in slowest_first(evaluator, choices):
         if evaluator.evaluations >= last:
             return choices, rules
-        for form in _fastest(evaluator, choices[at], cycles, apart):
+        forms = (two_bindings if apart else one_binding)(choices[at], evaluator.network.batch)
+        for form in _fastest(evaluator, forms, cycles):
             if evaluator.evaluations >= last:
                 return choices, rules
             changed = (*choices[:at], form, *choices[at + 1 :])
@@ -61,13 +65,23 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
             if cost < best:
                 choices, best = changed, cost
         at += 1
+    for at, choice in enumerate(choices if apart else ()):
+        if not choice.several_bindings or choice.slices > 1:
+            continue
+        cycles = int(times(evaluator, np.array([choice], np.int64))[0])
+        for form in _fastest(evaluator, further_bindings(choice, evaluator.network.batch), cycles):
+            if evaluator.evaluations >= last:
+                return choices, rules
+            changed = (*choices[:at], form, *choices[at + 1 :])
+            cost = simulated_cost(problem, changed, rules)
+            if cost < best:
+                choices, best = changed, cost
     return choices, rules
 
 
-def _fastest(evaluator: Evaluator, choice: Choice, cycles: int, apart: bool) -> list[Choice]:
-    """The forms of a sub-graph with two bindings, or another one, that in isolation take less than `cycles`, the
-    fastest first."""
-    forms = list((two_bindings if apart else one_binding)(choice, evaluator.network.batch))
+def _fastest(evaluator: Evaluator, tried: Iterator[Choice], cycles: int) -> list[Choice]:
+    """Those forms of a sub-graph that in isolation take less than `cycles`, the fastest first."""
+    forms = list(tried)
     if not forms:
         return []
     legal = legal_choices(evaluator, np.array(forms, np.int64))
@@ -99,6 +113,37 @@ def two_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
                     yield _bound(choice, mine, begin, end, other)
 
 
+def further_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
+    """Ways to bind a run of layers otherwise that were bound alike, in a sub-graph with bindings of layers, legal or
+    not."""
+    mine = (choice.ways_batch, choice.ways_rows, choice.ways_channels)
+    every = [ways for ways in bindings(choice.cores) if choice.split_batch * ways[0] <= batch]
+    ways_of = [mine] * (choice.stop - choice.first)
+    for run in choice.own_runs:
+        ways_of[run.first - choice.first : run.stop - choice.first] = [run[2:]] * (run.stop - run.first)
+    for begin in range(len(ways_of)):
+        for end in range(begin + 1, min(len(ways_of), begin + MOST_RUNS) + 1):
+            if ways_of[end - 1] != ways_of[begin]:
+                break
+            for other in every:
+                if other != ways_of[begin]:
+                    apart = [*ways_of[:begin], *[other] * (end - begin), *ways_of[end:]]
+                    runs = _runs(choice.first, mine, apart)
+                    if len(runs) <= MOST_OWN:
+                        yield choice.with_own_runs(runs)
+
+
+def _runs(first: int, mine: Ways, ways_of: Sequence[Ways]) -> list[OwnRun]:
+    """Runs of layers, from `first` on bound by `ways_of` each, that are bound otherwise than by `mine`."""
+    runs, layer = [], first
+    for ways, alike in groupby(ways_of):
+        stop = layer + len(list(alike))
+        if ways != mine:
+            runs.append(OwnRun(layer, stop, *ways))
+        layer = stop
+    return runs
+
+
 def one_binding(choice: Choice, batch: int) -> Iterator[Choice]:
     """Other ways to bind a whole sub-graph over its cores, legal or not."""
     for ways in bindings(choice.cores):
@@ -113,7 +158,7 @@ def bindings(cores: int) -> list[Ways]:
 
 
 def _bound(choice: Choice, ways: Ways, begin: int, stop: int, own: Ways) -> Choice:
-    return choice._replace(**_named("ways", ways), **_named("own", own), own_first=begin, own_stop=stop)
+    return choice._replace(**_named("ways", ways)).with_own_runs([OwnRun(begin, stop, *own)])
 
 
 def _named(prefix: str, ways: Ways) -> dict[str, int]:
@@ -127,7 +172,7 @@ def _joined(evaluator: Evaluator, one: Choice, other: Choice) -> Choice | None:
         *(other.split_batch, other.slices, other.cores),
         other.axis == COLUMNS,
     )
-    if not same or one.two_bindings or other.two_bindings or one.slices > 1 or one.keep_weights:
+    if not same or one.several_bindings or other.several_bindings or one.slices > 1 or one.keep_weights:
         return None
     mine = (one.ways_batch, one.ways_rows, one.ways_channels)
     its = (other.ways_batch, other.ways_rows, other.ways_channels)

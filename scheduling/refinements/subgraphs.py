@@ -12,7 +12,7 @@ from scheduling.evaluator import Evaluator
 def whole(choice: Choice) -> bool:
     """Whether instances are slices of the batch alone, in one binding: no tiles, no slices over channels. Candidates
     for whole sub-graphs say nothing of others."""
-    return choice.slices == 1 and choice.halo == RECOMPUTE and not choice.two_bindings
+    return choice.slices == 1 and choice.halo == RECOMPUTE and not choice.several_bindings
 
 
 def slowest_first(evaluator: Evaluator, choices: tuple[Choice, ...]) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graph.network import Network
 from hwmodel.machines.machine import Machine
 from scheduling.candidates.configurations import PIECES as OFFERED_PIECES
-from scheduling.choice import CACHE, CHANNEL_RING, RECOMPUTE, Choice
+from scheduling.choice import CACHE, CHANNEL_RING, RECOMPUTE, Choice, OwnRun
 from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluator
 from scheduling.schedule_file import Binding, OwnBinding, Subgraph
@@ -21,8 +21,8 @@ def stored_choice(
 
     Raises ScheduleError for layers that the network has not, and UnsupportedDecision for what cannot be lowered.
     """
-    own = subgraph.own_binding
-    named = (own.first_layer, own.last_layer) if own else ()
+    own = subgraph.own_bindings
+    named = [name for run in own for name in (run.first_layer, run.last_layer)]
     for name in (subgraph.first_layer, subgraph.last_layer, *named):
         if name not in numbers:
             raise ScheduleError(_no_layer(evaluator.network, name))
@@ -42,8 +42,7 @@ def stored_choice(
     _check_cache(evaluator.machine, subgraph, by_rules)
     binding = subgraph.binding
     _check_binding(evaluator.machine, subgraph, binding)
-    if own is not None:
-        _check_own_binding(evaluator.machine, numbers, subgraph, own)
+    _check_own_bindings(evaluator.machine, numbers, subgraph)
     choice = Choice(
         numbers[subgraph.first_layer],
         numbers[subgraph.last_layer] + 1,
@@ -61,14 +60,10 @@ def stored_choice(
         int(subgraph.keep_weights),
         subgraph.split.channels,
     )
-    if own is not None:
-        choice = choice._replace(
-            own_first=numbers[own.first_layer],
-            own_stop=numbers[own.last_layer] + 1,
-            own_batch=own.binding.batch,
-            own_rows=own.binding.rows * own.binding.columns,
-            own_channels=own.binding.channels,
-        )
+    try:
+        choice = choice.with_own_runs([_own_run(numbers, run) for run in own])
+    except UnsupportedDecision as error:
+        raise UnsupportedDecision(f"sub-graph {subgraph.first_layer!r}: own_bindings: {error}") from None
     if halo_name(choice) != subgraph.halo:
         raise UnsupportedDecision(
             f"sub-graph {subgraph.first_layer!r}: halo is {subgraph.halo!r} with pieces along {subgraph.piece_axis}, "
@@ -99,19 +94,36 @@ def _check_binding(machine: Machine, subgraph: Subgraph, binding: Binding) -> No
         raise IllegalSchedule(f"{where}: a binding of {ways} cores, {machine.name} has {machine.cores}")
 
 
-def _check_own_binding(
-    machine: Machine, numbers: dict[str, int], subgraph: Subgraph, own: OwnBinding
-) -> None:
-    """Refuse a binding of layers that are no run of the sub-graph's, or over cores that it cannot be."""
-    where = f"sub-graph {subgraph.first_layer!r}: own_binding"
-    _check_binding(machine, subgraph, own.binding)
-    if numbers[own.last_layer] < numbers[own.first_layer]:
-        raise IllegalSchedule(
-            f"{where}: last layer {own.last_layer!r} comes before its first, {own.first_layer!r}"
-        )
-    for name in (own.first_layer, own.last_layer):
-        if not numbers[subgraph.first_layer] <= numbers[name] <= numbers[subgraph.last_layer]:
-            raise IllegalSchedule(f"{where}: layer {name!r} is not in the sub-graph")
+def _check_own_bindings(machine: Machine, numbers: dict[str, int], subgraph: Subgraph) -> None:
+    """Refuse bindings of layers that are no runs of the sub-graph's, one behind the other, or over cores that it cannot
+    be."""
+    where = f"sub-graph {subgraph.first_layer!r}: own_bindings"
+    before = ""
+    for own in subgraph.own_bindings:
+        _check_binding(machine, subgraph, own.binding)
+        if numbers[own.last_layer] < numbers[own.first_layer]:
+            raise IllegalSchedule(
+                f"{where}: last layer {own.last_layer!r} comes before its first, {own.first_layer!r}"
+            )
+        for name in (own.first_layer, own.last_layer):
+            if not numbers[subgraph.first_layer] <= numbers[name] <= numbers[subgraph.last_layer]:
+                raise IllegalSchedule(f"{where}: layer {name!r} is not in the sub-graph")
+        if before and numbers[own.first_layer] <= numbers[before]:
+            raise IllegalSchedule(
+                f"{where}: layer {own.first_layer!r} is not behind {before!r}, the last one before"
+            )
+        before = own.last_layer
+
+
+def _own_run(numbers: dict[str, int], own: OwnBinding) -> OwnRun:
+    ways = own.binding
+    return OwnRun(
+        numbers[own.first_layer],
+        numbers[own.last_layer] + 1,
+        ways.batch,
+        ways.rows * ways.columns,
+        ways.channels,
+    )
 
 
 def _check_pieces(network: Network, choice: Choice, subgraph: Subgraph) -> None:

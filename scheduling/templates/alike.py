@@ -32,7 +32,7 @@ class AlikeSlices:
         if known is None:
             self._checks.check(choice)
             frame, channels = self._frames.of(choice), self._frames.alike_channels(choice)
-            if choice.two_bindings:  # a tensor may lie in two ways, which need not move alike
+            if choice.several_bindings:  # a tensor may lie in several ways, which need not move alike
                 rows = list(range(frame.choice.split_rows))
                 columns = list(range(frame.choice.split_columns))
             else:

@@ -256,8 +256,8 @@ class Templates:
         """Slices of the entries as lowering sees them: 1 where each core reads from one slice only."""
         batch = self.network.batch
         cut = choice.split_batch * choice.ways_batch
-        if choice.two_bindings:
-            cut = choice.split_batch * gcd(choice.ways_batch, choice.own_batch)
+        if choice.several_bindings:
+            cut = choice.split_batch * gcd(choice.ways_batch, *(run.batch for run in choice.own_runs))
         if batch % cut:
             return parts
         return tuple(1 if batch % p == 0 and cut % p == 0 else p for p in parts)

@@ -9,7 +9,7 @@ from graph.network import Network
 from hwmodel.timing.counts import Counts
 from report.decisions import binding_text, compare, pieces_text, rules_text, shortened, split_text
 from report.results import Result
-from scheduling.choice import CHANNELS, Choice
+from scheduling.choice import CHANNELS, Choice, OwnRun, packed_run
 from scheduling.evaluator import Evaluation
 from scheduling.rules import Rules
 from scheduling.timeline.arrangement import SCOPE_DRAM, WEIGHTS_RELOADED
@@ -35,9 +35,10 @@ def test_choices_in_words(network: Network) -> None:
     assert binding_text(network, choice) == "batch 2 x channels 4"
     assert pieces_text(choice) == "channels 4"
     assert split_text(WHOLE) == binding_text(network, WHOLE) == pieces_text(WHOLE) == "-"
-    apart = choice._replace(own_first=1, own_stop=2, own_batch=1, own_rows=8, own_channels=1)
+    apart = choice.with_own_runs([OwnRun(1, 2, 1, 8, 1)])
     assert binding_text(network, apart) == "batch 2 x channels 4; layer n2_Conv: rows 8"
-    assert binding_text(network, apart._replace(own_stop=3)).endswith("; n2_Conv to n5_MaxPool: rows 8")
+    two = choice.with_own_runs([OwnRun(0, 1, 8, 1, 1), OwnRun(1, 3, 1, 8, 1)])
+    assert binding_text(network, two).endswith("; layer n0_Conv: batch 8; n2_Conv to n5_MaxPool: rows 8")
 
 
 def test_rules_in_words() -> None:
@@ -62,7 +63,7 @@ def test_long_names_lose_their_middle() -> None:
         ({"split_batch": 4}, "learned splits by batch 4 and dp nothing"),
         ({"ways_rows": 2}, "learned binds to cores by rows 2 and dp nothing"),
         (
-            {"ways_rows": 2, "own_first": 1, "own_stop": 2, "own_channels": 2},
+            {"ways_rows": 2, "own_1": packed_run(OwnRun(1, 2, 1, 1, 2))},
             "learned binds to cores by rows 2; layer n2_Conv: channels 2 and dp nothing",
         ),
         ({"pieces": 4}, "learned cuts pieces by rows 4 and dp nothing"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,11 @@ from scheduling.choice import (
     CHANNEL_RING,
     CHANNELS,
     COLUMNS,
+    MOST_OWN,
     RECOMPUTE,
     ROWS,
     Choice,
+    OwnRun,
 )
 from scheduling.emission.program import build_program
 from scheduling.errors import IllegalSchedule
@@ -149,7 +153,8 @@ def random_channel_slices(evaluator: Evaluator, rng: np.random.Generator) -> tup
 
 
 def random_own_bindings(evaluator: Evaluator, rng: np.random.Generator) -> tuple[Choice, ...] | None:
-    """As `random_tiles` without caches, most sub-graphs with layers that have a binding of their own."""
+    """As `random_tiles` without caches, most sub-graphs with layers that have bindings of their own, some of them over
+    fewer cores."""
     most = evaluator.network.batch
 
     def draw(first: int, stop: int, ways: list[int]) -> Choice:
@@ -169,20 +174,22 @@ def random_own_bindings(evaluator: Evaluator, rng: np.random.Generator) -> tuple
             int(rng.integers(4) == 0),
             int(rng.choice([1, 1, 1, 1, 2])),
         )
+        divisors = [d for d in range(1, choice.cores + 1) if choice.cores % d == 0]
         own = [
-            (batch, rows, choice.cores // (batch * rows))
-            for batch in range(1, choice.cores + 1)
-            for rows in range(1, choice.cores + 1)
-            if choice.cores % (batch * rows) == 0 and [batch, rows] != ways[:2]
+            other
+            for other in product(divisors, repeat=3)
+            if choice.cores % prod(other) == 0 and other != tuple(ways)
         ]
-        if not own or stop - first < 2:
+        over_all = [other for other in own if prod(other) == choice.cores]
+        if not over_all or stop - first < 2:
             return choice
-        begin = int(rng.integers(first, stop))
-        end = int(rng.integers(begin + 1, stop + 1))
-        batch, rows, channels = own[rng.integers(len(own))]
-        return choice._replace(
-            own_first=begin, own_stop=end, own_batch=batch, own_rows=rows, own_channels=channels
-        )
+        runs, begin = [], first + int(rng.integers(2))
+        while begin < stop and len(runs) < MOST_OWN:
+            end = int(rng.integers(begin + 1, stop + 1))
+            some = own if rng.integers(4) == 0 else over_all
+            runs.append(OwnRun(begin, end, *some[rng.integers(len(some))]))
+            begin = end + int(rng.integers(2))
+        return choice.with_own_runs(runs)
 
     return _random_runs(evaluator, rng, draw, partial(tileable, evaluator))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graph.importer import load_model
 from graph.model import Model
@@ -13,9 +15,9 @@ from hwmodel.machines.machine import load_machine
 from hwmodel.programs.isa import Instruction, Op
 from hwmodel.timing.counts import Counts
 from hwmodel.timing.instruction_cost import instruction_cost
-from scheduling.choice import CACHE, Choice
+from scheduling.choice import CACHE, Choice, OwnRun, packed_run, run_layers, run_ways
 from scheduling.emission.program import build_program
-from scheduling.errors import IllegalSchedule
+from scheduling.errors import IllegalSchedule, UnsupportedDecision
 from scheduling.evaluator import Evaluator
 from scheduling.rules import Rules
 from tests.graph.onnx_helpers import GraphBuilder
@@ -91,9 +93,7 @@ def two_products(folder: Path, batch: int) -> Model:
 
 def bound(one: tuple[int, int, int], other: tuple[int, int, int], **decisions: int) -> Choice:
     """Both layers in a kernel, each with its ways over the batch, rows and channels."""
-    choice = Choice(0, 2, 1, 1, *one, own_first=1, own_stop=2)
-    own = dict(zip(("own_batch", "own_rows", "own_channels"), other, strict=True))
-    return choice._replace(**own, **decisions)
+    return Choice(0, 2, 1, 1, *one).with_own_runs([OwnRun(1, 2, *other)])._replace(**decisions)
 
 
 BY_HAND: list[tuple[tuple[int, int, int], tuple[int, int, int], int, list[Counts]]] = [
@@ -106,6 +106,8 @@ BY_HAND: list[tuple[tuple[int, int, int], tuple[int, int, int], int, list[Counts
         1,
         [Counts(0, 0, 0, 0, 0, 0, 0, 192, 192), Counts(0, 0, 0, 0, 192, 0, 0, 192, 192)],
     ),
+    # Each core has two rows; the second layer, on one of them, needs all, and has half of it already.
+    ((1, 2, 1), (1, 1, 1), 1, [Counts(0, 0, 0, 0, 192, 0, 0, 384, 384)]),
     # Each core has an image; the second layer needs both.
     ((2, 1, 1), (1, 1, 2), 2, [Counts(0, 0, 0, 0, 768, 0, 0, 768, 1536)]),
     # Each core has half of both images, and needs one.
@@ -136,12 +138,34 @@ def test_bytes_that_change_hands_by_hand(
     # Nothing else is exchanged, and nothing goes through shared memory that a single binding would not move.
     evaluation = evaluator.evaluate(choices, Rules())
     assert evaluation.counts.exchange_bytes == sum(counts.exchange_bytes for counts in expected)
-    alone = evaluator.evaluate((bound(one, other, own_first=0, own_stop=0),), Rules())
+    alone = evaluator.evaluate((bound(one, other, own_1=0),), Rules())
     assert evaluation.counts.off_core_bytes == alone.counts.off_core_bytes
     # At 8 bytes a cycle the core that gets most decides.
-    most = max(batch, 1) * IMAGE_BYTES // len(expected) // (1 if other[2] > 1 else 2)
+    most = batch * IMAGE_BYTES // len(expected) // (other[0] * other[1])
     cost = instruction_cost(machine, (), sent[-1])
     assert cost.latency_cycles == most // 8
+
+
+def test_a_tensor_is_sent_once_to_each_binding_that_reads_it(tmp_path: Path) -> None:
+    """Two images of 4 x 4 pixels and 6 channels that two cores share by rows, read by a layer shared by channels, which
+    needs all on both, by one shared by images and, sent no more than once, by another one of these."""
+    graph = GraphBuilder()
+    value = graph.input("image", 1, 4, 4, 4)
+    shared = graph.node("Relu", graph.node("Conv", value, graph.random(6, 4, 1, 1)))
+    readers = [graph.node("Relu", graph.node("Conv", shared, graph.random(8, 6, 1, 1))) for _ in range(3)]
+    model = load_model(graph.save(tmp_path, graph.node("Concat", *readers, axis=1)), 2)
+    evaluator = Evaluator(model.network, load_machine("tiny"))
+    layers = evaluator.network.layers
+    assert [layer.inputs for layer in layers[1:4]] == 3 * [(layers[0].output,)]
+    choice = Choice(0, 4, ways_rows=2).with_own_runs([OwnRun(1, 2, 1, 1, 2), OwnRun(2, 4, 2, 1, 1)])
+    rest = Choice(4, len(layers), ways_rows=2, pieces=2)
+    sent = [
+        instruction_cost(load_machine("tiny"), (), instruction).counts.exchange_bytes
+        for instruction in redistributions(evaluator, (choice, rest), Rules())
+    ]
+    # To the one each core sends its half of both images; to the others half of the image that is not its own.
+    assert sorted(sent) == [0, IMAGE_BYTES, 2 * IMAGE_BYTES]
+    check_all_the_way_down(model, evaluator, (choice, rest), Rules(), np.random.default_rng(5), tmp_path)
 
 
 def test_products_of_activations_read_what_other_cores_made(tmp_path: Path) -> None:
@@ -158,7 +182,7 @@ def test_products_of_activations_read_what_other_cores_made(tmp_path: Path) -> N
     with pytest.raises(IllegalSchedule, match="rows cannot be cut into 2"):
         evaluator.evaluate((by_rows,), Rules())
     for own in ((1, 1, 2), (2, 1, 1)):
-        apart = by_rows._replace(own_first=0, own_stop=1, own_batch=own[0], own_rows=1, own_channels=own[2])
+        apart = by_rows.with_own_runs([OwnRun(0, 1, *own)])
         rng = np.random.default_rng(3)
         check_all_the_way_down(model, evaluator, (apart,), Rules(), rng, tmp_path)
 
@@ -185,16 +209,25 @@ def test_slices_over_channels_bind_their_layers_apart(tmp_path: Path, machine_na
 
 REFUSED: list[tuple[tuple[int, int, int], Mapping[str, int], str]] = [
     (
-        (1, 1, 1),
+        (1, 1, 3),
         {},
-        "the binding of layers n2_Conv to n2_Conv has 1 cores, expected the 2 of the sub-graph's",
+        "the binding of layers n2_Conv to n2_Conv has 3 cores, expected a divisor of the 2 of the sub-graph's",
     ),
     ((1, 2, 1), {}, "the binding of layers n2_Conv to n2_Conv is that of the sub-graph"),
-    ((1, 1, 2), {"own_stop": 3}, "the binding of layers n2_Conv to #2 is of layers that"),
+    (
+        (1, 1, 2),
+        {"own_1": packed_run(OwnRun(1, 3, 1, 1, 2))},
+        "bindings of layers n2_Conv to #2, expected runs of its layers, one behind the other",
+    ),
+    (
+        (1, 1, 2),
+        {"own_2": packed_run(OwnRun(0, 1, 1, 1, 2))},
+        "bindings of layers n2_Conv to n2_Conv, n0_Conv to n0_Conv, expected runs of its layers, one behind the other",
+    ),
     (
         (1, 1, 2),
         {"halo": CACHE, "split_columns": 2},
-        "the binding of layers n2_Conv to n2_Conv cannot differ from the sub-graph's where overlaps are cached",
+        "layers cannot have bindings of their own where overlaps are cached",
     ),
     ((2, 1, 1), {}, "1 slices of the batch in 2 ways each are more slices than images"),
 ]
@@ -216,8 +249,33 @@ def test_a_shortage_says_what_lies_in_l1_twice(tmp_path: Path) -> None:
     model = load_model(graph.save(tmp_path, graph.node("Conv", value, graph.random(2, 3, 1, 1))), 1)
     evaluator = Evaluator(model.network, load_machine("tiny"))
     choice = bound((1, 2, 1), (1, 1, 2))
-    assert evaluator.evaluate((choice._replace(own_first=0, own_stop=0),)).cycles
+    assert evaluator.evaluate((choice._replace(own_1=0),)).cycles
     with pytest.raises(
-        IllegalSchedule, match=r"l1 .* short by .*; layers n1_Conv to n1_Conv have a binding of"
+        IllegalSchedule, match=r"l1 .* short by .*; layers n1_Conv to n1_Conv have bindings of"
     ):
         evaluator.evaluate((choice,))
+
+
+def test_more_runs_than_a_choice_holds_are_refused() -> None:
+    six = [OwnRun(layer, layer + 1, 1, 1, 2) for layer in range(6)]
+    choice = Choice(0, 6, ways_rows=2)
+    assert list(choice.with_own_runs(six[1:]).own_runs) == six[1:]
+    assert choice.with_own_runs(six[1:]).with_own_runs([]) == choice
+    with pytest.raises(
+        UnsupportedDecision, match="6 runs of layers with a binding of their own, expected at most 5"
+    ):
+        choice.with_own_runs(six)
+    with pytest.raises(
+        UnsupportedDecision, match="expected layers in ascending order below 65536 and from 1 to 1023"
+    ):
+        packed_run(OwnRun(3, 3, 1, 1, 1))
+
+
+@given(
+    st.tuples(st.integers(0, 65_534), st.integers(1, 1023), st.integers(1, 1023), st.integers(1, 1023)),
+    st.integers(1, 65_535),
+)
+def test_packed_runs_lose_nothing(numbers: tuple[int, int, int, int], length: int) -> None:
+    first, *ways = numbers
+    run = OwnRun(first, min(65_535, first + length), *ways)
+    assert OwnRun(*run_layers(packed_run(run)), *run_ways(packed_run(run))) == run

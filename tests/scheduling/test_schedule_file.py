@@ -60,22 +60,22 @@ def own(first: str | None = None, last: str | None = None, **ways: int) -> Edit:
             "first_layer": first or subgraph["first_layer"],
             "last_layer": last or subgraph["last_layer"],
         }
-        subgraph["own_binding"] = {**names, "binding": {"batch": 1, "rows": 1, "channels": 1, **ways}}
+        subgraph["own_bindings"] = [{**names, "binding": {"batch": 1, "rows": 1, "channels": 1, **ways}}]
 
     return edit
 
 
 REFUSED: list[tuple[Edit, str]] = [
     (own(last="nowhere"), "layer 'nowhere': network test has no such layer"),
-    (own(colour=1), "own_binding.binding.colour: Extra inputs are not permitted"),
+    (own(colour=1), "own_bindings.0.binding.colour: Extra inputs are not permitted"),
     (own(rows=3, channels=3), "a binding of 9 cores, stcp920 has 8"),
     (own(columns=2), "2 ways over columns with pieces along rows are not supported"),
-    (own(channels=2), "has 2 cores, expected the 8 of the sub-graph's"),
+    (own(channels=3), "has 3 cores, expected a divisor of the 8 of the sub-graph's"),
     (own("n2_Conv", "n0_Conv"), "last layer 'n0_Conv' comes before its first, 'n2_Conv'"),
-    (own("n9_Softmax", "n9_Softmax"), "own_binding: layer 'n9_Softmax' is not in the sub-graph"),
+    (own("n9_Softmax", "n9_Softmax"), "own_bindings: layer 'n9_Softmax' is not in the sub-graph"),
     (
-        own("n2_Conv", "n2_Conv", channels=4),
-        "the binding of layers n2_Conv to n2_Conv has 4 cores, expected the 8 of the sub-graph's",
+        own("n2_Conv", "n2_Conv", channels=5),
+        "the binding of layers n2_Conv to n2_Conv has 5 cores, expected a divisor of the 8 of the sub-graph's",
     ),
     (lambda d: d.update(version=99), "version is 99, expected 2"),
     (lambda d: d.update(batch=8), "batch is 8, expected 4"),
@@ -227,6 +227,26 @@ def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with pytest.raises(ScheduleError, match=r"faulty\.json"):
         load_schedule(path)
+
+
+def test_one_own_binding_is_read_as_a_list_of_one(
+    evaluator: Evaluator, data: dict[str, Any], tmp_path: Path
+) -> None:
+    """As in files from before there could be several; they have null where there is none."""
+    run = {
+        "first_layer": "n2_Conv",
+        "last_layer": "n2_Conv",
+        "binding": {"batch": 1, "rows": 8, "channels": 1},
+    }
+    for runs in ([], [run]):
+        new = decisions_only(data)
+        new["subgraphs"] = [{**data["subgraphs"][0], "own_bindings": runs}, *data["subgraphs"][1:]]
+        old = {**new, "subgraphs": [dict(subgraph) for subgraph in new["subgraphs"]]}
+        for subgraph in old["subgraphs"]:
+            found = subgraph.pop("own_bindings")
+            subgraph["own_binding"] = found[0] if found else None
+        assert loaded(old, tmp_path) == loaded(new, tmp_path)
+        replay(evaluator, loaded(old, tmp_path))
 
 
 DERIVED = ("steps", "merge", "tensors", "weights", "moves")
