@@ -6,8 +6,8 @@ machine run in one process, one after the other, and share candidates and lowere
 seconds. What is late or refused with the full model schedules narrower versions of it, whose name the line says.
 `python -m benchmarks.coverage --table coverage.jsonl` prints Markdown.
 
-A schedule counts only if it passes `check_arrangement` (order, moves, places in the LLB); up to DECODED instructions it
-is emitted as a program too, whose own time and counts must be those that were simulated.
+A schedule counts only if it passes `check_arrangement` (order, moves, places in the LLB); up to --decoded
+instructions x cores it is emitted as a program too, whose own time and counts must be those that were simulated.
 """
 
 from __future__ import annotations
@@ -43,11 +43,25 @@ from scheduling.strategies.layerwise import layerwise
 MACHINES = ("stcp920", "edge_tcm", "rammer_v100", "tiny")
 """Those of which every strategy has to schedule every model that they can run."""
 
-SMALLEST: dict[str, str] = {}
+SMALLEST = {
+    "bert_base": "bert_base:layers=1,width=32,heads=2,vocabulary=50,sequence=16",
+    "bert_large": "bert_large:layers=1,width=32,heads=2,vocabulary=50,sequence=16",
+    "conformer": "conformer:frames=32,layers=1,width=16",
+    "dlrm": "dlrm:rows=100,tables=4,width=16,scale=0.1",
+    "fsrcnn": "fsrcnn:rows=16,columns=16,d=32",
+    "gpt": "gpt:layers=1,width=32,heads=2,vocabulary=50,sequence=16",
+    "lstm": "lstm:sequence=4,width=16,vocabulary=50",
+    "mobilenet_v2": "mobilenet_v2:size=32,width=0.25,classes=10",
+    "nasnet_cifar": "nasnet_cifar:cells=1,filters=4,size=8",
+    "nasnet_mobile": "nasnet_mobile:size=32,cells=1,filters=4,classes=10",
+    "resnet18": "resnet18:size=32,width=0.125,classes=10",
+    "resnet34": "resnet34:size=32,width=0.125,classes=10",
+    "resnet50_v1": "resnet50_v1:size=32,width=0.125,classes=10",
+    "resnet101": "resnet101:size=32,width=0.125,classes=10",
+    "unet": "unet:rows=16,columns=16,width=4",
+    "vit_b16": "vit_b16:size=16,patch=4,layers=1,width=32,heads=2,hidden=64,classes=10",
+}
 """Versions for a machine that has no room for the narrow ones either."""
-
-DECODED = 200_000
-"""Instructions up to which a schedule's program is emitted and timed."""
 
 KEPT_ROWS = 3_000_000
 """Lowered instructions that the strategies of a model hand on to each other."""
@@ -73,6 +87,13 @@ def main() -> int:
     )
     parser.add_argument("--strategies", nargs="+", type=strategy_name, default=list(ALL), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=60.0, help="limit of a schedule (default 60)")
+    parser.add_argument(
+        "--decoded",
+        type=int,
+        default=400_000,
+        metavar="N",
+        help="instructions x cores up to which a schedule's program is timed by itself (default 400000)",
+    )
     parser.add_argument("--out", type=Path, default=Path("build/coverage.jsonl"), metavar="FILE")
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="print the tables of this file and run nothing"
@@ -87,20 +108,20 @@ def run(options: argparse.Namespace) -> None:
     """Find what the file lacks."""
     known = {key_of(c): c for c in read_cells(options.out)} if options.out.exists() else {}
     pairs = [(machine, name) for name in options.models or zoo_names() for machine in options.machines]
-    warm_up(
-        (machine, name)
-        for machine in options.machines
+    runs = {
+        name: machine
+        for machine in reversed(options.machines)
         for name in options.strategies
         if runs_on(name, load_machine(machine), (LEARNED,))
-    )
+    }
+    warm_up((machine, name) for name, machine in runs.items())
     for machine, name in pairs:
         wanted = [name for name in options.strategies if runs_on(name, load_machine(machine), (LEARNED,))]
         for network in versions(name):
             keys = [Key(machine, name, options.budget, network, strategy) for strategy in wanted]
             missing = [key for key in keys if not _settled(known.get(key), options.seconds)]
-            found = limited_together(
-                partial(finder, machine, network, options.budget), missing, options.seconds
-            )
+            make = partial(finder, machine, network, options.budget, options.decoded)
+            found = limited_together(make, missing, options.seconds)
             append_cells(options.out, _noted(found, known), _said)
             wanted = [key.strategy for key in keys if known[key]["status"] != DONE]
             if not wanted:
@@ -127,7 +148,7 @@ def _said(key: Key, cell: Cell) -> str:
     return f"{key.machine} {key.network} {key.strategy}: {found}"
 
 
-def finder(machine: str, network: str, budget: int) -> Callable[[Key], Cell]:
+def finder(machine: str, network: str, budget: int, decoded: int) -> Callable[[Key], Cell]:
     """What schedules a network by the strategy of a key and checks it, with candidates and templates for all keys.
 
     Raises ScheduleError where the network does not fit the machine at all, which no strategy has to find out again.
@@ -144,22 +165,22 @@ def finder(machine: str, network: str, budget: int) -> Callable[[Key], Cell]:
         seconds = round(time.process_time() - started, 3)
         schedule = (solution.choices, solution.rules, solution.layer_order)
         if schedule not in checked:
-            checked[schedule] = check(problem, solution)
+            checked[schedule] = check(problem, solution, decoded)
         figures = {"cycles": solution.evaluation.cycles, "kernels": solution.evaluation.kernels}
         return figures | {"seconds": seconds} | checked[schedule]
 
     return find
 
 
-def check(problem: Problem, solution: Solution) -> Cell:
-    """How many instructions a schedule has and whether its program was decoded. Raises ScheduleError where it is not
-    legal."""
+def check(problem: Problem, solution: Solution, decoded: int) -> Cell:
+    """How many instructions a schedule has and whether its program was decoded, which it is up to so many times the
+    machine's cores. Raises ScheduleError where it is not legal."""
     evaluator, choices = problem.reordered(solution.layer_order).evaluator, solution.choices
     plan = evaluator.arrange(choices, solution.rules)
     check_arrangement(evaluator, choices, plan)
     templates = evaluator.templates
     instructions = int(templates.store.places[templates.indices(choices, plan), 1].sum())
-    if instructions > DECODED:
+    if instructions * evaluator.machine.cores > decoded:
         return {"instructions": instructions, "decoded": False}
     try:
         timing = time_program(build_program(evaluator, choices, plan), evaluator.machine)
@@ -185,58 +206,56 @@ def key_of(cell: Cell) -> Key:
 
 
 def markdown(cells: Sequence[Cell]) -> str:
-    """For each machine a row for each model, and what is not in it; of the last line about the same. Raises ValueError
-    where budgets differ.
+    """How many strategies have a legal schedule of each model (rows) on each machine (columns), for how many of them it
+    is one of a narrower version, and what could not be done; of the last line about the same. Raises ValueError where
+    budgets differ.
     """
     if len({cell["budget"] for cell in cells}) > 1:
         raise ValueError("lines of several budgets; expected one")
-    last = {key_of(cell): cell for cell in cells}.values()
-    parts = []
-    for machine in dict.fromkeys(cell["machine"] for cell in cells):
-        mine = [cell for cell in last if cell["machine"] == machine]
-        heads = ("model", "strategies", "as full model", "narrow", "decoded", "cycles", "slowest s")
-        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-        notes = []
-        for model in sorted({cell["model"] for cell in mine}):
-            here = [cell for cell in mine if cell["model"] == model]
-            lines.append(_row(model, here))
-            notes += _failures(model, here)
-        parts.append(f"### {machine}\n\n" + "\n".join(lines) + "\n")
-        if notes:
-            parts.append("Not in the table:\n\n" + "\n".join(notes) + "\n")
-    return "\n".join(parts)
+    last = list({key_of(cell): cell for cell in cells}.values())
+    machines = list(dict.fromkeys(cell["machine"] for cell in cells))
+    heads = ["model", *machines]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    notes = []
+    for model in sorted({cell["model"] for cell in cells}):
+        row = [model]
+        for machine in machines:
+            here = [cell for cell in last if (cell["model"], cell["machine"]) == (model, machine)]
+            row.append(_legal(model, here))
+            notes += [f"- {machine}, {note}" for note in _failures(here)]
+        lines.append(f"| {' | '.join(row)} |")
+    legal = [cell for cell in last if cell["status"] == DONE]
+    decoded = sum(cell["decoded"] for cell in legal)
+    parts = [
+        "\n".join(lines),
+        f"{len(legal):,} schedules are legal; {decoded:,} of them were emitted and timed too.",
+    ]
+    if notes:
+        parts.append("Not done:\n\n" + "\n".join(notes))
+    return "\n\n".join(parts) + "\n"
 
 
-def _row(model: str, cells: Sequence[Cell]) -> str:
-    wanted = {cell["strategy"] for cell in cells}
+def _legal(model: str, cells: Sequence[Cell]) -> str:
+    """Strategies with a legal schedule, of those that were run; `cells` are of one model and machine."""
+    if not cells:
+        return ""
     legal = [cell for cell in cells if cell["status"] == DONE]
-    full = [cell for cell in legal if cell["network"] == model]
-    narrow: dict[str, int] = {}
-    for cell in legal:
-        if cell["network"] != model:
-            narrow[cell["network"]] = narrow.get(cell["network"], 0) + 1
-    columns = (
-        model,
-        f"{len({cell['strategy'] for cell in legal})}/{len(wanted)}",
-        str(len(full)),
-        ", ".join(f"{count} `{network}`" for network, count in narrow.items()) or "-",
-        str(sum(cell["decoded"] for cell in legal)),
-        f"{min(c['cycles'] for c in full):,} to {max(c['cycles'] for c in full):,}" if full else "-",
-        f"{max(cell['seconds'] for cell in legal):.1f}" if legal else "-",
-    )
-    return f"| {' | '.join(columns)} |"
+    narrow = sum(cell["network"] != model for cell in legal)
+    text = f"{len(legal)}/{len({cell['strategy'] for cell in cells})}"
+    return text + (", narrow" if narrow == len(legal) > 0 else f", {narrow} narrow" if narrow else "")
 
 
-def _failures(model: str, cells: Sequence[Cell]) -> list[str]:
-    """What could not be done and why, a line for each reason; late ones whose narrow version was done are left out."""
-    done = {cell["strategy"] for cell in cells if cell["status"] == DONE}
+def _failures(cells: Sequence[Cell]) -> list[str]:
+    """What could not be done and why, a line for each reason; what was late with one version and done with a narrower
+    one is said by the table."""
     strategies = {cell["strategy"] for cell in cells}
+    done = {cell["strategy"] for cell in cells if cell["status"] == DONE}
     found: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell["status"] != DONE and not (cell["status"] == LATE and cell["strategy"] in done):
             found.setdefault((cell["network"], cell["status"]), []).append(cell["strategy"])
     return [
-        f"- {network}, {'all strategies' if set(names) == strategies else ', '.join(names)}: {status}"
+        f"{network}, {'all strategies' if set(names) == strategies else ', '.join(names)}: {status}"
         for (network, status), names in found.items()
     ]
 
