@@ -25,8 +25,8 @@ SHORT = (SHORT_L1, SHORT_WEIGHTS, SHORT_ACCUMULATOR)
 
 def smallest(evaluator: Evaluator, layer: int) -> tuple[Choice, Estimate]:
     """One layer of one image in the fewest slices over columns with which anything fits, on the ways to spread it that
-    are estimated fastest, each in the fewest pieces that fit. Raises IllegalSchedule where nothing does, with what is
-    short by the fewest bytes.
+    are estimated fastest, each in the fewest pieces that fit. Raises IllegalSchedule where nothing does, with what the
+    narrowest slices are short of.
     """
     network, cores = evaluator.network, evaluator.machine.cores
     powers = [2**k for k in range(cores.bit_length())]
@@ -63,7 +63,8 @@ def _fewest_pieces(
 
 
 def _shortage(evaluator: Evaluator, choices: Sequence[Choice]) -> str:
-    """Why none of a layer's smallest choices fits: of what a memory is too small for the one short by fewest bytes."""
+    """Why none of these choices for a layer fits: of the narrowest slices for which a memory is too small the ones that
+    are short by the fewest bytes."""
     reasons = []
     for place, choice in enumerate(choices):
         for part in range(choice.split_columns):
@@ -71,7 +72,7 @@ def _shortage(evaluator: Evaluator, choices: Sequence[Choice]) -> str:
             status, layer, short = (int(figure) for figure in planned[:3])
             if status != LEGAL:
                 words = explain(evaluator.network, evaluator.machine, choice, status, layer, short)
-                reasons.append((status not in SHORT, short, place, words))
+                reasons.append((status not in SHORT, -choice.split_columns, short, place, words))
                 break
     return min(reasons)[-1]
 

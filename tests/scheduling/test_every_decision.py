@@ -24,6 +24,7 @@ from scheduling.choice import (
     COLUMNS,
     ROWS,
     Choice,
+    OwnRun,
 )
 from scheduling.emission.program import program_weights
 from scheduling.evaluator import Evaluator
@@ -56,14 +57,15 @@ TILES: dict[str, dict[str, int]] = {
     "cached in DRAM": {"split_rows": 3, "pieces": 3, "axis": COLUMNS, "halo": CACHE_DRAM},
 }
 
-BINDINGS: dict[str, dict[str, int]] = {
-    "one core": {},
-    "images": {"ways_batch": 2},
-    "rows": {"ways_rows": 2},
-    "channels": {"ways_channels": 2},
-    "rows and channels": {"ways_rows": 2, "ways_channels": 2},
-    "three by channels": {"ways_channels": 3},
-    "rows, then channels": {"ways_rows": 2, "own_first": 1, "own_stop": 2, "own_channels": 2},
+BINDINGS = {
+    "one core": Choice(0, 2),
+    "images": Choice(0, 2, ways_batch=2),
+    "rows": Choice(0, 2, ways_rows=2),
+    "channels": Choice(0, 2, ways_channels=2),
+    "rows and channels": Choice(0, 2, ways_rows=2, ways_channels=2),
+    "three by channels": Choice(0, 2, ways_channels=3),
+    "rows, then channels": Choice(0, 2, ways_rows=2).with_own_runs([OwnRun(1, 2, 1, 1, 2)]),
+    "rows, then one core": Choice(0, 2, ways_rows=2).with_own_runs([OwnRun(1, 2, 1, 1, 1)]),
 }
 
 SCOPES: dict[str, Rules] = {
@@ -102,10 +104,10 @@ def possible(machine: Machine) -> tuple[set[tuple[str, str]], set[str]]:
     pairs = {
         (tile, binding)
         for tile in TILES
-        for binding, ways in BINDINGS.items()
-        if Choice(0, 2, **ways).cores <= cores
+        for binding, bound in BINDINGS.items()
+        if bound.cores <= cores
         and (llb or tile != "cached in the LLB")
-        and not (tile in CACHED and binding == "rows, then channels")
+        and not (tile in CACHED and bound.several_bindings)
     }
     return pairs, set(SCOPES) if machine.system_dma else set(SCOPES) - {"shortened", "moves"}
 
@@ -123,7 +125,7 @@ def test_every_decision(tmp_path: Path, name: str) -> None:
     pairs, scopes = possible(machine)
     done, seen = set[tuple[str, str]](), set[str]()
     for number, (tile, binding) in enumerate(sorted(pairs)):
-        choices = (Choice(0, 2, **TILES[tile], **BINDINGS[binding]), *rest)
+        choices = (BINDINGS[binding]._replace(**TILES[tile]), *rest)
         for scope in [*sorted(scopes)[number % len(scopes) :], *sorted(scopes)[: number % len(scopes)]]:
             rules = SCOPES[scope]
             if not legal(evaluator, choices, rules):
