@@ -16,13 +16,18 @@ from scheduling.layer_order import Order, in_order
 from scheduling.objective import Objective
 from scheduling.rules import Rules
 
+State = tuple[tuple[Choice, ...], Rules]
+"""A whole schedule as decisions: for all layers of a network, in order."""
+
 
 class Simulated(NamedTuple):
-    """A note of a simulated schedule: the how manieth it was, its cost, and when it was known (time.perf_counter)."""
+    """A note of a simulated schedule: the how manieth it was, its cost, when it was known (time.perf_counter), and its
+    decisions."""
 
     schedules: int
     cost: float
     at_seconds: float
+    state: State
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +49,8 @@ class Problem:
         """Simulated cost of a schedule; raises IllegalSchedule."""
         cost = self.objective.cost(self.evaluator.evaluate(choices, rules))
         if self.log is not None:
-            self.log.append(Simulated(self.evaluator.evaluations, cost, time.perf_counter()))
+            now = time.perf_counter()
+            self.log.append(Simulated(self.evaluator.evaluations, cost, now, (choices, rules)))
         return cost
 
     def reordered(self, order: Order) -> Problem:
@@ -72,9 +78,6 @@ class Solution:
     seconds: float
     layer_order: Order = ()
 
-
-State = tuple[tuple[Choice, ...], Rules]
-"""A whole schedule as decisions: for all layers of a network, in order."""
 
 Decide = Callable[[Problem], State]
 """A strategy."""

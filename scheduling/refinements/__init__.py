@@ -39,7 +39,6 @@ class Refinement:
 
 
 REFINEMENTS: dict[str, Refinement] = {
-    "channels": Refinement(with_channels, "sub-graphs in slices over channels, which may be heads"),
     "configurations": Refinement(
         with_configurations, "the configuration of every kernel, by a learned ranker"
     ),
@@ -50,6 +49,7 @@ REFINEMENTS: dict[str, Refinement] = {
         "several cores",
     ),
     "rings": Refinement(with_rings, "outputs of sub-graphs in rings of channels"),
+    "channels": Refinement(with_channels, "sub-graphs in slices over channels, which may be heads"),
     "cores": Refinement(
         with_cores,
         "how many cores each sub-graph has, and which run side by side in one launch",

@@ -11,6 +11,7 @@ worse than the given schedule.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from scheduling.chains.offered import ESTIMATED_CYCLES, MOST_AHEAD, candidates, 
 from scheduling.chains.segments import Segments, segments
 from scheduling.choice import CHOICE_FIELDS, Choice
 from scheduling.errors import IllegalSchedule
-from scheduling.problem import Problem, State
+from scheduling.problem import Problem, Simulated, State
+from scheduling.refinements.splice import spliced
 from scheduling.timeline.weight_places import weight_bytes
 
 SLICES = (2, 3, 4, 6, 8, 12, 16)
@@ -29,12 +31,24 @@ SLICES = (2, 3, 4, 6, 8, 12, 16)
 TIMED_EACH = 2
 """Choices timed for each run of layers and number of slices: those with the best estimates."""
 
+SPLICED = 8
+"""Schedules, a quarter of the budget at most, that are set aside for putting sub-graphs of chains together."""
+
 SPLIT_CHANNELS = Choice._fields.index("split_channels")
 
 
 def with_channels(problem: Problem, state: State) -> State:
-    """The best of a schedule and of the chains that dynamic programming finds with slices over channels."""
-    return best_chain(problem, state, cuts_of_slices, with_slices)
+    """The best of a schedule, of the chains that dynamic programming finds with slices over channels, and of what the
+    sub-graphs of all of them give together."""
+    log: list[Simulated] = []
+    evaluator = problem.evaluator
+    last = evaluator.evaluations + problem.budget
+    aside = min(SPLICED, problem.budget // 4)
+    best_chain(replace(problem, budget=problem.budget - aside, log=log), state, cuts_of_slices, with_slices)
+    if problem.log is not None:
+        problem.log.extend(log)
+    found = {note.state: note.cost for note in log}
+    return spliced(replace(problem, budget=last - evaluator.evaluations), found)
 
 
 def cuts_of_slices(problem: Problem) -> list[int]:

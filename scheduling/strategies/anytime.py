@@ -30,7 +30,8 @@ def anytime(name: str, problem: Problem) -> tuple[Solution, Curve]:
     solution = solve(name, replace(problem, log=log))
     # A heuristic simulates nothing itself.
     cost = problem.objective.cost(solution.evaluation)
-    log.append(Simulated(before + solution.evaluations, cost, started + solution.seconds))
+    spent, found = before + solution.evaluations, (solution.choices, solution.rules)
+    log.append(Simulated(spent, cost, started + solution.seconds, found))
     curve: list[Point] = []
     for note in log:
         if not curve or note.cost < curve[-1].cost:

@@ -1,19 +1,26 @@
-"""`portfolio`: runs the others within one budget and returns the best schedule that any of them found.
+"""`portfolio`: the best of all within one budget.
 
-First the heuristics, which cost one simulated schedule each, the best ones first; then searches that begin in
-different ways, each with half of what is left; last `annealing` with the rest, from the best schedule so far instead
-of the default one. What a search does not use goes to the next. Never worse than any part with the share that it got,
-but a part with the whole budget may find more. Left out: `greedy` and `random`, which are long before they are good,
-and `lookahead`, which is close to a narrow `beam`.
+First strategies that begin in different ways, each with its share of the budget: heuristics, which cost one simulated
+schedule each, the best ones first; then searches, and on machines that run kernels side by side `rammer`. Then what
+they found is made better: sub-graphs of all schedules that were simulated on the way are put together
+(`scheduling.refinements.splice`), the best schedules are refined by all refinements, and all is put together again.
+Last `annealing` with the rest, from the best schedule so far instead of the default one.
+
+Shares are of what is left: what one part does not use goes to those behind it. Never worse than any part with the share
+that it got, but a part with the whole budget may find more. Left out: `random`, which is long before it is good,
+`lookahead`, which is close to a narrow `beam`, and strategies that decide the order of the layers.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduling.problem import Decide, Problem, State, simulated_cost
+from scheduling.problem import Decide, Problem, Refine, State, simulated_cost
+from scheduling.refinements import REFINEMENTS, refined
+from scheduling.refinements.splice import spliced
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.beam import beam
+from scheduling.strategies.depth_first import depth_first
 from scheduling.strategies.dp import dp
 from scheduling.strategies.genetic import genetic
 from scheduling.strategies.graphturbo import (
@@ -25,44 +32,95 @@ from scheduling.strategies.graphturbo import (
 from scheduling.strategies.l1_first import l1_first
 from scheduling.strategies.layerwise import layerwise
 from scheduling.strategies.llb_first import llb_first
+from scheduling.strategies.rammer import rammer
 from scheduling.strategies.stitch import stitch
 
 HEURISTICS: tuple[Decide, ...] = (
     graphturbo,
+    llb_first,
+    l1_first,
+    stitch,
     graphturbo_bfs,
     graphturbo_dfs_plain,
     graphturbo_bfs_plain,
-    l1_first,
-    llb_first,
-    stitch,
     layerwise,
 )
+HEURISTICS_SHARE = 20
+"""One of so many schedules of the budget is a heuristic's."""
 
+SEARCHES: tuple[tuple[Decide, float], ...] = ((dp, 0.25), (depth_first, 0.3), (beam, 0.1), (genetic, 0.1))
+"""Searches, and the share that each gets of what is left."""
 
-SEARCHES: tuple[Decide, ...] = (dp, beam, genetic)
+SPLICE = 0.1
+REFINED = (0.5, 0.4)
+"""Shares of what is left, for the best schedules: the best one, the second best one."""
+
+MOST_SPLICED = 12
+"""Of the schedules that were simulated on the way, how many give their sub-graphs: the cheapest."""
 
 
 def portfolio(problem: Problem) -> State:
-    """The heuristics, `dp`, `beam`, `genetic` and `annealing` within one budget; the best of all."""
-    evaluator = problem.evaluator
-    last = evaluator.evaluations + problem.budget
-    found: list[tuple[float, State]] = []
+    """Heuristics, searches, refinements and `annealing` within one budget, sub-graphs put together; the best of all."""
+    work = _Portfolio(problem)
+    for heuristic in HEURISTICS[: max(1, problem.budget // HEURISTICS_SHARE)]:
+        work.take(heuristic, 0.0)
+    if problem.evaluator.machine.concurrent_kernels:
+        work.take(rammer, 0.1)
+    for search, share in SEARCHES:
+        work.take(search, share)
+    work.splice()
+    fitting = tuple(name for name, one in REFINEMENTS.items() if one.fits(problem.evaluator.machine))
+    for place, share in enumerate(REFINED):
+        ranked = work.ranked()
+        if place < len(ranked):
+            work.improve(lambda part, state: refined(part, state, fitting), ranked[place], share)
+    work.splice()
+    work.improve(anneal, work.ranked()[0], 1.0)
+    return work.ranked()[0]
 
-    def judge(state: State) -> None:
-        found.append((simulated_cost(problem, *state), state))
 
-    def best() -> State:
-        return min(found, key=lambda one: one[0])[1]
+class _Portfolio:
+    """What parts found, and what is left of the budget."""
 
-    def share(part: int) -> Problem:
-        """Limited to a part of the schedules that are left, less the one that simulates what is found."""
-        return replace(problem, budget=(last - evaluator.evaluations) // part - 1)
+    def __init__(self, problem: Problem) -> None:
+        self._log = [] if problem.log is None else problem.log
+        self._before = len(self._log)
+        self._problem = replace(problem, log=self._log)
+        self._last = problem.evaluator.evaluations + problem.budget
+        self._found: dict[State, float] = {}
 
-    for heuristic in HEURISTICS[: problem.budget]:
-        judge(heuristic(problem))
-    for search in SEARCHES:
-        if (half := share(2)).budget > 0:
-            judge(search(half))
-    if (rest := share(1)).budget > 0:
-        judge(anneal(rest, best()))
-    return best()
+    def ranked(self) -> list[State]:
+        """What the parts ended with, the cheapest first."""
+        return sorted(self._found, key=self._found.__getitem__)
+
+    def take(self, strategy: Decide, share: float) -> None:
+        """Run a strategy with a share of what is left, at least one schedule of it to simulate what it gives."""
+        left = self._left()
+        if left > 0:
+            self._judge(strategy(replace(self._problem, budget=max(1, int(share * left)))))
+
+    def improve(self, refine: Refine, state: State, share: float) -> None:
+        """Run a refinement with a share of what is left."""
+        budget = int(share * self._left())
+        if budget >= 2:
+            self._judge(refine(replace(self._problem, budget=budget), state))
+
+    def splice(self) -> None:
+        """Put together what all parts ended with and the cheapest schedules that they simulated on the way."""
+        budget = int(SPLICE * self._left())
+        if budget > 0:
+            notes = sorted(self._log[self._before :], key=lambda note: note.cost)
+            cheapest = dict.fromkeys(note.state for note in notes)
+            cost = {note.state: note.cost for note in notes}
+            found = {state: cost[state] for state in list(cheapest)[:MOST_SPLICED]} | self._found
+            self._judge(spliced(replace(self._problem, budget=budget), found))
+
+    def _left(self) -> int:
+        return self._last - self._problem.evaluator.evaluations
+
+    def _judge(self, state: State) -> None:
+        known = {note.state: note.cost for note in self._log[self._before :]}
+        if state not in known and self._left() > 0:
+            known[state] = simulated_cost(self._problem, *state)
+        if state in known:
+            self._found[state] = known[state]
