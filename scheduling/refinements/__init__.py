@@ -36,17 +36,23 @@ class Refinement:
     fits: Callable[[Machine], bool] = _any
     needs: str = ""
     """What machines lack that it does not fit."""
+    weight: int = 1
+    """How much of a budget it gets beside others."""
 
+
+EACH_SUB_GRAPH = 3
+"""The weight of refinements that simulate several schedules for each sub-graph."""
 
 REFINEMENTS: dict[str, Refinement] = {
     "configurations": Refinement(
-        with_configurations, "the configuration of every kernel, by a learned ranker"
+        with_configurations, "the configuration of every kernel, by a learned ranker", weight=EACH_SUB_GRAPH
     ),
     "bindings": Refinement(
         with_bindings,
         "layers with a binding of their own, and kernels with two bindings",
         _several_cores,
         "several cores",
+        EACH_SUB_GRAPH,
     ),
     "rings": Refinement(with_rings, "outputs of sub-graphs in rings of channels"),
     "channels": Refinement(with_channels, "sub-graphs in slices over channels, which may be heads"),
@@ -67,12 +73,13 @@ ALL = "all"
 
 
 def refined(problem: Problem, state: State, names: tuple[str, ...]) -> State:
-    """A schedule after these refinements, one after the other: each may simulate an even share of what the ones before
-    left of the problem's budget. One that may not simulate the given schedule and another one is left out."""
+    """A schedule after these refinements, one after the other: each may simulate a share, by its weight, of what the
+    ones before left of the problem's budget. One that may not simulate the given schedule and another is left out."""
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
     for place, name in enumerate(names):
-        share = (last - evaluator.evaluations) // (len(names) - place)
+        weights = [REFINEMENTS[other].weight for other in names[place:]]
+        share = (last - evaluator.evaluations) * weights[0] // sum(weights)
         if share >= 2:
             state = REFINEMENTS[name].refine(replace(problem, budget=share), state)
     return state

@@ -3,8 +3,8 @@
 First strategies that begin in different ways, each with its share of the budget: heuristics, which cost one simulated
 schedule each, the best ones first; then searches, and on machines that run kernels side by side `rammer`. Then what
 they found is made better: sub-graphs of all schedules that were simulated on the way are put together
-(`scheduling.refinements.splice`), the best schedules are refined by all refinements, and all is put together again.
-Last `annealing` with the rest, from the best schedule so far instead of the default one.
+(`scheduling.refinements.splice`), the best schedules are refined by all refinements, all is put together again, and
+the best refined once more. Last `annealing` with the rest, from the best schedule so far instead of the default one.
 
 Shares are of what is left: what one part does not use goes to those behind it. Never worse than any part with the share
 that it got, but a part with the whole budget may find more. Left out: `random`, which is long before it is good,
@@ -51,9 +51,15 @@ HEURISTICS_SHARE = 20
 SEARCHES: tuple[tuple[Decide, float], ...] = ((dp, 0.25), (depth_first, 0.3), (beam, 0.1), (genetic, 0.1))
 """Searches, and the share that each gets of what is left."""
 
+LEAST = 10
+"""Searches and refinements for which there are fewer schedules than this are left out."""
+
 SPLICE = 0.1
-REFINED = (0.5, 0.4)
-"""Shares of what is left, for the best schedules: the best one, the second best one."""
+REFINED = (0.7, 0.5, 0.4)
+"""Shares of what is left, for the best schedules by then, one after the other."""
+
+AGAIN = 0.5
+"""Share of what is left, for the best one of all by then."""
 
 MOST_SPLICED = 12
 """Of the schedules that were simulated on the way, how many give their sub-graphs: the cheapest."""
@@ -67,15 +73,18 @@ def portfolio(problem: Problem) -> State:
     if problem.evaluator.machine.concurrent_kernels:
         work.take(rammer, 0.1)
     for search, share in SEARCHES:
-        work.take(search, share)
+        work.take(search, share, LEAST)
     work.splice()
     fitting = tuple(name for name, one in REFINEMENTS.items() if one.fits(problem.evaluator.machine))
-    for place, share in enumerate(REFINED):
-        ranked = work.ranked()
-        if place < len(ranked):
-            work.improve(lambda part, state: refined(part, state, fitting), ranked[place], share)
+
+    def all_refinements(part: Problem, state: State) -> State:
+        return refined(part, state, fitting)
+
+    for state, share in zip(work.ranked(), REFINED, strict=False):
+        work.improve(all_refinements, state, share, LEAST)
     work.splice()
-    work.improve(anneal, work.ranked()[0], 1.0)
+    work.improve(all_refinements, work.ranked()[0], AGAIN, LEAST)
+    work.improve(anneal, work.ranked()[0], 1.0, 2)
     return work.ranked()[0]
 
 
@@ -93,16 +102,18 @@ class _Portfolio:
         """What the parts ended with, the cheapest first."""
         return sorted(self._found, key=self._found.__getitem__)
 
-    def take(self, strategy: Decide, share: float) -> None:
-        """Run a strategy with a share of what is left, at least one schedule of it to simulate what it gives."""
+    def take(self, strategy: Decide, share: float, least: int = 1) -> None:
+        """Run a strategy with a share of what is left, unless that is less than `least` schedules; one is always needed
+        to simulate what it gives."""
         left = self._left()
-        if left > 0:
-            self._judge(strategy(replace(self._problem, budget=max(1, int(share * left)))))
+        budget = max(1, int(share * left))
+        if left > 0 and budget >= least:
+            self._judge(strategy(replace(self._problem, budget=budget)))
 
-    def improve(self, refine: Refine, state: State, share: float) -> None:
-        """Run a refinement with a share of what is left."""
+    def improve(self, refine: Refine, state: State, share: float, least: int) -> None:
+        """Run a refinement with a share of what is left, unless that is less than `least` schedules."""
         budget = int(share * self._left())
-        if budget >= 2:
+        if budget >= least:
             self._judge(refine(replace(self._problem, budget=budget), state))
 
     def splice(self) -> None:

