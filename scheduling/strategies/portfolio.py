@@ -4,7 +4,8 @@ First strategies that begin in different ways, each with its share of the budget
 schedule each, the best ones first; then searches, and on machines that run kernels side by side `rammer`. Then what
 they found is made better: sub-graphs of all schedules that were simulated on the way are put together
 (`scheduling.refinements.splice`), the best schedules are refined by all refinements, all is put together again, and
-the best refined once more. Last `annealing` with the rest, from the best schedule so far instead of the default one.
+the best refined once more. Where kernels run side by side, refining ends with packing; what is packed is not refined
+again. Last `annealing` with the rest, from the best schedule so far that is not packed.
 
 Shares are of what is left: what one part does not use goes to those behind it. Never worse than any part with the share
 that it got, but a part with the whole budget may find more. Left out: `random`, which is long before it is good,
@@ -80,12 +81,12 @@ def portfolio(problem: Problem) -> State:
     def all_refinements(part: Problem, state: State) -> State:
         return refined(part, state, fitting)
 
-    for state, share in zip(work.ranked(), REFINED, strict=False):
+    for state, share in zip(work.chains(), REFINED, strict=False):
         work.improve(all_refinements, state, share, LEAST)
     work.splice()
-    work.improve(all_refinements, work.ranked()[0], AGAIN, LEAST)
-    work.improve(anneal, work.ranked()[0], 1.0, 2)
-    return work.ranked()[0]
+    work.improve(all_refinements, work.chains()[0], AGAIN, LEAST)
+    work.improve(anneal, work.chains()[0], 1.0, 2)
+    return work.best()
 
 
 class _Portfolio:
@@ -98,9 +99,14 @@ class _Portfolio:
         self._last = problem.evaluator.evaluations + problem.budget
         self._found: dict[State, float] = {}
 
-    def ranked(self) -> list[State]:
-        """What the parts ended with, the cheapest first."""
-        return sorted(self._found, key=self._found.__getitem__)
+    def best(self) -> State:
+        """The cheapest that any part ended with."""
+        return min(self._found, key=self._found.__getitem__)
+
+    def chains(self) -> list[State]:
+        """What parts ended with that packs nothing side by side, and so can be changed; the cheapest first."""
+        found = [state for state in self._found if state[1].packing is None]
+        return sorted(found, key=self._found.__getitem__)
 
     def take(self, strategy: Decide, share: float, least: int = 1) -> None:
         """Run a strategy with a share of what is left, unless that is less than `least` schedules; one is always needed

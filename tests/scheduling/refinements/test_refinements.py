@@ -95,7 +95,7 @@ def test_names() -> None:
             name_parts(wrong)
     with pytest.raises(UnsupportedDecision, match=r"rammer\+rings packs kernels side by side, and stcp920"):
         with_refinements("rammer+rings", machine)
-    with pytest.raises(UnsupportedDecision, match=r"dp\+bindings: bindings needs several cores, and meta_"):
+    with pytest.raises(UnsupportedDecision, match=r"dp\+bindings: bindings needs several cores, which meta_"):
         with_refinements("dp+bindings", one_core)
     assert not runs_on("rammer+rings", machine) and runs_on("dp+bindings", machine)
 
