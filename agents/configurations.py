@@ -133,11 +133,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="configurations", description="Train the ranker of kernel configurations."
     )
-    parser.add_argument("--samples", type=int, default=600, metavar="N")
-    parser.add_argument("--held-out", type=int, default=100, metavar="N")
-    parser.add_argument("--epochs", type=int, default=60, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--out", type=Path, default=Path("configs/rankers/configurations.safetensors"))
+    parser.add_argument(
+        "--samples", type=int, default=600, metavar="N", help="instances to train on (default %(default)s)"
+    )
+    parser.add_argument(
+        "--held-out", type=int, default=100, metavar="N", help="instances left out (default %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=60, metavar="N", help="passes over them (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of instances and weights")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("configs/rankers/configurations.safetensors"),
+        metavar="FILE",
+        help="where the ranker goes (default %(default)s)",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = samples(options.samples + options.held_out, options.seed)

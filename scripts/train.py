@@ -109,18 +109,33 @@ def _all_seeds(config: TrainingConfig, options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="train", description="Train a scheduling policy.", allow_abbrev=False
+        prog="train",
+        description="Train a scheduling policy: all seeds of a configuration, or one.",
+        epilog="docs/training.md describes the configuration and what is written.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, default=Path("configs/training/default.yaml"), metavar="FILE")
-    parser.add_argument("--seed", type=int, metavar="N", help="train this seed only")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("configs/training/default.yaml"),
+        metavar="FILE",
+        help="settings (default %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="train this seed only, and ship nothing")
     parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from this checkpoint")
-    parser.add_argument("--out", type=Path, default=Path("build/training"), metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/training"),
+        metavar="DIR",
+        help="gets a folder for each seed (default %(default)s)",
+    )
     parser.add_argument(
         "--ship",
         type=Path,
         default=Path("configs/policies/default.safetensors"),
         metavar="FILE",
-        help="where the median policy of all seeds goes",
+        help="where the median policy of all seeds goes (default %(default)s)",
     )
     return parser
 
