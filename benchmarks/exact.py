@@ -1,7 +1,8 @@
 """What the exact methods prove, and how fast: `python -m benchmarks.exact --minimalloc FOLDER`.
 
-Orders with the least peak, least traffic over capacities, and, with a folder of the minimalloc benchmark's CSV files
-(NAME.CAPACITY.csv with columns id, lower, upper, size), address assignment. `--only TABLE` prints one of the tables.
+Orders with the least peak, seconds for 200 graphs of 30 operators, least traffic over capacities, and, with a folder
+of the minimalloc benchmark's CSV files (NAME.CAPACITY.csv with columns id, lower, upper, size), address assignment.
+`--only TABLE` prints one of the tables.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import itertools
 import random
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -39,7 +41,7 @@ SLICES = (
     ("inception_v1", 3, 24),
 )
 SOLVERS = ("search", "cpsat")
-TABLES = ("orders", "traffic", "addresses")
+TABLES = ("orders", "thirty", "traffic", "addresses")
 ELEMENT_BYTES = 2
 
 
@@ -61,6 +63,8 @@ def main() -> None:
     wanted = options.only or TABLES
     if "orders" in wanted:
         orders()
+    if "thirty" in wanted:
+        thirty()
     if "traffic" in wanted:
         traffic()
     if "addresses" in wanted and options.minimalloc:
@@ -94,6 +98,19 @@ def randwire_cell(operators: int, neighbours: int, probability: float, seed: int
     return OperatorGraph(names, (1000,) * operators, tuple(range(operators)), readers, sinks)
 
 
+def bipartite_dag(operators: int, density: float, seed: int) -> OperatorGraph:
+    """The first half of the operators make one tensor each of 1 to 100 bytes, which each of the others, that make one
+    too, reads with a probability."""
+    rng = random.Random(seed)
+    half = operators // 2
+    readers = [
+        tuple(b for b in range(half, operators) if a < half and rng.random() < density)
+        for a in range(operators)
+    ]
+    sizes = tuple(rng.randint(1, 100) for _ in range(operators))
+    return OperatorGraph(tuple(map(str, range(operators))), sizes, tuple(range(operators)), tuple(readers))
+
+
 def order_cases() -> Iterator[tuple[str, OperatorGraph]]:
     """Names and graphs of the first table."""
     for operators, density in itertools.product((30, 40, 50), (0.1, 0.2)):
@@ -117,6 +134,26 @@ def orders() -> None:
         largest = max(map(len, decomposed(graph)))
         print(f"{name:24} {len(graph.names):5} {largest:12} {file_order:10} {found.peak_bytes:10} "
               f"{found.bound_bytes:10} {'yes' if found.proven else 'no':>6} {seconds:7.2f}", flush=True)  # fmt: skip
+
+
+def thirty() -> None:
+    """Seconds of processor time for the least peaks of 200 graphs of 30 operators, 20 of each kind."""
+    kinds = [
+        (f"random {density}", partial(random_dag, 30, density))
+        for density in (0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+    ]
+    kinds += [(f"bipartite {density}", partial(bipartite_dag, 30, density)) for density in (0.2, 0.4)]
+    kinds += [(f"WS(30, 4, {p})", partial(randwire_cell, 30, 4, p)) for p in (0.25, 0.75)]
+    least_memory(random_dag(30, 0.1, 0))
+    print(f"\n{'30 operators':24} {'proven':>6} {'median s':>8} {'most s':>8}")
+    for name, make in kinds:
+        proven, seconds = 0, []
+        for seed in range(20):
+            graph = make(seed)
+            started = time.process_time()
+            proven += least_memory(graph).proven
+            seconds.append(time.process_time() - started)
+        print(f"{name:24} {proven:6} {statistics.median(seconds):8.3f} {max(seconds):8.3f}", flush=True)
 
 
 def traffic() -> None:

@@ -21,8 +21,12 @@ from scheduling.lowering.tables import Ints
 STATES = 1_000_000
 """Down-sets that a search may hold by default: at most some hundred megabytes."""
 
+RISING_STATES = 20_000
+"""Down-sets that the search whose level rises may hold. Where they run out, the least peak is far above the
+first bound, and searches that keep within a level each hold fewer."""
+
 BISECTIONS = 6
-"""Searches for a better order, each between the bound and the best, where the proof does not end in time."""
+"""Searches for a better order, and as many for a better bound, where the proof does not end in time."""
 
 
 class LeastMemory(NamedTuple):
@@ -100,17 +104,41 @@ class _Piece:
         """Search until the peak is at most `bound` or the least; return a lower bound that holds for the whole."""
         if self.peak <= bound:
             return bound
-        level, _ = self._search(bound, True, states)
-        low = bound = max(bound, level)
+        bound = max(bound, self._search(bound, True, min(states, RISING_STATES))[0])
+        # In turn one byte below the best peak, the proof where that is the least, and halfway between it and the bound.
+        below_best = True
+        while self.peak > bound:
+            before = self.peak
+            level = before - 1 if below_best else (bound + before) // 2
+            reached, ended = self._search(level, False, states)
+            if not ended:
+                return self._approach(bound, level, states // BISECTIONS)
+            if self.peak == before:
+                bound = max(bound, reached)
+            below_best = not below_best
+        return bound
+
+    def _approach(self, bound: int, undecided: int, states: int) -> int:
+        """A better order above a level that is undecided, and a better bound below it, by bisection of each."""
+        low = undecided
         for _ in range(BISECTIONS):
             if low >= self.peak - 1:
                 break
             before = self.peak
-            level, ended = self._search((low + before) // 2, False, states // BISECTIONS)
-            if ended and self.peak == before:
-                bound = max(bound, level)
+            reached, ended = self._search((low + before) // 2, False, states)
             if self.peak == before:
-                low = level
+                low = reached
+                bound = max(bound, reached) if ended else bound
+        high = undecided
+        for _ in range(BISECTIONS):
+            if bound >= high - 1:
+                break
+            before, level = self.peak, (bound + high) // 2
+            reached, ended = self._search(level, False, states)
+            if ended and self.peak == before:
+                bound = max(bound, reached)
+            else:
+                high = level
         return bound
 
     def _search(self, level: int, rises: bool, states: int) -> tuple[int, bool]:
