@@ -16,7 +16,7 @@ import numpy as np
 from scheduling.candidates.defaults import Defaults
 from scheduling.chains.best import Chains, best_chain, segment_costs
 from scheduling.chains.offered import EVERY, MOST_AHEAD, cut_points, timed_runs
-from scheduling.chains.segments import Segments
+from scheduling.chains.segments import IN_LLB, Segments
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation
 from scheduling.layer_order import Order
@@ -30,6 +30,9 @@ cross."""
 
 FEW_CUTS, FEW_AHEAD, FEW_TIMED = 28, 10, 6
 """Then: cuts; cuts ahead at which a sub-graph may end; choices timed for each run of layers, by their estimates."""
+
+ENDS_TOGETHER, HOPELESS = 4, 1.04
+"""Where the cheapest of so many ends in a row is so many times as dear as the cheapest before, no further are tried."""
 
 ROOM = 1.0
 """Share of the last-level buffer that borders may fill."""
@@ -70,7 +73,7 @@ class OrderCosts:
         """The cheapest chain on an order of all layers; at most one schedule is simulated."""
         problem = self._problem_on(order)
         cuts = cuts_on(problem)
-        table = [self._offered(problem, order, cuts, at) for at in range(len(cuts.at) - 1)]
+        table = self._table(problem, order, cuts)
         chains = Chains(problem, cuts.at, table)
         cost = next(segment_costs(problem.objective, table, self._scale))
         state = chains.cheapest(cost, ROOM, chains.nothing_seen()), Rules()
@@ -85,33 +88,52 @@ class OrderCosts:
             return one
         problem = replace(self._problem_on(one.order), budget=budget - 1)
         cuts = cuts_on(problem)
-        state = best_chain(
-            problem,
-            one.state,
-            lambda _: cuts.at,
-            lambda _, __, at: self._offered(problem, one.order, cuts, at),
-        )
+        table = self._table(problem, one.order, cuts)
+        state = best_chain(problem, one.state, lambda _: cuts.at, lambda _, __, at: table[at])
         return min(one, Priced(simulated_cost(problem, *state), one.order, state))
 
     def _problem_on(self, order: Order) -> Problem:
         return self._problem.reordered(() if order == tuple(range(len(order))) else order)
 
-    def _offered(self, problem: Problem, order: Order, cuts: Cuts, at: int) -> Segments:
-        """What there is for sub-graphs that start at a cut of an order."""
-        first, stops = cuts.at[at], cuts.at[at + 1 : at + 1 + cuts.ahead]
+    def _table(self, problem: Problem, order: Order, cuts: Cuts) -> list[Segments]:
+        """What there is for sub-graphs that start at each cut of an order. From the last cut on back: where all of some
+        ends in a row cost clearly more than nearer ones, with the least cost of what follows, no further are tried."""
+        to_go = np.full(len(cuts.at), math.inf)
+        to_go[-1] = 0.0
+        table: list[Segments] = []
+        for at in reversed(range(len(cuts.at) - 1)):
+            ends = cuts.at[at + 1 : at + 1 + cuts.ahead]
+            found: list[Segments] = []
+            for k in range(0, len(ends), ENDS_TOGETHER):
+                part = self._runs(problem, order, cuts.at[at], ends[k : k + ENDS_TOGETHER], cuts.timed)
+                found.append(part)
+                cost = next(segment_costs(problem.objective, [part], self._scale))[:, IN_LLB, IN_LLB]
+                least = (cost + to_go[np.searchsorted(cuts.at, part.choices[:, 1])]).min(initial=math.inf)
+                if least > HOPELESS * to_go[at]:
+                    break
+                to_go[at] = min(to_go[at], least)
+            table.append(joined(found))
+        return table[::-1]
+
+    def _runs(self, problem: Problem, order: Order, first: int, stops: list[int], most: int) -> Segments:
+        """What there is for the runs of an order from a layer on."""
         runs = [order[first:stop] for stop in stops]
         new = [stop for stop, run in zip(stops, runs, strict=True) if run not in self._known]
         if runs[0] in self._known and not len(self._known[runs[0]].choices):
             new = [stops[0], *new]  # it did not come first before
         if new:
-            found = timed_runs(problem, first, np.array(new, np.int64), cuts.timed)
+            found = timed_runs(problem, first, np.array(new, np.int64), most)
             for stop in new:
                 mine = np.flatnonzero(found.choices[:, 1] == stop)
                 own = Segments._make(figures[mine] for figures in found)
                 self._known[order[first:stop]] = own._replace(choices=_moved(own.choices, -first))
-        known = [self._known[run] for run in runs]
-        joined = Segments(*(np.concatenate(figures) for figures in zip(*known, strict=True)))
-        return joined._replace(choices=_moved(joined.choices, first))
+        known = joined([self._known[run] for run in runs])
+        return known._replace(choices=_moved(known.choices, first))
+
+
+def joined(parts: list[Segments]) -> Segments:
+    """Segments of several kinds together."""
+    return Segments(*(np.concatenate(figures) for figures in zip(*parts, strict=True)))
 
 
 def cuts_on(problem: Problem) -> Cuts:

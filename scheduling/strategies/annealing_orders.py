@@ -1,10 +1,9 @@
 """`annealing_orders`: simulated annealing over the order of layers, with dynamic programming inside.
 
-Two moves: a layer is shifted within its slack (behind what it reads, before what reads it), or two neighbouring
-blocks of layers change places. An order costs what the cheapest chain of runs on it does when it is simulated
-(`scheduling.chains.order_costs`). It starts from the best order by rule. The best order then gets all estimates of
-`dp`; with `graphturbo` on the file's order beside it, what is left of the budget anneals cuts, splits and rules on the
-better one.
+It starts where `dp_orders` ends, within a share of the budget. Three moves: a layer is shifted within its slack (behind
+what it reads, before what reads it); two neighbouring blocks of layers change places; a window of layers is written
+anew. An order costs what the cheapest chain of runs on it does when it is simulated (`scheduling.chains.order_costs`).
+The best order then gets all estimates of `dp`, and what is left of the budget anneals cuts, splits and rules on it.
 """
 
 from __future__ import annotations
@@ -21,19 +20,28 @@ from scheduling.layer_order import Order, producers_of
 from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
 from scheduling.strategies.annealing import anneal
-from scheduling.strategies.dp_orders import orders_of
+from scheduling.strategies.dp_orders import orders_by_rule
 from scheduling.strategies.graphturbo import graphturbo
 
-WALKED = 0.5
-"""Share of the budget that the walk over orders may simulate."""
+RULED, MOST_RULED = 0.5, 70
+"""Share of the budget that orders by rule get, and the most schedules that are worth it."""
 
-ESTIMATED = 0.25
-"""Share of the budget for `dp` on the best order."""
+WALKED = 0.6
+"""Share of the rest that the walk over orders may simulate."""
+
+ESTIMATED = 30
+"""Most schedules for `dp` on the order that the walk found."""
 
 MOVES_EACH = 8
 """Moves that are tried, per schedule that the walk may simulate: not every one is possible or changes a schedule."""
 
-HOT, COLD = 0.02, 0.0005
+SHIFTED_EXCHANGED_REWRITTEN = (0.25, 0.25, 0.5)
+"""How often each kind of move is drawn."""
+
+LONGEST_WINDOW = 32
+"""Layers of a window that is rewritten."""
+
+HOT, COLD = 0.005, 0.0001
 """First and last temperature, in differences of log cost."""
 
 LONGEST_BLOCK = 16
@@ -47,12 +55,14 @@ def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules
     state = graphturbo(problem)
     file = tuple(range(problem.space.layers))
     best = Priced(simulated_cost(problem, *state), file, state)
-    walked = int(WALKED * problem.budget)
-    if evaluator.evaluations + walked < last:
+    if evaluator.evaluations < last:
         costs = OrderCosts(problem, evaluator.evaluate(*state))
-        met = walk_orders(problem, costs, evaluator.evaluations + walked)
-        budget = min(int(ESTIMATED * problem.budget), last - evaluator.evaluations)
-        best = min(best, costs.best(met, budget))
+        ruled = min(int(RULED * (last - evaluator.evaluations)), MOST_RULED)
+        found = orders_by_rule(problem, costs, evaluator.evaluations + ruled)
+        if found:
+            walked = int(WALKED * (last - evaluator.evaluations))
+            met = walk(problem, costs, min(found).order, evaluator.evaluations + walked)
+            best = min(best, *found, costs.best(met, min(ESTIMATED, last - evaluator.evaluations)))
     order, state = () if best.order == file else best.order, best.state
     if evaluator.evaluations < last:
         part = problem.reordered(order)
@@ -60,18 +70,14 @@ def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules
     return order, *state
 
 
-def walk_orders(problem: Problem, costs: OrderCosts, last: int) -> Priced:
-    """The best order that a walk meets before so many schedules were simulated, from the best one by rule on."""
+def walk(problem: Problem, costs: OrderCosts, start: Order, last: int) -> Priced:
+    """The best order that is met, from this one on, before so many schedules were simulated."""
     evaluator = problem.evaluator
     random = np.random.default_rng(problem.seed)
-    file = tuple(range(problem.space.layers))
-    best = Priced(math.inf, file, ((), Rules()))
-    for order in orders_of(problem):
-        if evaluator.evaluations < last:
-            best = min(best, costs.cheapest(order or file))
-    moves, now, first = Moves(evaluator.network), best, evaluator.evaluations
+    moves, first = Moves(evaluator.network), evaluator.evaluations
+    best = now = costs.cheapest(start)
     for _ in range(MOVES_EACH * (last - first)):
-        done = (evaluator.evaluations - first) / max(1, last - first)
+        done = (evaluator.evaluations - first) / (last - first)
         if done >= 1.0:
             break
         changed = moves.changed(now.order, random)
@@ -96,8 +102,10 @@ class Moves:
                 self._consumers[source].append(layer)
 
     def changed(self, order: Order, random: np.random.Generator) -> Order | None:
-        """A shifted layer or two exchanged blocks; None where that is not possible where luck wanted it."""
-        return self.shifted(order, random) if random.random() < 0.5 else self.exchanged(order, random)
+        """A shifted layer, two exchanged blocks or a rewritten window; None where that changes nothing or is not
+        possible where luck wanted it."""
+        kind = random.choice(3, p=SHIFTED_EXCHANGED_REWRITTEN)
+        return (self.shifted, self.exchanged, self.rewritten)[kind](order, random)
 
     def shifted(self, order: Order, random: np.random.Generator) -> Order | None:
         """A layer somewhere else within its slack; None where it has none."""
@@ -124,3 +132,27 @@ class Moves:
         if any(source in before for layer in order[middle:stop] for source in self._producers[layer]):
             return None
         return (*order[:first], *order[middle:stop], *order[first:middle], *order[stop:])
+
+    def rewritten(self, order: Order, random: np.random.Generator) -> Order | None:
+        """A window of layers in another order, depth first from its ready layers and drawn among those; None where it
+        has no other one or luck finds none."""
+        length = int(random.integers(3, LONGEST_WINDOW + 1))
+        first = int(random.integers(0, max(1, len(order) - length + 1)))
+        window = order[first : first + length]
+        inside = set(window)
+        missing = {layer: sum(source in inside for source in self._producers[layer]) for layer in window}
+        stack = [layer for layer in window if not missing[layer]]
+        random.shuffle(stack)
+        found = []
+        while stack:
+            layer = stack.pop()
+            found.append(layer)
+            ready = []
+            for user in self._consumers[layer]:
+                if user in missing:
+                    missing[user] -= 1
+                    if not missing[user]:
+                        ready.append(user)
+            random.shuffle(ready)
+            stack += ready
+        return (*order[:first], *found, *order[first + length :]) if tuple(found) != window else None

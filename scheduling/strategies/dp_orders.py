@@ -34,15 +34,24 @@ def dp_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     found = [Priced(simulated_cost(problem, *state), file, state)]
     if evaluator.evaluations < last:
         costs = OrderCosts(problem, evaluator.evaluate(*state))
-        for order in orders_of(problem):
-            if evaluator.evaluations < last:
-                found.append(costs.cheapest(order or file))
-        ranked = sorted(found[1:])[:REFINED]
-        for number, one in enumerate(ranked):
-            budget = (last - evaluator.evaluations) // (len(ranked) - number)
-            found.append(costs.best(one, budget))
+        found += orders_by_rule(problem, costs, last)
     _, order, (choices, rules) = min(found)
     return () if order == file else order, choices, rules
+
+
+def orders_by_rule(problem: Problem, costs: OrderCosts, last: int) -> list[Priced]:
+    """Schedules on the orders by rule, on the best of them also by all estimates of `dp`, as far as can be told before
+    so many schedules were simulated."""
+    evaluator = problem.evaluator
+    file = tuple(range(problem.space.layers))
+    found = []
+    for order in orders_of(problem):
+        if evaluator.evaluations < last:
+            found.append(costs.cheapest(order or file))
+    ranked = sorted(found)[:REFINED]
+    for number, one in enumerate(ranked):
+        found.append(costs.best(one, (last - evaluator.evaluations) // (len(ranked) - number)))
+    return found
 
 
 def orders_of(problem: Problem) -> list[Order]:
