@@ -1,9 +1,9 @@
 """`dp_orders`: the order of layers as a decision; `dp` on several topological orders, the best of all.
 
-Orders by rule (`scheduling.layer_order`): the file's, breadth first, depth first, and list scheduling that keeps few
-bytes live, or few bytes live and both engines busy. On networks with branches the order decides which layers can share
-a kernel, and what they take of L1 together. On each order the cheapest chain of runs is simulated
-(`scheduling.chains.order_costs`); then the best orders get all estimates of `dp`.
+Orders by rule (`scheduling.layer_order`): the file's, breadth first, depth first, list scheduling that keeps few bytes
+live, or few bytes live and both engines busy; and the one of least peak memory (`least_memory`). On networks with
+branches the order decides which layers can share a kernel, and what they take of L1 together. On each order the
+cheapest chain of runs is simulated (`scheduling.chains.order_costs`); then the best orders get all estimates of `dp`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scheduling.layer_order import Order, balanced, rule_orders
 from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
 from scheduling.strategies.graphturbo import graphturbo
+from scheduling.strategies.least_memory import least_memory_order
 
 REFINED = 2
 """Orders that get all estimates of `dp`."""
@@ -57,8 +58,9 @@ def orders_by_rule(problem: Problem, costs: OrderCosts, last: int) -> list[Price
 def orders_of(problem: Problem) -> list[Order]:
     """All distinct orders by rule, the file's first."""
     network = problem.evaluator.network
-    own = balanced(network, *engine_cycles(problem))
-    return list(dict.fromkeys([*rule_orders(network), () if own == tuple(range(len(own))) else own]))
+    file = tuple(range(problem.space.layers))
+    found = [*rule_orders(network), balanced(network, *engine_cycles(problem)), least_memory_order(problem)]
+    return list(dict.fromkeys(() if order == file else order for order in found))
 
 
 def engine_cycles(problem: Problem) -> tuple[list[float], list[float]]:
