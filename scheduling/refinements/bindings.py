@@ -9,7 +9,7 @@ Three kinds of change, each kept where the whole schedule then simulates cheaper
 every pair of bindings before and behind a border, and every run of layers inside with every other binding; those that
 are fastest in isolation are simulated. Then two sub-graphs that follow one another, on as many cores and in as many
 slices of the batch: one kernel, in which the layers of the second keep their binding. Then, in the sub-graphs that have
-two bindings by now, every run of layers that are bound alike with every other one.
+two bindings by now, every run of layers that are bound alike with every other binding, as long as that pays.
 
 Inferred: all of it; no published strategy was followed.
 """
@@ -42,41 +42,45 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
     """A schedule with bindings of their own for layers where they pay, or (not `apart`) with other bindings of whole
     sub-graphs; at most the budget is simulated."""
     evaluator = problem.evaluator
-    last = evaluator.evaluations + problem.budget
+    batch, last = evaluator.network.batch, evaluator.evaluations + problem.budget
     choices, rules = state
     best = simulated_cost(problem, choices, rules)
     for at, cycles in slowest_first(evaluator, choices):
-        if evaluator.evaluations >= last:
-            return choices, rules
-        forms = (two_bindings if apart else one_binding)(choices[at], evaluator.network.batch)
-        for form in _fastest(evaluator, forms, cycles):
-            if evaluator.evaluations >= last:
-                return choices, rules
-            changed = (*choices[:at], form, *choices[at + 1 :])
-            cost = simulated_cost(problem, changed, rules)
-            if cost < best:
-                choices, best = changed, cost
+        if evaluator.evaluations < last:
+            forms = _fastest(evaluator, (two_bindings if apart else one_binding)(choices[at], batch), cycles)
+            choices, best = _cheapest(problem, last, (choices, rules), best, at, 1, forms)
     at = 0
     while apart and rules.packing is None and at + 1 < len(choices) and evaluator.evaluations < last:
         joined = _joined(evaluator, choices[at], choices[at + 1])
         if joined is not None:
-            changed = (*choices[:at], joined, *choices[at + 2 :])
-            cost = simulated_cost(problem, changed, rules)
-            if cost < best:
-                choices, best = changed, cost
+            choices, best = _cheapest(problem, last, (choices, rules), best, at, 2, [joined])
         at += 1
-    for at, choice in enumerate(choices if apart else ()):
-        if not choice.several_bindings or choice.slices > 1:
-            continue
-        cycles = int(times(evaluator, np.array([choice], np.int64))[0])
-        for form in _fastest(evaluator, further_bindings(choice, evaluator.network.batch), cycles):
-            if evaluator.evaluations >= last:
-                return choices, rules
-            changed = (*choices[:at], form, *choices[at + 1 :])
-            cost = simulated_cost(problem, changed, rules)
-            if cost < best:
-                choices, best = changed, cost
+    at = 0
+    while apart and at < len(choices) and evaluator.evaluations < last:
+        choice, before = choices[at], best
+        if choice.several_bindings and choice.slices == 1 and choice.axis != COLUMNS:
+            cycles = int(times(evaluator, np.array([choice], np.int64))[0])
+            forms = _fastest(evaluator, further_bindings(choice, batch), cycles)
+            choices, best = _cheapest(problem, last, (choices, rules), best, at, 1, forms)
+        if best == before:  # else there may be more to gain in the same sub-graph
+            at += 1
     return choices, rules
+
+
+def _cheapest(
+    problem: Problem, last: int, state: State, cost: float, at: int, replaced: int, forms: Sequence[Choice]
+) -> tuple[tuple[Choice, ...], float]:
+    """The sub-graphs, with the one of `forms` in place of `replaced` of them from `at` on that makes the schedule
+    cheapest, and its cost; as they were where none is below `cost`. No form is tried once `last` evaluations are."""
+    (choices, rules), best = state, cost
+    found = choices
+    for form in forms:
+        if problem.evaluator.evaluations < last:
+            changed = (*choices[:at], form, *choices[at + replaced :])
+            changed_cost = simulated_cost(problem, changed, rules)
+            if changed_cost < best:
+                found, best = changed, changed_cost
+    return found, best
 
 
 def _fastest(evaluator: Evaluator, tried: Iterator[Choice], cycles: int) -> list[Choice]:
