@@ -59,15 +59,14 @@ def configurations(evaluator: Evaluator, given: Choice) -> Configurations:
         ],
         np.int64,
     )  # fmt: skip
-    estimates = _estimates(evaluator.table, evaluator.machine_table, tried)
-    legal = estimates[:, 0] == LEGAL
-    return Configurations(np.ascontiguousarray(tried[legal]), np.ascontiguousarray(estimates[legal]))
+    return legal_choices(evaluator, tried)
 
 
-def legal_choices(evaluator: Evaluator, choices: Ints) -> Ints:
+def legal_choices(evaluator: Evaluator, choices: Ints) -> Configurations:
     """Those of (N, fields of Choice) of which every kind of instance can be lowered; none may stream columns."""
-    status = _estimates(evaluator.table, evaluator.machine_table, choices)[:, 0]
-    return np.ascontiguousarray(choices[status == LEGAL])
+    estimates = _estimates(evaluator.table, evaluator.machine_table, choices)
+    legal = estimates[:, 0] == LEGAL
+    return Configurations(np.ascontiguousarray(choices[legal]), np.ascontiguousarray(estimates[legal]))
 
 
 def _divisors(number: int) -> list[int]:

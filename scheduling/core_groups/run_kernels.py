@@ -114,7 +114,7 @@ def bindings_that_fit(evaluator: Evaluator, given: Choice) -> Ints:
             break
         left[:, _AXIS], left[:, _PIECES] = axis, pieces
         left[:, _RULE] = RULE_SCALE if flight == 0 else max(RULE_SCALE, RULE_SCALE * 3 // flight)
-        found.update((tuple(row[_WAYS].tolist()), row) for row in legal_choices(evaluator, left))
+        found.update((tuple(row[_WAYS].tolist()), row) for row in legal_choices(evaluator, left).choices)
         left = left[[tuple(each) not in found for each in left[:, _WAYS].tolist()]]
     rows = [found[each] for each in ways if each in found]
     return np.array(rows, np.int64).reshape(len(rows), len(Choice._fields))
