@@ -49,7 +49,7 @@ REFINEMENTS: dict[str, Refinement] = {
     ),
     "bindings": Refinement(
         with_bindings,
-        "layers with a binding of their own, and kernels with two bindings",
+        "layers with bindings of their own, and sub-graphs joined to one that keeps both bindings",
         _several_cores,
         "several cores",
         EACH_SUB_GRAPH,

@@ -9,7 +9,7 @@ Three kinds of change, each kept where the whole schedule then simulates cheaper
 every pair of bindings before and behind a border, and every run of layers inside with every other binding; those with
 the best estimates are timed in isolation, the fastest of them simulated. Then two sub-graphs that follow one another,
 on as many cores and in as many slices of the batch: one kernel, in which the layers of the second keep their binding.
-Then, in the sub-graphs that have two bindings by now, every run of layers that are bound alike with every other
+Then, in the sub-graphs that have several bindings by now, every run of layers that are bound alike with every other
 binding, as long as that pays.
 
 Inferred: all of it; no published strategy was followed.
@@ -38,7 +38,7 @@ TRIED = 2
 
 MOST_RUNS = 12
 """Layers of a sub-graph up to which runs inside it are tried; of longer ones only borders. The longest run that is
-bound otherwise where there are two bindings already."""
+bound otherwise where there are several bindings already."""
 
 CYCLES = Estimate._fields.index("cycles")
 

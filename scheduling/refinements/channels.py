@@ -10,6 +10,7 @@ worse than the given schedule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -47,7 +48,7 @@ def with_channels(problem: Problem, state: State) -> State:
     best_chain(replace(problem, budget=problem.budget - aside, log=log), state, cuts_of_slices, with_slices)
     if problem.log is not None:
         problem.log.extend(log)
-    found = {note.state: note.cost for note in log}
+    found = {state: math.inf} | {note.state: note.cost for note in log}  # it may not fit at all
     return spliced(replace(problem, budget=last - evaluator.evaluations), found)
 
 

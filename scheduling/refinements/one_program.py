@@ -6,8 +6,8 @@ large sub-graphs, and a kernel need not fill the machine. So the search starts f
 from single layers, whichever program is estimated shorter, and goes through them from front to back: one joins its
 neighbour, is cut in two, or gets another kernel (scheduling.core_groups.run_kernels), on all cores or on fewer, where
 the list schedule becomes shorter. Every round is simulated, and the next one takes tensors to be where that has
-them. What is kept is the cheapest that was simulated. Sub-graphs in tiles, in slices over channels, or with two
-bindings stay as they are.
+them. What is kept is the cheapest that was simulated. Sub-graphs in tiles, in slices over channels, or with
+several bindings stay as they are.
 
 Inferred: all of the search; Rammer fuses nothing and has one kernel for each layer.
 """

@@ -14,6 +14,7 @@ that it got, but a part with the whole budget may find more. Left out: `random`,
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from scheduling.problem import Decide, Problem, Refine, State, simulated_cost
@@ -84,8 +85,10 @@ def portfolio(problem: Problem) -> State:
     for state, share in zip(work.chains(), REFINED, strict=False):
         work.improve(all_refinements, state, share, LEAST)
     work.splice()
-    work.improve(all_refinements, work.chains()[0], AGAIN, LEAST)
-    work.improve(anneal, work.chains()[0], 1.0, 2)
+    for state in work.chains()[:1]:
+        work.improve(all_refinements, state, AGAIN, LEAST)
+    for state in work.chains()[:1]:
+        work.improve(anneal, state, 1.0, 2)
     return work.best()
 
 
@@ -104,8 +107,8 @@ class _Portfolio:
         return min(self._found, key=self._found.__getitem__)
 
     def chains(self) -> list[State]:
-        """What parts ended with that packs nothing side by side, and so can be changed; the cheapest first."""
-        found = [state for state in self._found if state[1].packing is None]
+        """What parts ended with that fits and packs nothing side by side, and so can be changed; the cheapest first."""
+        found = [state for state, cost in self._found.items() if state[1].packing is None and cost < math.inf]
         return sorted(found, key=self._found.__getitem__)
 
     def take(self, strategy: Decide, share: float, least: int = 1) -> None:

@@ -26,7 +26,7 @@ from scheduling.choice import Choice
 from scheduling.core_groups.core_ranges import CoreRanges
 from scheduling.errors import UnsupportedDecision
 from scheduling.lowering.tables import NetworkTable
-from scheduling.problem import Problem
+from scheduling.problem import Problem, simulated_cost
 from scheduling.rules import Rules
 from scheduling.strategies.rammer_kernels import LayerKernel, LayerKernels
 from scheduling.strategies.rammer_programs import StepSimulator
@@ -49,7 +49,7 @@ def rammer(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
         (choices, replace(RULES, packing=replace(packing, merge=AS_BARRIERS))),
     ]
     within = tried[: problem.budget]
-    return within[0] if len(within) == 1 else min(within, key=lambda found: problem.cost(*found))
+    return within[0] if len(within) == 1 else min(within, key=lambda found: simulated_cost(problem, *found))
 
 
 def rammer_barriers(problem: Problem) -> tuple[tuple[Choice, ...], Rules]:
