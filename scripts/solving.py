@@ -136,7 +136,7 @@ def replayed(task: Task, schedule: Schedule) -> Result:
     seconds = time.perf_counter() - begin
     numbers = {layer.name: number for number, layer in enumerate(task.network.layers)}
     order = tuple(numbers[name] for name in schedule.layer_order)
-    # The stored order and places stand for the rules, which the file does not have.
+    # What the file's rules left open is resolved in its order and places, which stand for all rules here.
     return task.result(
         schedule.strategy, Solution(schedule.strategy, choices, Rules(), evaluation, 1, seconds, order)
     )

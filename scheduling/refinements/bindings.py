@@ -27,7 +27,7 @@ from scheduling.candidates.estimate import Estimate
 from scheduling.choice import COLUMNS, MOST_OWN, RECOMPUTE, Choice, OwnRun
 from scheduling.evaluator import Evaluator
 from scheduling.problem import Problem, State, simulated_cost
-from scheduling.refinements.subgraphs import slowest_first
+from scheduling.refinements.subgraphs import slowest_first, with_cheapest
 
 TIMED = 400
 """Forms of a sub-graph that are timed in isolation: those with the best estimates, which rank them coarsely: all
@@ -56,12 +56,12 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
     for at, cycles in slowest_first(evaluator, choices):
         if evaluator.evaluations < last:
             forms = _fastest(evaluator, (two_bindings if apart else one_binding)(choices[at], batch), cycles)
-            choices, best = _cheapest(problem, last, (choices, rules), best, at, 1, forms)
+            choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
     at = 0
     while apart and rules.packing is None and at + 1 < len(choices) and evaluator.evaluations < last:
         joined = _joined(evaluator, choices[at], choices[at + 1])
         if joined is not None:
-            choices, best = _cheapest(problem, last, (choices, rules), best, at, 2, [joined])
+            choices, best = with_cheapest(problem, last, (choices, rules), best, at, 2, [joined])
         at += 1
     at = 0
     while apart and at < len(choices) and evaluator.evaluations < last:
@@ -69,26 +69,10 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
         if choice.several_bindings and choice.slices == 1 and choice.axis != COLUMNS:
             cycles = int(times(evaluator, np.array([choice], np.int64))[0])
             forms = _fastest(evaluator, further_bindings(choice, batch), cycles)
-            choices, best = _cheapest(problem, last, (choices, rules), best, at, 1, forms)
+            choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
         if best == before:  # else there may be more to gain in the same sub-graph
             at += 1
     return choices, rules
-
-
-def _cheapest(
-    problem: Problem, last: int, state: State, cost: float, at: int, replaced: int, forms: Sequence[Choice]
-) -> tuple[tuple[Choice, ...], float]:
-    """The sub-graphs, with the one of `forms` in place of `replaced` of them from `at` on that makes the schedule
-    cheapest, and its cost; as they were where none is below `cost`. No form is tried once `last` evaluations are."""
-    (choices, rules), best = state, cost
-    found = choices
-    for form in forms:
-        if problem.evaluator.evaluations < last:
-            changed = (*choices[:at], form, *choices[at + replaced :])
-            changed_cost = simulated_cost(problem, changed, rules)
-            if changed_cost < best:
-                found, best = changed, changed_cost
-    return found, best
 
 
 def _fastest(evaluator: Evaluator, tried: Iterator[Choice], cycles: int) -> list[Choice]:

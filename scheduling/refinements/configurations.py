@@ -16,7 +16,7 @@ from scheduling.candidates.configurations import configurations, times
 from scheduling.candidates.ranker import shipped_ranker
 from scheduling.choice import Choice
 from scheduling.problem import Problem, State, simulated_cost
-from scheduling.refinements.subgraphs import slowest_first
+from scheduling.refinements.subgraphs import slowest_first, with_cheapest
 
 TIMED = 6
 """Configurations of a sub-graph that are timed: those that the ranker puts first."""
@@ -36,11 +36,7 @@ def with_configurations(problem: Problem, state: State) -> State:
             break
         found = configurations(evaluator, choices[at])
         picked = found.choices[ranker.order(evaluator, found)[:TIMED]]
-        for row in picked[np.argsort(times(evaluator, picked), kind="stable")][:TRIED].tolist():
-            if evaluator.evaluations >= last:
-                break
-            changed = (*choices[:at], Choice(*row), *choices[at + 1 :])
-            cost = simulated_cost(problem, changed, rules)
-            if cost < best:
-                choices, best = changed, cost
+        rows = picked[np.argsort(times(evaluator, picked), kind="stable")][:TRIED].tolist()
+        forms = [Choice(*row) for row in rows]
+        choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
     return choices, rules

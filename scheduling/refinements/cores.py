@@ -14,7 +14,7 @@ from scheduling.candidates.configurations import configurations, times
 from scheduling.choice import Choice
 from scheduling.problem import Problem, State, simulated_cost
 from scheduling.refinements.one_program import best_program
-from scheduling.refinements.subgraphs import slowest_first
+from scheduling.refinements.subgraphs import slowest_first, with_cheapest
 
 TRIED = 2
 """Kernels on fewer cores that are simulated for each sub-graph where a launch holds the machine."""
@@ -39,11 +39,7 @@ def _with_fewer_cores(problem: Problem, state: State) -> State:
             break
         found = configurations(evaluator, choices[at]).choices
         fewer = found[found[:, _WAYS].prod(axis=1) < choices[at].cores]
-        for row in fewer[np.argsort(times(evaluator, fewer), kind="stable")][:TRIED].tolist():
-            if evaluator.evaluations >= last:
-                break
-            changed = (*choices[:at], Choice(*row), *choices[at + 1 :])
-            cost = simulated_cost(problem, changed, rules)
-            if cost < best:
-                choices, best = changed, cost
+        rows = fewer[np.argsort(times(evaluator, fewer), kind="stable")][:TRIED].tolist()
+        forms = [Choice(*row) for row in rows]
+        choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
     return choices, rules

@@ -1,12 +1,15 @@
-"""Which sub-graphs refinements change."""
+"""Which sub-graphs refinements change, and the change that is kept."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from scheduling.candidates.configurations import times
 from scheduling.choice import RECOMPUTE, Choice
 from scheduling.evaluator import Evaluator
+from scheduling.problem import Problem, State, simulated_cost
 
 
 def whole(choice: Choice) -> bool:
@@ -22,3 +25,19 @@ def slowest_first(evaluator: Evaluator, choices: tuple[Choice, ...]) -> list[tup
         return []
     cycles = times(evaluator, np.array([choices[at] for at in places], np.int64))
     return [(places[k], int(cycles[k])) for k in np.argsort(-cycles, kind="stable").tolist()]
+
+
+def with_cheapest(
+    problem: Problem, last: int, state: State, cost: float, at: int, replaced: int, forms: Sequence[Choice]
+) -> tuple[tuple[Choice, ...], float]:
+    """The sub-graphs, with the one of `forms` in place of `replaced` of them from `at` on that makes the schedule
+    cheapest, and its cost; as they were where none is below `cost`. No form is tried once `last` evaluations are."""
+    (choices, rules), best = state, cost
+    found = choices
+    for form in forms:
+        if problem.evaluator.evaluations < last:
+            changed = (*choices[:at], form, *choices[at + replaced :])
+            changed_cost = simulated_cost(problem, changed, rules)
+            if changed_cost < best:
+                found, best = changed, changed_cost
+    return found, best

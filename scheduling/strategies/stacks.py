@@ -50,9 +50,6 @@ SMALLEST = 4
 MOST_TILES = 8192
 """Tiles of a stack beyond which a tile is not tried."""
 
-ROUNDING = 1 + 1e-9
-"""By so much a limit is lifted, so that rounding of floats leaves nothing out."""
-
 MOST_INSTRUCTIONS = 1_000_000
 """Instructions lowered for each schedule of the budget, after which stacks are taken by their bounds."""
 

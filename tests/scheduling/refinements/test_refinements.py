@@ -9,7 +9,8 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.candidates.space import CandidateSpace
-from scheduling.errors import ScheduleError, UnsupportedDecision
+from scheduling.choice import Choice
+from scheduling.errors import IllegalSchedule, ScheduleError, UnsupportedDecision
 from scheduling.evaluator import Evaluator
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.objective import Objective
@@ -75,6 +76,23 @@ def test_refined_schedules_are_executed_and_matched(name: str, tmp_path: Path) -
         check_all_the_way_down(model, evaluator, found.choices, found.rules, rng, tmp_path)
     else:
         checked_program(arranged.evaluator, found.choices, found.rules)
+
+
+@pytest.mark.parametrize("budget", [2, 12])
+def test_a_schedule_that_does_not_fit_is_refused_or_made_to_fit(tmp_path: Path, budget: int) -> None:
+    """Heuristics simulate nothing, so a refinement may be the first to see it."""
+    path = random_model(tmp_path, np.random.default_rng(41))
+    evaluator = Evaluator(load_model(str(path), 2).network, concurrent("tiny"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), budget=budget)
+    too_fine = (Choice(0, problem.space.layers, split_rows=1000),), Rules()
+    with pytest.raises(IllegalSchedule):
+        evaluator.evaluate(*too_fine)
+    for name in REFINEMENTS:
+        try:
+            found = refined(problem, too_fine, (name,))
+        except IllegalSchedule:
+            continue
+        assert found == too_fine or evaluator.evaluate(*found).cycles
 
 
 def test_names() -> None:
