@@ -75,7 +75,7 @@ def test_a_machine_without_llb(model: Path, tmp_path: Path, capsys: pytest.Captu
     assert all(row["llb_bytes"] == 0 < row["dram_bytes"] for row in summary["strategies"].values())
     printed = capsys.readouterr()
     assert "everything through DRAM" in printed.out
-    assert "runs one kernel at a time, and rammer_base, rammer_barriers, rammer need several" in printed.err
+    assert "cannot run rammer_base, rammer_barriers, rammer: left out" in printed.err
     assert '"LLB bytes in use"' not in (out / "trace.json").read_text()
 
 
