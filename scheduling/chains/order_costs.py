@@ -56,6 +56,10 @@ class Priced(NamedTuple):
     order: Order  # all layers, the file's order written out too
     state: State
 
+    def __lt__(self, other: object) -> bool:
+        """By cost, then by order; rules have no order."""
+        return self[:2] < other[:2] if isinstance(other, Priced) else NotImplemented
+
 
 class OrderCosts:
     """Costs of orders of a problem's layers; what runs of layers cost is kept from order to order.

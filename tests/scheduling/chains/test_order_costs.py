@@ -8,10 +8,11 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.chains import order_costs
-from scheduling.chains.order_costs import OrderCosts, cuts_on
+from scheduling.chains.order_costs import OrderCosts, Priced, cuts_on
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import Order, in_order
 from scheduling.problem import Problem
+from scheduling.rules import Rules
 from scheduling.strategies.annealing_orders import Moves
 from scheduling.strategies.graphturbo import graphturbo
 from tests.graph.onnx_helpers import GraphBuilder
@@ -78,3 +79,9 @@ def test_of_many_cuts_few_are_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     assert (few.at[0], few.at[-1]) == (0, problem.space.layers)
     crossing = problem.space.border_bytes
     assert crossing[few.at[1:-1]].mean() <= crossing[every.at[1:-1]].mean()
+
+
+def test_orders_that_cost_the_same_under_different_rules_can_be_compared() -> None:
+    one, other = (Priced(2.0, (0, 1), ((), Rules(prefetch=ahead))) for ahead in (1, 2))
+    assert min(one, other) is one
+    assert min(other, one, Priced(1.0, (1, 0), ((), Rules()))).cost == 1.0
