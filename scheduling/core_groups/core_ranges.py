@@ -32,10 +32,21 @@ class CoreRanges:
 
     def place(self, cores: int, ready: int, cycles: int) -> Range:
         """Take the cores that can start a kernel first that is `ready` at a time, of equal ranges the lowest."""
-        if cores not in self._ranges:
-            self._ranges[cores] = np.lib.stride_tricks.sliding_window_view(self._free, cores)
-        starts = np.maximum(self._ranges[cores].max(axis=1), ready)
-        first = int(starts.argmin())
-        start = int(starts[first])
-        self._free[first : first + cores] = start + cycles
+        if cores == len(self._free):
+            first, start = 0, max(self.free(0, cores), ready)
+        else:
+            if cores not in self._ranges:
+                self._ranges[cores] = np.lib.stride_tricks.sliding_window_view(self._free, cores)
+            starts = np.maximum(self._ranges[cores].max(axis=1), ready)
+            first = int(starts.argmin())
+            start = int(starts[first])
+        self.hold(first, cores, start + cycles)
         return Range(first, start, start + cycles)
+
+    def free(self, first: int, cores: int) -> int:
+        """When all cores of a range are free."""
+        return int(self._free[first : first + cores].max())
+
+    def hold(self, first: int, cores: int, end: int) -> None:
+        """Keep the cores of a range until then."""
+        self._free[first : first + cores] = end

@@ -6,6 +6,7 @@ instances pays for one whatever is in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -45,30 +46,53 @@ class RunKernels:
         self._machine = evaluator.machine_table._replace(launch=0)
         self._supposed = supposed_scopes(evaluator.table, evaluator.machine_table)
         self._alike = AlikeStacks(evaluator.table, self._supposed)
-        self._known: dict[tuple[int, int, int], tuple[Ints, Ints]] = {}
+        self._timed: dict[tuple[int, int, int], tuple[Ints, Ints]] = {}
+        self._known: dict[tuple[int, int, int, int, int], tuple[RunKernel, ...]] = {}
 
-    def of(self, first: int, stop: int, split: int, in_llb: Ints) -> tuple[RunKernel, ...]:
-        """The fastest kernel for each number of cores that is faster than all on fewer, fewest cores first; none where
-        nothing fits in so many slices of the batch.
+    def where(self, in_llb: Ints) -> PlacedKernels:
+        """Kernels where tensors (T,) are in the LLB or not. What enters a kernel is taken to be there where most of its
+        bytes are, and so is what leaves."""
+        table = self._evaluator.table
+        sizes = table.tensor_rows * table.tensor_columns * table.tensor_channels * self._supposed
+        return PlacedKernels(self, sizes.tolist(), (sizes * in_llb).tolist())
 
-        `in_llb` (T,) says which tensors are in the LLB; what enters is taken to be there where most of its bytes are,
-        and so is what leaves.
-        """
-        alike = self._alike.of(first, stop), stop - first, split
-        if alike not in self._known:
-            self._known[alike] = self._time(Choice(first, stop, split))
-        choices, times = self._known[alike]
+    def borders(self, first: int, stop: int) -> tuple[list[int], list[int]]:
+        """The tensors that enter layers [first, stop), and those that leave them."""
         entries, exits = self._evaluator.templates.borders(first, stop)
-        places = self._in_dram(entries, in_llb), self._in_dram(exits, in_llb)
-        cycles = times[:, 2 * places[0] + places[1]]
+        return entries.tolist(), exits.tolist()
+
+    def of(
+        self, first: int, stop: int, split: int, entries_in_dram: int, exits_in_dram: int
+    ) -> tuple[RunKernel, ...]:
+        """The fastest kernel for each number of cores that is faster than all on fewer, fewest cores first; none where
+        nothing fits in so many slices of the batch. What enters and what leaves is in DRAM (1) or in the LLB (0)."""
+        run = self._alike.of(first, stop), stop - first, split
+        places = entries_in_dram, exits_in_dram
+        if (*run, *places) not in self._known:
+            if run not in self._timed:
+                self._timed[run] = self._time(Choice(first, stop, split))
+            self._known[*run, *places] = self._fastest(*self._timed[run], *places)
+        found = self._known[*run, *places]
+        return tuple(one._replace(choice=one.choice._replace(first=first, stop=stop)) for one in found)
+
+    def _fastest(
+        self, choices: Ints, times: Ints, entries_in_dram: int, exits_in_dram: int
+    ) -> tuple[RunKernel, ...]:
+        cycles = times[:, 2 * entries_in_dram + exits_in_dram]
         cores = choices[:, _WAYS].prod(axis=1)
-        faster: list[RunKernel] = []
+        rows: list[int] = []
         for row in np.lexsort((cycles, cores)).tolist():
-            if not faster or cycles[row] < faster[-1].cycles:
-                choice = Choice(*choices[row].tolist())._replace(first=first, stop=stop)
-                faster = [kernel for kernel in faster if kernel.choice.cores < choice.cores]
-                faster.append(RunKernel(choice, int(cycles[row]), self._links(times[row], *places)))
-        return tuple(faster)
+            if not rows or cycles[row] < cycles[rows[-1]]:
+                rows = [other for other in rows if cores[other] < cores[row]]
+                rows.append(row)
+        return tuple(
+            RunKernel(
+                Choice(*choices[row].tolist()),
+                int(cycles[row]),
+                self._links(times[row], entries_in_dram, exits_in_dram),
+            )
+            for row in rows
+        )
 
     def _time(self, given: Choice) -> tuple[Ints, Ints]:
         """(A, fields of Choice), and of one instance of each what `time_borders` says."""
@@ -86,12 +110,29 @@ class RunKernels:
             int(times[4 + N_LLB_WRITE] - left),
         )
 
-    def _in_dram(self, tensors: Ints, in_llb: Ints) -> int:
+
+class PlacedKernels:
+    """Kernels of runs of layers where it is known which tensors are in the LLB."""
+
+    def __init__(self, kernels: RunKernels, sizes: Sequence[int], sizes_in_llb: Sequence[int]) -> None:
+        """Sizes of tensors that might be in the LLB, and of those that are there; 0 for the others."""
+        self._kernels = kernels
+        self._sizes = sizes
+        self._sizes_in_llb = sizes_in_llb
+        self._known: dict[tuple[int, int, int], tuple[RunKernel, ...]] = {}
+
+    def of(self, first: int, stop: int, split: int) -> tuple[RunKernel, ...]:
+        """As `RunKernels.of`."""
+        run = first, stop, split
+        if run not in self._known:
+            entries, exits = self._kernels.borders(first, stop)
+            self._known[run] = self._kernels.of(*run, self._in_dram(entries), self._in_dram(exits))
+        return self._known[run]
+
+    def _in_dram(self, tensors: Sequence[int]) -> int:
         """1 where most of the bytes of tensors that might be in the LLB are in DRAM."""
-        table = self._evaluator.table
-        sizes = table.tensor_rows[tensors] * table.tensor_columns[tensors] * table.tensor_channels[tensors]
-        sizes = sizes * self._supposed[tensors]
-        return int(2 * (sizes * in_llb[tensors]).sum() < sizes.sum())
+        there = sum(self._sizes_in_llb[tensor] for tensor in tensors)
+        return int(2 * there < sum(self._sizes[tensor] for tensor in tensors))
 
 
 def bindings_that_fit(evaluator: Evaluator, given: Choice) -> Ints:

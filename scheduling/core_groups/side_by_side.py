@@ -10,6 +10,7 @@ the LLB and to DRAM: none ends before a link has served it and all that began be
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,107 +52,168 @@ class _Placed(NamedTuple):
     first_core: int
 
 
-class Listed:
-    """The tasks of blocks, placed on cores; `makespan` in cycles is when the last one ends, without launch, with links
-    shared."""
+class _Tasks(NamedTuple):
+    """The tasks of blocks, block after block, so that each comes behind those that it reads."""
 
-    def __init__(self, table: NetworkTable, blocks: Sequence[Block], cores: int) -> None:
-        self._blocks = blocks
-        self._owner = [b for b, block in enumerate(blocks) for _ in block.cycles]
-        self._start = [0]
-        for block in blocks:
-            self._start.append(self._start[-1] + len(block.cycles))
-        reads = self._reads(table)
-        self._placed = sorted(self._place(reads, cores))
-        self.makespan = self._with_links(reads, cores)
+    owner: list[int]
+    """The block of each."""
+    first: list[int]
+    """The first of each block, and how many there are."""
+    cycles: list[int]
+    reads: list[list[int]]
+    level: list[int]
+    """Cycles of the longest way from the beginning of each to the end."""
 
-    def packing(self) -> Packing:
+
+class ListScheduler:
+    """List schedules of the layers of one network on so many cores."""
+
+    def __init__(self, table: NetworkTable, cores: int) -> None:
+        self._batch = table.batch
+        self._cores = cores
+        self._made_by = _layers_read(table)
+        self._touched: dict[tuple[int, int], list[tuple[int, int]]] = {}
+
+    def makespan(self, blocks: Sequence[Block], limit: float = math.inf) -> float:
+        """When the last task of blocks that hold all layers in order ends, in cycles, without launch, with links
+        shared; infinite if that is not before `limit`, which the way that is left from a task to the end may say
+        early."""
+        tasks = self._tasks(blocks)
+        placed = self._place(blocks, tasks, limit)
+        if len(placed) < len(tasks.cycles):
+            return math.inf
+        return self._with_links(blocks, tasks, placed, limit)
+
+    def packing(self, blocks: Sequence[Block]) -> Packing:
         """The instances in one step in the order in which they begin. Tasks share a wave while the first to end of it
         has not ended, and while it is short: what is made in a later wave may take the place in the LLB of what is read
         in an earlier one, and then waits for it, so waves should be few."""
+        tasks = self._tasks(blocks)
+        all_placed = self._place(blocks, tasks, math.inf)
         members: list[Placement] = []
-        shortest = max(placed.end for placed in self._placed) // MOST_WAVES
-        wave, wave_start, wave_end = 0, 0, self._placed[0].end
-        for placed in self._placed:
-            block = self._owner[placed.task]
-            choice = self._blocks[block].choice
+        shortest = max(placed.end for placed in all_placed) // MOST_WAVES
+        wave, wave_start, wave_end = 0, 0, all_placed[0].end
+        for placed in all_placed:
+            block = tasks.owner[placed.task]
+            choice = blocks[block].choice
             many = together(choice)
             if placed.start >= max(wave_end, wave_start + shortest):
                 wave, wave_start, wave_end = wave + 1, placed.start, placed.end
             wave_end = min(wave_end, placed.end)
-            first = (placed.task - self._start[block]) * many
+            first = (placed.task - tasks.first[block]) * many
             members += [
                 Placement(block, instance, placed.first_core, wave) for instance in range(first, first + many)
             ]
         return Packing((Step(tuple(members)),))
 
-    def _with_links(self, reads: Sequence[Sequence[int]], cores: int) -> int:
-        free, served = [0] * cores, [0] * len(NO_LINKS)
-        ends = [0] * len(reads)
-        for placed in self._placed:
-            block = self._blocks[self._owner[placed.task]]
-            taken = range(placed.first_core, placed.first_core + block.choice.cores)
-            start = max(max(free[core] for core in taken), *(ends[made] for made in reads[placed.task]), 0)
-            end = start + placed.end - placed.start
-            for link, cycles in enumerate(block.links):
-                if cycles:
-                    served[link] = max(served[link], start) + cycles
-                    end = max(end, served[link])
-            for core in taken:
-                free[core] = end
-            ends[placed.task] = end
-        return max(ends, default=0)
+    def sources(self, choices: Sequence[Choice]) -> list[list[int]]:
+        """For each sub-graph those that make what it reads, ascending."""
+        home = [s for s, choice in enumerate(choices) for _ in range(choice.first, choice.stop)]
+        found = []
+        for s, choice in enumerate(choices):
+            made_by = {
+                home[made] for layer in range(choice.first, choice.stop) for made in self._made_by[layer]
+            }
+            found.append(sorted(made_by - {s}))
+        return found
 
-    def _place(self, reads: Sequence[Sequence[int]], cores: int) -> list[_Placed]:
+    def _tasks(self, blocks: Sequence[Block]) -> _Tasks:
+        owner = [b for b, block in enumerate(blocks) for _ in block.cycles]
+        first = [0]
+        for block in blocks:
+            first.append(first[-1] + len(block.cycles))
+        reads = self._reads([block.choice for block in blocks], first)
+        cycles = [cycles for block in blocks for cycles in block.cycles]
+        level = [0] * len(cycles)  # first of those that read, of each the longest way
+        for task in range(len(level) - 1, -1, -1):
+            level[task] += cycles[task]
+            for made in reads[task]:
+                if level[made] < level[task]:
+                    level[made] = level[task]
+        return _Tasks(owner, first, cycles, reads, level)
+
+    def _reads(self, choices: Sequence[Choice], first: Sequence[int]) -> list[list[int]]:
+        """For each task those that make what it reads."""
+        found: list[list[int]] = []
+        for block, sources in enumerate(self.sources(choices)):
+            reader = choices[block]
+            per_slice = reader.slices // together(reader)
+            for part in range(reader.split_batch):
+                made_by: list[int] = []
+                for source in sources:
+                    made = choices[source]
+                    low, high = self._touching(reader.split_batch, made.split_batch)[part]
+                    each = made.slices // together(made)
+                    made_by += range(first[source] + low * each, first[source] + high * each)
+                found += [made_by] * per_slice
+        return found
+
+    def _touching(self, parts: int, other_parts: int) -> list[tuple[int, int]]:
+        """Which of `other_parts` even slices of the batch each of `parts` touches: [first, stop)."""
+        key = parts, other_parts
+        if key not in self._touched:
+            self._touched[key] = [touching(part, parts, other_parts, self._batch) for part in range(parts)]
+        return self._touched[key]
+
+    def _place(self, blocks: Sequence[Block], tasks: _Tasks, limit: float) -> list[_Placed]:
+        """All tasks in the order in which they begin; only some where the last one does not end before the limit."""
+        _, _, cycles, reads, level = tasks
         readers: list[list[int]] = [[] for _ in reads]
         for task, made_by in enumerate(reads):
             for other in made_by:
                 readers[other].append(task)
-        cycles = [cycles for block in self._blocks for cycles in block.cycles]
-        level = list(cycles)
-        for task in range(len(level) - 1, -1, -1):  # tasks are in topological order
-            level[task] += max((level[reader] for reader in readers[task]), default=0)
         missing = [len(made_by) for made_by in reads]
         ready = [0] * len(reads)
         waiting = [(-level[task], task) for task, count in enumerate(missing) if not count]
         heapq.heapify(waiting)
-        ranges = CoreRanges(cores)
+        ranges = CoreRanges(self._cores)
         placed = []
         while waiting:
             task = heapq.heappop(waiting)[1]
-            given = ranges.place(self._blocks[self._owner[task]].choice.cores, ready[task], cycles[task])
-            placed.append(_Placed(given.start, task, given.end, given.first_core))
+            cores = blocks[tasks.owner[task]].choice.cores
+            first_core, start, end = ranges.place(cores, ready[task], cycles[task])
+            if start + level[task] >= limit:
+                break
+            placed.append(_Placed(start, task, end, first_core))
             for reader in readers[task]:
-                ready[reader] = max(ready[reader], given.end)
+                if ready[reader] < end:
+                    ready[reader] = end
                 missing[reader] -= 1
                 if not missing[reader]:
                     heapq.heappush(waiting, (-level[reader], reader))
+        placed.sort()
         return placed
 
-    def _reads(self, table: NetworkTable) -> list[list[int]]:
-        """For each task those that make what it reads."""
-        choices = [block.choice for block in self._blocks]
-        found: list[list[int]] = []
-        for block, sources in enumerate(sources_of(table, choices)):
-            reader = choices[block]
-            per_slice = reader.slices // together(reader)
-            for task in range(len(self._blocks[block].cycles)):
-                made_by: list[int] = []
-                for source in sources:
-                    made = choices[source]
-                    low, high = touching(task // per_slice, reader.split_batch, made.split_batch, table.batch)
-                    each = made.slices // together(made)
-                    made_by += range(self._start[source] + low * each, self._start[source] + high * each)
-                found.append(made_by)
-        return found
+    def _with_links(
+        self, blocks: Sequence[Block], tasks: _Tasks, placed: Sequence[_Placed], limit: float
+    ) -> float:
+        """When the last task ends where each waits for its links too, so that none begins sooner than it was placed;
+        infinite if that is not before the limit."""
+        ranges, served = CoreRanges(self._cores), [0] * len(NO_LINKS)
+        ends = [0] * len(placed)
+        makespan = 0
+        for placed_start, task, placed_end, first_core in placed:
+            block = blocks[tasks.owner[task]]
+            cores = block.choice.cores
+            start = max([ranges.free(first_core, cores), *[ends[made] for made in tasks.reads[task]]])
+            end = start + placed_end - placed_start
+            for link, cycles in enumerate(block.links):
+                if cycles:
+                    served[link] = max(served[link], start) + cycles
+                    end = max(end, served[link])
+            if end + tasks.level[task] - tasks.cycles[task] >= limit:
+                return math.inf
+            ranges.hold(first_core, cores, end)
+            ends[task] = end
+            makespan = max(makespan, end)
+        return makespan
 
 
-def sources_of(table: NetworkTable, choices: Sequence[Choice]) -> list[list[int]]:
-    """For each sub-graph those that make what it reads, ascending."""
-    home = [s for s, choice in enumerate(choices) for _ in range(choice.first, choice.stop)]
+def _layers_read(table: NetworkTable) -> list[list[int]]:
+    """For each layer those that make what it reads."""
     producer, tensors, start = table.producer.tolist(), table.edge_tensor.tolist(), table.edge_start.tolist()
     found = []
-    for s, choice in enumerate(choices):
-        made_by = {producer[tensor] for tensor in tensors[start[choice.first] : start[choice.stop]]}
-        found.append(sorted({home[layer] for layer in made_by if layer >= 0} - {s}))
+    for layer in range(len(start) - 1):
+        made_by = {producer[tensor] for tensor in tensors[start[layer] : start[layer + 1]]}
+        found.append(sorted(made for made in made_by if made >= 0))
     return found

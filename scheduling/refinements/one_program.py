@@ -21,8 +21,8 @@ from operator import add
 
 from scheduling.choice import Choice
 from scheduling.core_groups.links import NO_LINKS, LinkCycles, link_cycles
-from scheduling.core_groups.run_kernels import RunKernels
-from scheduling.core_groups.side_by_side import Block, Listed, sources_of, together
+from scheduling.core_groups.run_kernels import PlacedKernels, RunKernels
+from scheduling.core_groups.side_by_side import Block, ListScheduler, together
 from scheduling.lowering.rows import (
     C_HOLD,
     C_LATENCY,
@@ -33,7 +33,6 @@ from scheduling.lowering.rows import (
     N_LLB_WRITE,
     OP_LAUNCH,
 )
-from scheduling.lowering.tables import NetworkTable
 from scheduling.problem import Problem, State, simulated_cost
 from scheduling.refinements.subgraphs import whole
 from scheduling.timeline.arrangement import Arrangement
@@ -73,26 +72,27 @@ class _Search:
         self._cores = evaluator.machine.cores
         self._last = evaluator.evaluations + problem.budget
         self._kernels = RunKernels(evaluator)
+        self._scheduler = ListScheduler(evaluator.table, self._cores)
         self._left = MOST_PLACED
         self.best = state
         choices, rules = state
         self._cost = simulated_cost(problem, choices, rules)
         plan = evaluator.arrange(choices, rules)
         blocks = self._timed(choices, plan)
-        plan, _ = self._try(blocks, plan)
+        kernels, _ = self._try(blocks, self._kernels.where(plan.in_llb))
         if self._spent:
             return
-        blocks = self._start(blocks, plan)
+        blocks = self._start(blocks, kernels)
         before = math.inf
         for _ in range(ROUNDS):
             if self._spent:
                 return
-            blocks = self._round(blocks, plan)
-            plan, cost = self._try(blocks, plan)
+            blocks = self._round(blocks, kernels)
+            kernels, cost = self._try(blocks, kernels)
             if cost >= before:
                 break
             before = cost
-            blocks = [self._fastest_of(block, plan, block.choice.cores) for block in blocks]
+            blocks = [self._fastest_of(block, kernels, block.choice.cores) for block in blocks]
         self._try_overlap()
 
     @property
@@ -120,19 +120,18 @@ class _Search:
                 links[s] = LinkCycles(*map(add, links[s], link_cycles(machine, *crossing)))
         return [Block(*each) for each in zip(choices, map(tuple, cycles), links, strict=True)]
 
-    def _listed(self, blocks: Sequence[Block]) -> Listed:
-        listed = Listed(self._evaluator.table, blocks, self._cores)
+    def _makespan(self, blocks: Sequence[Block], limit: float = math.inf) -> float:
         self._left -= sum(len(block.cycles) for block in blocks)
-        return listed
+        return self._scheduler.makespan(blocks, limit)
 
-    def _try(self, blocks: Sequence[Block], plan: Arrangement) -> tuple[Arrangement, float]:
-        """Simulate a program: where its tensors and weights are, and its cost; or as before where it does not fit."""
+    def _try(self, blocks: Sequence[Block], kernels: PlacedKernels) -> tuple[PlacedKernels, float]:
+        """Simulate a program: kernels where its tensors are, and its cost; or those given where it does not fit."""
         choices = tuple(block.choice for block in blocks)
-        rules = replace(self.best[1], packing=self._listed(blocks).packing())
+        rules = replace(self.best[1], packing=self._scheduler.packing(blocks))
         cost = self._keep_cheaper((choices, rules))
         if cost < math.inf:
-            plan = self._evaluator.arrange(choices, rules)
-        return plan, cost
+            kernels = self._kernels.where(self._evaluator.arrange(choices, rules).in_llb)
+        return kernels, cost
 
     def _keep_cheaper(self, state: State) -> float:
         cost = simulated_cost(self._problem, *state)
@@ -147,63 +146,63 @@ class _Search:
             if self._evaluator.evaluations < self._last:
                 self._keep_cheaper((tuple(choice._replace(overlap=overlap) for choice in choices), rules))
 
-    def _start(self, blocks: Sequence[Block], plan: Arrangement) -> list[Block]:
+    def _start(self, blocks: Sequence[Block], kernels: PlacedKernels) -> list[Block]:
         """The sub-graphs as they are given, or the layers of the whole ones apart, with kernels on at most so many
         cores: of each number the shortest list schedule."""
         starts = [list(blocks)]
         for most_cores in (count for count in range(1, self._cores + 1) if self._cores % count == 0):
-            starts.append([self._fastest_of(block, plan, most_cores) for block in blocks])
+            starts.append([self._fastest_of(block, kernels, most_cores) for block in blocks])
             apart: list[Block] = []
             for block in blocks:
                 layers = range(block.choice.first, block.choice.stop)
-                found = [self._fastest(layer, layer + 1, plan, most_cores) for layer in layers]
+                found = [self._fastest(layer, layer + 1, kernels, most_cores) for layer in layers]
                 known = [layer for layer in found if layer is not None]
                 apart += known if whole(block.choice) and len(known) == len(layers) else [block]
             starts.append(apart)
-        return min(starts, key=lambda start: self._listed(start).makespan)
+        return min(starts, key=self._makespan)
 
-    def _fastest_of(self, block: Block, plan: Arrangement, most_cores: int) -> Block:
+    def _fastest_of(self, block: Block, kernels: PlacedKernels, most_cores: int) -> Block:
         """A block with its fastest kernel on at most so many cores; itself where none is known."""
         if not whole(block.choice):
             return block
-        return self._fastest(block.choice.first, block.choice.stop, plan, most_cores) or block
+        return self._fastest(block.choice.first, block.choice.stop, kernels, most_cores) or block
 
-    def _fastest(self, first: int, stop: int, plan: Arrangement, most_cores: int) -> Block | None:
-        forms = self._forms(first, stop, plan, most_cores)
+    def _fastest(self, first: int, stop: int, kernels: PlacedKernels, most_cores: int) -> Block | None:
+        forms = self._forms(first, stop, kernels, most_cores)
         return min(forms, key=lambda form: form.all_cycles, default=None)
 
-    def _forms(self, first: int, stop: int, plan: Arrangement, most_cores: int) -> list[Block]:
+    def _forms(self, first: int, stop: int, kernels: PlacedKernels, most_cores: int) -> list[Block]:
         """The fastest kernel of a run of layers on at most so many cores, for each of the splits that are tried; that
         on the fewest where all have more."""
         found: list[Block] = []
         for split in self._problem.space.splits.tolist():
-            kernels = self._kernels.of(first, stop, split, plan.in_llb)
-            if kernels:
-                kernel = next((k for k in reversed(kernels) if k.choice.cores <= most_cores), kernels[0])
+            known = kernels.of(first, stop, split)
+            if known:
+                kernel = next((k for k in reversed(known) if k.choice.cores <= most_cores), known[0])
                 found.append(Block(kernel.choice, (kernel.cycles,) * split, kernel.links))
             if len(found) == FORMS:
                 break
         return found
 
-    def _round(self, blocks: list[Block], plan: Arrangement) -> list[Block]:
+    def _round(self, blocks: list[Block], kernels: PlacedKernels) -> list[Block]:
         """Joins, cuts and then other numbers of cores, each taken where the list schedule becomes shorter."""
-        shortest = self._listed(blocks).makespan
+        shortest = self._makespan(blocks)
         at = 0
         while at < len(blocks) and self._left > 0:
-            for stop, new in self._changes(blocks, at, plan):
+            for stop, new in self._changes(blocks, at, kernels):
                 if sum(b.all_cycles for b in new) >= sum(b.all_cycles for b in blocks[at:stop]):
                     continue
                 changed = [*blocks[:at], *new, *blocks[stop:]]
-                makespan = self._listed(changed).makespan
+                makespan = self._makespan(changed, shortest)
                 if makespan < shortest:
                     blocks, shortest = changed, makespan
                     break
             else:
                 at += 1
-        return self._spread(blocks, shortest, plan)
+        return self._spread(blocks, shortest, kernels)
 
     def _changes(
-        self, blocks: Sequence[Block], at: int, plan: Arrangement
+        self, blocks: Sequence[Block], at: int, kernels: PlacedKernels
     ) -> Iterator[tuple[int, list[Block]]]:
         """(stop, new) where blocks [at, stop) may give place to `new`: joined with the next one, or cut in two; on all
         cores, or on no more than before."""
@@ -214,49 +213,49 @@ class _Search:
             two = blocks[at + 1].choice
             if whole(two) and two.stop - one.first <= MOST_JOINED:
                 for most_cores in sorted({max(one.cores, two.cores), self._cores}):
-                    for joined in self._forms(one.first, two.stop, plan, most_cores):
+                    for joined in self._forms(one.first, two.stop, kernels, most_cores):
                         yield at + 2, [joined]
         crossing = self._problem.space.border_bytes
         cuts = sorted(range(one.first + 1, one.stop), key=lambda cut: int(crossing[cut]))[:MOST_CUTS]
         for cut in cuts:
             for most_cores in sorted({one.cores, self._cores}):
                 runs = (one.first, cut), (cut, one.stop)
-                parts = [self._fastest(*run, plan, most_cores) for run in runs]
+                parts = [self._fastest(*run, kernels, most_cores) for run in runs]
                 found = [part for part in parts if part is not None]
                 if len(found) == len(parts):
                     yield at + 1, found
 
-    def _spread(self, blocks: list[Block], shortest: int, plan: Arrangement) -> list[Block]:
+    def _spread(self, blocks: list[Block], shortest: float, kernels: PlacedKernels) -> list[Block]:
         """More or fewer cores for sub-graphs that need not wait for each other, or have slices that need not."""
-        for at in _apart(self._evaluator.table, [block.choice for block in blocks]):
+        for at in _apart(self._scheduler.sources([block.choice for block in blocks]), blocks):
             choice = blocks[at].choice
             if not whole(choice):
                 continue
-            for kernel in self._kernels.of(choice.first, choice.stop, choice.split_batch, plan.in_llb):
+            for kernel in kernels.of(choice.first, choice.stop, choice.split_batch):
                 if kernel.choice.cores == blocks[at].choice.cores:
                     continue
                 if self._left <= 0:
                     return blocks
                 block = Block(kernel.choice, (kernel.cycles,) * choice.split_batch, kernel.links)
                 changed = [*blocks[:at], block, *blocks[at + 1 :]]
-                makespan = self._listed(changed).makespan
+                makespan = self._makespan(changed, shortest)
                 if makespan < shortest:
                     blocks, shortest = changed, makespan
         return blocks
 
 
-def _apart(table: NetworkTable, choices: Sequence[Choice]) -> list[int]:
-    """Sub-graphs of several instances, or such that some other one neither needs nor is needed by them."""
-    sources = sources_of(table, choices)
-    needs = [0] * len(choices)  # as bits
+def _apart(sources: Sequence[Sequence[int]], blocks: Sequence[Block]) -> list[int]:
+    """Blocks of several instances, or such that some other one neither needs nor is needed by them; `sources` says for
+    each which ones make what it reads."""
+    needs = [0] * len(blocks)  # as bits
     for s, made_by in enumerate(sources):
         for source in made_by:
             needs[s] |= needs[source] | 1 << source
-    needed = [0] * len(choices)
+    needed = [0] * len(blocks)
     for s, found in enumerate(needs):
         needed = [by | (found >> q & 1) << s for q, by in enumerate(needed)]
     return [
         s
-        for s, choice in enumerate(choices)
-        if choice.instances > 1 or (needs[s] | needed[s]).bit_count() < len(choices) - 1
+        for s, block in enumerate(blocks)
+        if block.choice.instances > 1 or (needs[s] | needed[s]).bit_count() < len(blocks) - 1
     ]

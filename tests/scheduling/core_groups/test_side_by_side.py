@@ -1,5 +1,6 @@
 """List scheduling on ranges of cores: by hand, and what any list schedule keeps to."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from graph.importer import load_model
 from scheduling.choice import Choice
 from scheduling.core_groups.core_ranges import CoreRanges
-from scheduling.core_groups.side_by_side import Block, Listed, sources_of, together
+from scheduling.core_groups.links import LinkCycles
+from scheduling.core_groups.side_by_side import Block, ListScheduler, together
 from scheduling.evaluator import Evaluator
 from scheduling.legality.orders import check_order
 from tests.graph.onnx_helpers import GraphBuilder
@@ -35,22 +37,17 @@ def test_a_diamond_by_hand(tmp_path: Path) -> None:
     c = graph.node("AveragePool", a, kernel_shape=[1, 1])
     path = graph.save(tmp_path, graph.node("Concat", b, c, axis=1))
     evaluator = Evaluator(load_model(str(path), 1, weights=False).network, concurrent("tiny"))
-    assert sources_of(evaluator.table, [Choice(layer, layer + 1) for layer in range(4)]) == [
-        [],
-        [0],
-        [0],
-        [1, 2],
-    ]
+    scheduler = ListScheduler(evaluator.table, 4)
+    assert scheduler.sources([Choice(layer, layer + 1) for layer in range(4)]) == [[], [0], [0], [1, 2]]
 
-    def listed(c_cores: int) -> Listed:
+    def blocks(c_cores: int) -> list[Block]:
         cores = (4, 2, c_cores, 4)
         choices = [Choice(layer, layer + 1, ways_rows=each) for layer, each in enumerate(cores)]
-        blocks = [Block(choice, (cycles,)) for choice, cycles in zip(choices, (10, 8, 5, 3), strict=True)]
-        return Listed(evaluator.table, blocks, 4)
+        return [Block(choice, (cycles,)) for choice, cycles in zip(choices, (10, 8, 5, 3), strict=True)]
 
-    assert listed(2).makespan == 10 + 8 + 3
-    assert listed(4).makespan == 10 + 8 + 5 + 3
-    (step,) = listed(2).packing().steps
+    assert scheduler.makespan(blocks(2)) == 10 + 8 + 3
+    assert scheduler.makespan(blocks(4)) == 10 + 8 + 5 + 3
+    (step,) = scheduler.packing(blocks(2)).steps
     assert [(placed.subgraph, placed.first_core, placed.wave) for placed in step.instances] == [
         (0, 0, 0),
         (1, 0, 1),
@@ -62,7 +59,8 @@ def test_a_diamond_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_any_list_schedule_keeps_order_and_cores(tmp_path: Path, seed: int) -> None:
     """On random networks in random tiles: every instance once, after what it reads, those that must follow one another
-    do; no sooner done than the longest way or the work of all cores takes, and no later than one after the other."""
+    do; no sooner done than the longest way or the work of all cores takes, and no later than one after the other, where
+    links are free. Where they are not, a limit ends what is no shorter and changes nothing else."""
     rng = np.random.default_rng(seed)
     network = load_model(
         str(random_graph_model(tmp_path, rng, 12)), int(rng.choice([1, 3])), weights=False
@@ -76,14 +74,20 @@ def test_any_list_schedule_keeps_order_and_cores(tmp_path: Path, seed: int) -> N
         for choice in choices
     ]
     cores = evaluator.machine.cores
-    listed = Listed(evaluator.table, blocks, cores)
-    (step,) = listed.packing().steps
+    scheduler = ListScheduler(evaluator.table, cores)
+    (step,) = scheduler.packing(blocks).steps
     check_order(evaluator.table, choices, [(placed.subgraph, placed.instance) for placed in step.instances])
     assert all(placed.first_core + choices[placed.subgraph].cores <= cores for placed in step.instances)
     waves = [placed.wave for placed in step.instances]
     assert waves == sorted(waves)
     longest: list[int] = []
-    for block, sources in zip(blocks, sources_of(evaluator.table, choices), strict=True):
+    for block, sources in zip(blocks, scheduler.sources(choices), strict=True):
         longest.append(max((longest[source] for source in sources), default=0) + min(block.cycles))
     work = sum(block.choice.cores * block.all_cycles for block in blocks)
-    assert max(*longest, -(-work // cores)) <= listed.makespan <= sum(block.all_cycles for block in blocks)
+    makespan = scheduler.makespan(blocks)
+    assert max(*longest, -(-work // cores)) <= makespan <= sum(block.all_cycles for block in blocks)
+    busy = [block._replace(links=LinkCycles(*rng.integers(0, 50, 4).tolist())) for block in blocks]
+    shared = scheduler.makespan(busy)
+    assert shared >= makespan
+    for limit in (shared + 1, shared, makespan, shared // 2):
+        assert scheduler.makespan(busy, limit) == (shared if shared < limit else math.inf)

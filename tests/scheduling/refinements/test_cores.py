@@ -109,7 +109,7 @@ def test_the_time_of_a_kernel_is_that_of_its_network_alone(tmp_path: Path, name:
     evaluator = Evaluator(network, concurrent(name).model_copy(update={"launch_cycles": 0}))
     layers = len(network.layers)
     plan = evaluator.arrange((Choice(0, layers),), Rules())
-    kernels = RunKernels(evaluator).of(0, layers, 1, plan.in_llb)
+    kernels = RunKernels(evaluator).where(plan.in_llb).of(0, layers, 1)
     assert kernels
     for kernel in kernels:
         simulated = evaluator.simulate((kernel.choice,), plan)[1].cycles
