@@ -8,9 +8,12 @@ they read from the other cores.
 Three kinds of change, each kept where the whole schedule then simulates cheaper. A sub-graph, the slowest one first:
 every pair of bindings before and behind a border, and every run of layers inside with every other binding; those with
 the best estimates are timed in isolation, the fastest of them simulated. Then two sub-graphs that follow one another,
-on as many cores and in as many slices of the batch: one kernel, in which the layers of the second keep their binding.
-Then, in the sub-graphs that have several bindings by now, every run of layers that are bound alike with every other
-binding, as long as that pays.
+on as many cores and in as many slices of the batch: one kernel, in which all layers keep their bindings. Then, in the
+sub-graphs that have several bindings by now, every run of layers that are bound alike with every other binding, as
+long as that pays. The last two in turn until neither pays: a sub-graph bound anew may be worth joining.
+
+All bindings are over as many cores as the sub-graph had. Layers on fewer of them can be asked for, and did not pay
+where they were among the forms (docs/strategies.md).
 
 Inferred: all of it; no published strategy was followed.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from math import inf, prod
 
 import numpy as np
 
@@ -57,22 +61,53 @@ def with_bindings(problem: Problem, state: State, apart: bool = True) -> State:
         if evaluator.evaluations < last:
             forms = _fastest(evaluator, (two_bindings if apart else one_binding)(choices[at], batch), cycles)
             choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
+    kept: set[tuple[Choice, ...]] = set()
+    before = inf
+    while apart and best < before and evaluator.evaluations < last:
+        before = best
+        if rules.packing is None:
+            choices, best = _joined(problem, last, (choices, rules), best, kept)
+        choices, best = _bound_further(problem, last, (choices, rules), best, kept)
+    return choices, rules
+
+
+def _joined(
+    problem: Problem, last: int, state: State, best: float, kept: set[tuple[Choice, ...]]
+) -> tuple[tuple[Choice, ...], float]:
+    """The sub-graphs after each two that follow one another were tried as one, front to back, but for those in `kept`,
+    where all that do not pay are noted; and the cost."""
+    choices, rules = state
     at = 0
-    while apart and rules.packing is None and at + 1 < len(choices) and evaluator.evaluations < last:
-        joined = _joined(evaluator, choices[at], choices[at + 1])
-        if joined is not None:
-            choices, best = with_cheapest(problem, last, (choices, rules), best, at, 2, [joined])
+    while at + 1 < len(choices) and problem.evaluator.evaluations < last:
+        pair, before = choices[at : at + 2], best
+        one = None if pair in kept else joined(problem.evaluator, *pair)
+        if one is not None:
+            choices, best = with_cheapest(problem, last, (choices, rules), best, at, 2, [one])
+        if best == before:
+            kept.add(pair)
         at += 1
+    return choices, best
+
+
+def _bound_further(
+    problem: Problem, last: int, state: State, best: float, kept: set[tuple[Choice, ...]]
+) -> tuple[tuple[Choice, ...], float]:
+    """The sub-graphs after runs of layers were bound otherwise in those with several bindings, as long as that pays,
+    but for those in `kept`, where all in which it does not are noted; and the cost."""
+    evaluator = problem.evaluator
+    choices, rules = state
     at = 0
-    while apart and at < len(choices) and evaluator.evaluations < last:
+    while at < len(choices) and evaluator.evaluations < last:
         choice, before = choices[at], best
-        if choice.several_bindings and choice.slices == 1 and choice.axis != COLUMNS:
+        may_gain = (choice,) not in kept and choice.several_bindings
+        if may_gain and choice.slices == 1 and choice.axis != COLUMNS:
             cycles = int(times(evaluator, np.array([choice], np.int64))[0])
-            forms = _fastest(evaluator, further_bindings(choice, batch), cycles)
+            forms = _fastest(evaluator, further_bindings(choice, evaluator.network.batch), cycles)
             choices, best = with_cheapest(problem, last, (choices, rules), best, at, 1, forms)
         if best == before:  # else there may be more to gain in the same sub-graph
+            kept.add((choice,))
             at += 1
-    return choices, rules
+    return choices, best
 
 
 def _fastest(evaluator: Evaluator, tried: Iterator[Choice], cycles: int) -> list[Choice]:
@@ -114,11 +149,8 @@ def two_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
 def further_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
     """Ways to bind a run of layers otherwise that were bound alike, in a sub-graph with bindings of layers, legal or
     not."""
-    mine = (choice.ways_batch, choice.ways_rows, choice.ways_channels)
     every = [ways for ways in bindings(choice.cores) if choice.split_batch * ways[0] <= batch]
-    ways_of = [mine] * (choice.stop - choice.first)
-    for run in choice.own_runs:
-        ways_of[run.first - choice.first : run.stop - choice.first] = [run[2:]] * (run.stop - run.first)
+    ways_of = ways_of_layers(choice)
     for begin in range(len(ways_of)):
         for end in range(begin + 1, min(len(ways_of), begin + MOST_RUNS) + 1):
             if ways_of[end - 1] != ways_of[begin]:
@@ -126,9 +158,28 @@ def further_bindings(choice: Choice, batch: int) -> Iterator[Choice]:
             for other in every:
                 if other != ways_of[begin]:
                     apart = [*ways_of[:begin], *[other] * (end - begin), *ways_of[end:]]
-                    runs = _runs(choice.first, mine, apart)
-                    if len(runs) <= MOST_OWN:
-                        yield choice.with_own_runs(runs)
+                    if (form := bound_by(choice, apart)) is not None:
+                        yield form
+
+
+def ways_of_layers(choice: Choice) -> list[Ways]:
+    """By which ways each layer of a sub-graph is bound."""
+    found = [(choice.ways_batch, choice.ways_rows, choice.ways_channels)] * (choice.stop - choice.first)
+    for run in choice.own_runs:
+        found[run.first - choice.first : run.stop - choice.first] = [run[2:]] * (run.stop - run.first)
+    return found
+
+
+def bound_by(choice: Choice, ways_of: Sequence[Ways]) -> Choice | None:
+    """The sub-graph with each layer bound by `ways_of`, those of them as the sub-graph's binding with which the fewest
+    runs of layers have one of their own; None where these are still more than a Choice holds."""
+    whole = [ways for ways in dict.fromkeys(ways_of) if prod(ways) == choice.cores]
+    if not whole:
+        whole = [(choice.ways_batch, choice.ways_rows, choice.ways_channels)]
+    mine, runs = min(
+        ((ways, _runs(choice.first, ways, ways_of)) for ways in whole), key=lambda found: len(found[1])
+    )
+    return choice._replace(**_named("ways", mine)).with_own_runs(runs) if len(runs) <= MOST_OWN else None
 
 
 def _runs(first: int, mine: Ways, ways_of: Sequence[Ways]) -> list[OwnRun]:
@@ -164,20 +215,17 @@ def _named(prefix: str, ways: Ways) -> dict[str, int]:
     return dict(zip((f"{prefix}_batch", f"{prefix}_rows", f"{prefix}_channels"), ways, strict=True))
 
 
-def _joined(evaluator: Evaluator, one: Choice, other: Choice) -> Choice | None:
-    """Two sub-graphs that follow one another as one kernel with both bindings; None where that cannot be."""
-    same = (one.split_batch, one.slices, one.cores, one.axis == COLUMNS) == (
-        *(other.split_batch, other.slices, other.cores),
-        other.axis == COLUMNS,
-    )
-    if not same or one.several_bindings or other.several_bindings or one.slices > 1 or one.keep_weights:
+def joined(evaluator: Evaluator, one: Choice, other: Choice) -> Choice | None:
+    """Two sub-graphs that follow one another as one kernel with all their bindings; None where that cannot be."""
+    if (one.split_batch, one.slices, one.cores) != (other.split_batch, 1, other.cores) or one.keep_weights:
         return None
-    mine = (one.ways_batch, one.ways_rows, one.ways_channels)
-    its = (other.ways_batch, other.ways_rows, other.ways_channels)
-    if mine == its:  # what `dp` can have by itself
+    ways_of = [*ways_of_layers(one), *ways_of_layers(other)]
+    if len(set(ways_of)) == 1:  # what `dp` can have by itself
         return None
-    joined = _bound(one._replace(stop=other.stop), mine, other.first, other.stop, its)
-    forms = [joined, joined._replace(pieces=other.pieces, axis=other.axis, rule=other.rule)]
+    both = bound_by(one._replace(stop=other.stop), ways_of)
+    if both is None:
+        return None
+    forms = [both, both._replace(pieces=other.pieces, axis=other.axis, rule=other.rule)]
     legal = legal_choices(evaluator, np.array(forms, np.int64)).choices
     if not len(legal):
         return None
