@@ -10,7 +10,7 @@ borders may fill. Every chain is simulated with several rules for order, prefetc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -54,31 +54,46 @@ def best_chain(
 ) -> State:
     """The best by simulation of a schedule and of the cheapest chains of what is offered between these cuts, by several
     estimates."""
-    best, best_rules = state
-    least = simulated_cost(problem, best, best_rules)
-    simulated = set()
-    tried = 2  # the given one once more, for the scale of the costs
-    if problem.budget <= tried:
-        return best, best_rules
+    best, least = state, simulated_cost(problem, *state)
+    others = problem.budget - 2  # the given one, and once more for the scale of the costs
+    if others <= 0:
+        return best
     scale = problem.evaluator.evaluate(*state)
+    for found in islice(schedules_of(problem, cuts_of, offered, scale), others):
+        cost = simulated_cost(problem, *found)
+        if cost < least:
+            best, least = found, cost
+    return best
+
+
+def schedules_of(
+    problem: Problem, cuts_of: Callable[[Problem], list[int]], offered: Offered, scale: Evaluation
+) -> Iterator[State]:
+    """As `chain_schedules`, between these cuts and of what is offered there, which is timed when the first is asked
+    for."""
     cuts = cuts_of(problem)
     table = [offered(problem, cuts, at) for at in range(len(cuts) - 1)]
+    yield from chain_schedules(problem, cuts, table, scale)
+
+
+def chain_schedules(
+    problem: Problem, cuts: list[int], table: list[Segments], scale: Evaluation
+) -> Iterator[State]:
+    """The cheapest chains of what there is for each cut, by one estimate after the other; each with all RULES. `scale`
+    is any schedule's evaluation, for objectives that weigh cycles against energy."""
+    met = set()
     chains = Chains(problem, cuts, table)
     for cost in segment_costs(problem.objective, table, scale):
         for room in ROOM:
             seen = chains.nothing_seen()
             for _ in range(LOOKS):
                 choices = chains.cheapest(cost, room, seen)
-                if not choices or choices in simulated:
+                if not choices or choices in met:
                     break
-                simulated.add(choices)
+                met.add(choices)
                 chains.look(choices, seen)
-                for rules in RULES[: max(0, problem.budget - tried)]:
-                    tried += 1
-                    found = simulated_cost(problem, choices, rules)
-                    if found < least:
-                        best, best_rules, least = choices, rules, found
-    return best, best_rules
+                for rules in RULES:
+                    yield choices, rules
 
 
 def segment_costs(objective: Objective, table: list[Segments], scale: Evaluation) -> Iterator[Floats]:

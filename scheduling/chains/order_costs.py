@@ -7,14 +7,15 @@ run is lowered and timed once, whatever orders it is met in. Orders that differ 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from scheduling.candidates.defaults import Defaults
-from scheduling.chains.best import Chains, best_chain, segment_costs
+from scheduling.chains.best import Chains, chain_schedules, segment_costs
+from scheduling.chains.chain_search import ChainSearch, Priced
 from scheduling.chains.offered import EVERY, MOST_AHEAD, cut_points, timed_runs
 from scheduling.chains.segments import IN_LLB, Segments
 from scheduling.choice import Choice
@@ -25,8 +26,8 @@ from scheduling.problem import Problem, State, simulated_cost
 from scheduling.rules import Rules
 
 MANY_CUTS = 48
-"""With more cuts than this, about FEW of them are looked at: of each window of neighbours the one that the fewest bytes
-cross."""
+"""With more cuts than this, about FEW_CUTS of them are looked at: of each window of neighbours the one that the fewest
+bytes cross. With fewer than FEW_CUTS, such cuts of windows of layers are added."""
 
 FEW_CUTS, FEW_AHEAD, FEW_TIMED = 28, 10, 6
 """Then: cuts; cuts ahead at which a sub-graph may end; choices timed for each run of layers, by their estimates."""
@@ -37,9 +38,6 @@ ENDS_TOGETHER, HOPELESS = 4, 1.04
 ROOM = 1.0
 """Share of the last-level buffer that borders may fill."""
 
-LEAST_BUDGET = 4
-"""Schedules that `dp` needs to look at one chain: the given one twice, the chain, and its best once more."""
-
 
 class Cuts(NamedTuple):
     """Where sub-graphs may begin and end on an order, and how much of that is looked at."""
@@ -47,18 +45,6 @@ class Cuts(NamedTuple):
     at: list[int]
     ahead: int
     timed: int
-
-
-class Priced(NamedTuple):
-    """An order with a schedule on it and what that costs, simulated; sorted by cost."""
-
-    cost: float
-    order: Order  # all layers, the file's order written out too
-    state: State
-
-    def __lt__(self, other: object) -> bool:
-        """By cost, then by order; rules have no order."""
-        return self[:2] < other[:2] if isinstance(other, Priced) else NotImplemented
 
 
 class OrderCosts:
@@ -86,15 +72,15 @@ class OrderCosts:
             self._simulated[runs] = simulated_cost(problem, *state) if runs else math.inf
         return Priced(self._simulated[runs], order, state)
 
-    def best(self, one: Priced, budget: int) -> Priced:
-        """The best on an order by all estimates of `dp`, within a budget, and never worse than what is there."""
-        if budget < LEAST_BUDGET:
-            return one
-        problem = replace(self._problem_on(one.order), budget=budget - 1)
+    def search(self, one: Priced) -> ChainSearch:
+        """Chains on an order by all estimates of `dp`, beginning with what is there."""
+        problem = self._problem_on(one.order)
+        return ChainSearch(problem, one, self._schedules(problem, one.order))
+
+    def _schedules(self, problem: Problem, order: Order) -> Iterator[State]:
         cuts = cuts_on(problem)
-        table = self._table(problem, one.order, cuts)
-        state = best_chain(problem, one.state, lambda _: cuts.at, lambda _, __, at: table[at])
-        return min(one, Priced(simulated_cost(problem, *state), one.order, state))
+        table = self._table(problem, order, cuts)
+        yield from chain_schedules(problem, cuts.at, table, self._scale)
 
     def _problem_on(self, order: Order) -> Problem:
         return self._problem.reordered(() if order == tuple(range(len(order))) else order)
@@ -141,18 +127,30 @@ def joined(parts: list[Segments]) -> Segments:
 
 
 def cuts_on(problem: Problem) -> Cuts:
-    """The cuts of `dp`; of many only few, and more only where no kernel is as long as between two."""
-    cuts = cut_points(problem)
+    """The cuts of `dp`; of many only few, and more only where no kernel is as long as between two; to few come those
+    that the fewest bytes cross in each window of layers."""
+    cuts, layers = cut_points(problem), problem.space.layers
+    if len(cuts) < FEW_CUTS:
+        cuts = sorted({*cuts, *_narrowest(problem, range(1, layers))})
     if len(cuts) <= MANY_CUTS:
         return Cuts(cuts, MOST_AHEAD, EVERY)
-    crossing, window = problem.space.border_bytes, -(-len(cuts) // FEW_CUTS)
-    inner = cuts[1:-1]
-    best = [min(inner[k : k + window], key=lambda cut: crossing[cut]) for k in range(0, len(inner), window)]
+    best = _narrowest(problem, cuts[1:-1])
     whole = Defaults(problem.space)
     found = [0]
     for first, stop in pairwise([0, *best, cuts[-1]]):
         found += [stop] if whole.choice(first, stop) is not None else [c for c in cuts if first < c <= stop]
     return Cuts(found, FEW_AHEAD, FEW_TIMED)
+
+
+def _narrowest(problem: Problem, cuts: Sequence[int]) -> list[int]:
+    """About FEW_CUTS of these cuts: of each window of neighbours the one that the fewest bytes cross."""
+    crossing, window = problem.space.border_bytes, -(-(len(cuts) + 2) // FEW_CUTS)
+    return [min(cuts[k : k + window], key=lambda cut: crossing[cut]) for k in range(0, len(cuts), window)]
+
+
+def as_in_dp(problem: Problem) -> bool:
+    """Whether an order's cuts, and what is timed between them, are those of `dp`."""
+    return cuts_on(problem) == Cuts(cut_points(problem), MOST_AHEAD, EVERY)
 
 
 def _moved(choices: Ints, layers: int) -> Ints:

@@ -3,7 +3,8 @@
 It starts where `dp_orders` ends, within a share of the budget. Three moves: a layer is shifted within its slack (behind
 what it reads, before what reads it); two neighbouring blocks of layers change places; a window of layers is written
 anew. An order costs what the cheapest chain of runs on it does when it is simulated (`scheduling.chains.order_costs`).
-The best order then gets all estimates of `dp`, and what is left of the budget anneals cuts, splits and rules on it.
+The best orders then get more estimates of `dp`, and what is left of the budget anneals cuts, splits and rules on the
+best.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from graph.network import Network
-from scheduling.chains.order_costs import OrderCosts, Priced
+from scheduling.chains.chain_search import Priced, advance_together
+from scheduling.chains.order_costs import OrderCosts
 from scheduling.choice import Choice
 from scheduling.layer_order import Order, producers_of
 from scheduling.problem import Problem, simulated_cost
@@ -23,14 +25,18 @@ from scheduling.strategies.annealing import anneal
 from scheduling.strategies.dp_orders import orders_by_rule
 from scheduling.strategies.graphturbo import graphturbo
 
-RULED, MOST_RULED = 0.5, 70
+RULED, MOST_RULED = 0.5, 120
 """Share of the budget that orders by rule get, and the most schedules that are worth it."""
 
 WALKED = 0.6
 """Share of the rest that the walk over orders may simulate."""
 
+FAR = 1.05
+"""Where the cheapest chain on the best order is so many times as dear as the best schedule, no orders are walked: what
+that schedule has is out of their reach."""
+
 ESTIMATED = 30
-"""Most schedules for `dp` on the order that the walk found."""
+"""Most schedules for `dp` on the order that the walk found and on those by rule."""
 
 MOVES_EACH = 8
 """Moves that are tried, per schedule that the walk may simulate: not every one is possible or changes a schedule."""
@@ -56,13 +62,19 @@ def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules
     file = tuple(range(problem.space.layers))
     best = Priced(simulated_cost(problem, *state), file, state)
     if evaluator.evaluations < last:
-        costs = OrderCosts(problem, evaluator.evaluate(*state))
+        scale = evaluator.evaluate(*state)
+        costs = OrderCosts(problem, scale)
         ruled = min(int(RULED * (last - evaluator.evaluations)), MOST_RULED)
-        found = orders_by_rule(problem, costs, evaluator.evaluations + ruled)
-        if found:
-            walked = int(WALKED * (last - evaluator.evaluations))
-            met = walk(problem, costs, min(found).order, evaluator.evaluations + walked)
-            best = min(best, *found, costs.best(met, min(ESTIMATED, last - evaluator.evaluations)))
+        searches = orders_by_rule(problem, costs, scale, best, evaluator.evaluations + ruled)
+        best = min(search.best for search in searches)
+        walked = int(WALKED * (last - evaluator.evaluations))
+        if walked:
+            start = costs.cheapest(best.order)
+            if start.cost <= FAR * best.cost:
+                met = walk(problem, costs, start, evaluator.evaluations + walked)
+                searches.append(costs.search(met))
+        advance_together(searches, min(ESTIMATED, last - evaluator.evaluations))
+        best = min(search.best for search in searches)
     order, state = () if best.order == file else best.order, best.state
     if evaluator.evaluations < last:
         part = problem.reordered(order)
@@ -70,12 +82,12 @@ def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules
     return order, *state
 
 
-def walk(problem: Problem, costs: OrderCosts, start: Order, last: int) -> Priced:
-    """The best order that is met, from this one on, before so many schedules were simulated."""
+def walk(problem: Problem, costs: OrderCosts, start: Priced, last: int) -> Priced:
+    """The best order that is met, from one with its cheapest chain on, before so many schedules were simulated."""
     evaluator = problem.evaluator
     random = np.random.default_rng(problem.seed)
     moves, first = Moves(evaluator.network), evaluator.evaluations
-    best = now = costs.cheapest(start)
+    best = now = start
     for _ in range(MOVES_EACH * (last - first)):
         done = (evaluator.evaluations - first) / (last - first)
         if done >= 1.0:

@@ -7,7 +7,8 @@ large networks between fewer cuts (`scheduling.chains.order_costs`).
 
 from __future__ import annotations
 
-from scheduling.chains.order_costs import OrderCosts, Priced
+from scheduling.chains.chain_search import Priced
+from scheduling.chains.order_costs import OrderCosts
 from scheduling.choice import Choice
 from scheduling.exact.memory import least_memory as search_orders
 from scheduling.exact.operator_graph import operator_graph
@@ -36,6 +37,8 @@ def least_memory(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
     found = Priced(simulated_cost(part, *state), order, state)
     if problem.budget > 1:
         costs = OrderCosts(problem, part.evaluator.evaluate(*state))
-        found = costs.best(found, problem.budget - 2)
+        search = costs.search(found)
+        search.advance(problem.budget - 2)
+        found = search.best
     choices, rules = found.state
     return () if order == file else order, choices, rules

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from graph.importer import load_model
@@ -159,23 +158,3 @@ def test_least_traffic_with_room_for_everything_is_dp_on_an_order_without_spills
     assert solution.rules.spilled == ()
     assert solution.evaluation.cycles <= solve("llb_first", problem).evaluation.cycles
     assert solve("least_traffic", replace(problem, budget=1)).evaluations == 1
-
-
-def test_dp_orders_is_never_worse_than_dp_with_the_same_share(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    machine = load_machine("tiny")
-    network = load_model(branches(tmp_path), int(rng.integers(2, 5))).network
-    evaluator = Evaluator(network, machine)
-    orders = len(rule_orders(network))
-    both = solve("dp_orders", Problem(evaluator, CandidateSpace(evaluator), budget=30 * orders))
-    single = solve("dp", Problem(evaluator, CandidateSpace(evaluator), budget=29))
-    assert both.evaluation.cycles <= single.evaluation.cycles
-    assert both.evaluations <= 30 * orders
-
-
-@pytest.mark.parametrize("budget", [1, 2, 3, 9])
-def test_dp_orders_keeps_small_budgets(tmp_path: Path, budget: int) -> None:
-    problem = problem_of(load_model(branches(tmp_path), 2).network, load_machine("tiny"), budget=budget)
-    found = solve("dp_orders", problem)
-    assert found.evaluations <= budget
-    assert found.evaluation.cycles <= solve("graphturbo", problem).evaluation.cycles

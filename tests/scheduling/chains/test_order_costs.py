@@ -8,11 +8,10 @@ import pytest
 from graph.importer import load_model
 from hwmodel.machines.machine import load_machine
 from scheduling.chains import order_costs
-from scheduling.chains.order_costs import OrderCosts, Priced, cuts_on
+from scheduling.chains.order_costs import OrderCosts, as_in_dp, cuts_on
 from scheduling.evaluator import Evaluator
 from scheduling.layer_order import Order, in_order
 from scheduling.problem import Problem
-from scheduling.rules import Rules
 from scheduling.strategies.annealing_orders import Moves
 from scheduling.strategies.graphturbo import graphturbo
 from tests.graph.onnx_helpers import GraphBuilder
@@ -56,9 +55,9 @@ def test_an_order_costs_what_its_schedule_does_on_it_alone(tmp_path: Path) -> No
         assert evaluator.evaluations <= before + 1
         alone = Evaluator(in_order(evaluator.network, order), evaluator.machine)
         assert alone.evaluate(*found.state).cycles == found.cost
-        better = costs.best(found, 12)
-        assert evaluator.evaluations <= before + 13
-        assert alone.evaluate(*better.state).cycles == better.cost <= found.cost
+        search, simulated = costs.search(found), evaluator.evaluations
+        assert search.advance(12) == evaluator.evaluations - simulated <= 12
+        assert alone.evaluate(*search.best.state).cycles == search.best.cost <= found.cost
 
 
 def test_runs_cost_the_same_whatever_orders_came_before(tmp_path: Path) -> None:
@@ -81,7 +80,14 @@ def test_of_many_cuts_few_are_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     assert crossing[few.at[1:-1]].mean() <= crossing[every.at[1:-1]].mean()
 
 
-def test_orders_that_cost_the_same_under_different_rules_can_be_compared() -> None:
-    one, other = (Priced(2.0, (0, 1), ((), Rules(prefetch=ahead))) for ahead in (1, 2))
-    assert min(one, other) is one
-    assert min(other, one, Priced(1.0, (1, 0), ((), Rules()))).cost == 1.0
+def test_of_few_cuts_of_a_long_network_more_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problem_of_cells(tmp_path)
+    monkeypatch.setattr(order_costs, "cut_points", lambda _: [0, 12])
+    monkeypatch.setattr(order_costs, "FEW_CUTS", 4)
+    found = cuts_on(problem).at
+    crossing = problem.space.border_bytes
+    windows = (range(1, 5), range(5, 9), range(9, 12))
+    assert found == [0, *(min(window, key=lambda cut: crossing[cut]) for window in windows), 12]
+    assert not as_in_dp(problem)
