@@ -27,6 +27,7 @@ from scheduling.instruction_orders import (
 from scheduling.lowering.hazards import Hazards
 from scheduling.lowering.reordering import list_order, reordered, tails
 from scheduling.lowering.tables import Ints
+from scheduling.strategies.drawing import drawn
 from scheduling.templates import Template, Templates
 from scheduling.timeline.arrangement import Arrangement
 from scheduling.timeline.isolated import lone_cycles
@@ -187,7 +188,7 @@ class _Search:
         weights /= weights.sum()
         fruitless = 0
         while self._trials.evaluations < self._last and fruitless < 10_000:
-            kernel = kernels[int(random.choice(len(kernels), p=weights))]
+            kernel = kernels[drawn(random, weights)]
             order = _shifted(kernel, random)
             fruitless += 1
             if order is not None:

@@ -10,9 +10,13 @@ from scheduling.choice import Choice
 from scheduling.problem import Problem, State
 from scheduling.refinements.prefetch import PREFETCH
 from scheduling.rules import Rules
+from scheduling.strategies.drawing import drawn
 from scheduling.strategies.options import Options
 from scheduling.timeline.arrangement import WEIGHTS_RELOADED, WEIGHTS_RESIDENT
 from scheduling.timeline.instance_order import BREADTH_FIRST, DEPTH_FIRST
+
+KINDS = np.array([0.30, 0.15, 0.15, 0.35, 0.05])
+"""Shares of the moves: a cut shifts, goes, comes; a sub-graph gets another choice; another rule."""
 
 
 def neighbour(problem: Problem, options: Options, random: np.random.Generator, state: State) -> State:
@@ -20,7 +24,7 @@ def neighbour(problem: Problem, options: Options, random: np.random.Generator, s
     sub-graph, or another rule; the same one where luck finds none."""
     for _ in range(64):
         choices, rules = state
-        kind = random.choice(5, p=[0.30, 0.15, 0.15, 0.35, 0.05])
+        kind = drawn(random, KINDS)
         at = int(random.integers(len(choices)))
         parts: list[tuple[int, int]]
         if kind == 4:
@@ -70,7 +74,7 @@ def _other_rules(random: np.random.Generator, rules: Rules) -> Rules:
 def _cut(problem: Problem, random: np.random.Generator, first: int, stop: int) -> int:
     """A layer strictly between two, the likelier the fewer bytes cross there."""
     weight = 1.0 / (1.0 + problem.space.border_bytes[first + 1 : stop].astype(np.float64))
-    return first + 1 + int(random.choice(stop - first - 1, p=weight / weight.sum()))
+    return first + 1 + drawn(random, weight / weight.sum())
 
 
 def _pick(options: Options, random: np.random.Generator, first: int, stop: int) -> Choice | None:

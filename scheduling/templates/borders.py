@@ -33,12 +33,17 @@ class Borders:
         known = self._known.get((first, stop))
         if known is None:
             table = self._table
-            reads = table.edge_tensor[table.edge_start[first] : table.edge_start[stop]]
-            made = table.producer[reads]
-            entries = np.unique(reads[(made < first) | (made >= stop)])
-            outputs = np.arange(first, stop) + table.input_count
-            exits = outputs[table.last_use[outputs] >= stop]
-            known = Border(entries, exits, _picker(entries.tolist()), _picker([*entries, *exits]))
+            made = range(table.input_count + first, table.input_count + stop)
+            reads = table.edge_tensor[table.edge_start[first] : table.edge_start[stop]].tolist()
+            entries = sorted(set(reads).difference(made))
+            last_uses = table.last_use[made.start : made.stop].tolist()
+            exits = [tensor for tensor, last in zip(made, last_uses, strict=True) if last >= stop]
+            known = Border(
+                np.array(entries, np.int64),
+                np.array(exits, np.int64),
+                _picker(entries),
+                _picker(entries + exits),
+            )
             self._known[first, stop] = known
         return known
 
@@ -65,8 +70,8 @@ def surroundings(plan: Arrangement) -> Surroundings:
 def _picker(indices: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]]:
     """A function that picks these places of a sequence as a tuple."""
     if len(indices) > 1:
-        return cast(Callable[[Sequence[int]], tuple[int, ...]], itemgetter(*map(int, indices)))
+        return cast(Callable[[Sequence[int]], tuple[int, ...]], itemgetter(*indices))
     if not indices:
         return lambda values: ()
-    place = int(indices[0])
+    place = indices[0]
     return lambda values: (values[place],)
