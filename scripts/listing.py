@@ -39,7 +39,7 @@ def listing() -> str:
             render(
                 [Column("refinements (STRATEGY+NAME)", left=True), Column("of what", left=True)],
                 [[name, refinement.decides] for name, refinement in REFINEMENTS.items()]
-                + [[ALL, "all that fit the machine, in this order"]],
+                + [[ALL, "all that fit the machine, in the order that suits it"]],
             ),
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]

@@ -52,6 +52,14 @@ class _Placed(NamedTuple):
     first_core: int
 
 
+class _Shape(NamedTuple):
+    """Of a sub-graph: its cores, slices of the batch, and tasks for each of them."""
+
+    cores: int
+    split: int
+    per_slice: int
+
+
 class _Tasks(NamedTuple):
     """The tasks of blocks, block after block, so that each comes behind those that it reads."""
 
@@ -59,6 +67,7 @@ class _Tasks(NamedTuple):
     """The block of each."""
     first: list[int]
     """The first of each block, and how many there are."""
+    cores: list[int]
     cycles: list[int]
     reads: list[list[int]]
     level: list[int]
@@ -72,14 +81,16 @@ class ListScheduler:
         self._batch = table.batch
         self._cores = cores
         self._made_by = _layers_read(table)
+        self._read_from: dict[tuple[int, int], list[int]] = {}
         self._touched: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._shapes: dict[Choice, _Shape] = {}
 
     def makespan(self, blocks: Sequence[Block], limit: float = math.inf) -> float:
         """When the last task of blocks that hold all layers in order ends, in cycles, without launch, with links
         shared; infinite if that is not before `limit`, which the way that is left from a task to the end may say
         early."""
         tasks = self._tasks(blocks)
-        placed = self._place(blocks, tasks, limit)
+        placed = self._place(tasks, limit)
         if len(placed) < len(tasks.cycles):
             return math.inf
         return self._with_links(blocks, tasks, placed, limit)
@@ -89,7 +100,7 @@ class ListScheduler:
         has not ended, and while it is short: what is made in a later wave may take the place in the LLB of what is read
         in an earlier one, and then waits for it, so waves should be few."""
         tasks = self._tasks(blocks)
-        all_placed = self._place(blocks, tasks, math.inf)
+        all_placed = self._place(tasks, math.inf)
         members: list[Placement] = []
         shortest = max(placed.end for placed in all_placed) // MOST_WAVES
         wave, wave_start, wave_end = 0, 0, all_placed[0].end
@@ -109,41 +120,54 @@ class ListScheduler:
     def sources(self, choices: Sequence[Choice]) -> list[list[int]]:
         """For each sub-graph those that make what it reads, ascending."""
         home = [s for s, choice in enumerate(choices) for _ in range(choice.first, choice.stop)]
-        found = []
-        for s, choice in enumerate(choices):
-            made_by = {
-                home[made] for layer in range(choice.first, choice.stop) for made in self._made_by[layer]
-            }
-            found.append(sorted(made_by - {s}))
-        return found
+        return [sorted({home[made] for made in self._outside(c.first, c.stop)}) for c in choices]
+
+    def _outside(self, first: int, stop: int) -> list[int]:
+        """The layers before [first, stop) that make what these read."""
+        run = first, stop
+        if run not in self._read_from:
+            made_by = {made for layer in range(first, stop) for made in self._made_by[layer]}
+            self._read_from[run] = sorted(made for made in made_by if made < first)
+        return self._read_from[run]
+
+    def _shape(self, choice: Choice) -> _Shape:
+        if choice not in self._shapes:
+            per_slice = choice.slices // together(choice)
+            self._shapes[choice] = _Shape(choice.cores, choice.split_batch, per_slice)
+        return self._shapes[choice]
 
     def _tasks(self, blocks: Sequence[Block]) -> _Tasks:
-        owner = [b for b, block in enumerate(blocks) for _ in block.cycles]
+        shapes = [self._shape(block.choice) for block in blocks]
+        owner: list[int] = []
+        cores: list[int] = []
+        cycles: list[int] = []
         first = [0]
-        for block in blocks:
-            first.append(first[-1] + len(block.cycles))
-        reads = self._reads([block.choice for block in blocks], first)
-        cycles = [cycles for block in blocks for cycles in block.cycles]
+        for b, (block, shape) in enumerate(zip(blocks, shapes, strict=True)):
+            many = len(block.cycles)
+            first.append(first[-1] + many)
+            owner += [b] * many
+            cores += [shape.cores] * many
+            cycles += block.cycles
+        reads = self._reads(self.sources([block.choice for block in blocks]), shapes, first)
         level = [0] * len(cycles)  # first of those that read, of each the longest way
         for task in range(len(level) - 1, -1, -1):
-            level[task] += cycles[task]
+            here = level[task] = level[task] + cycles[task]
             for made in reads[task]:
-                if level[made] < level[task]:
-                    level[made] = level[task]
-        return _Tasks(owner, first, cycles, reads, level)
+                if level[made] < here:
+                    level[made] = here
+        return _Tasks(owner, first, cores, cycles, reads, level)
 
-    def _reads(self, choices: Sequence[Choice], first: Sequence[int]) -> list[list[int]]:
+    def _reads(
+        self, sources: Sequence[Sequence[int]], shapes: Sequence[_Shape], first: Sequence[int]
+    ) -> list[list[int]]:
         """For each task those that make what it reads."""
         found: list[list[int]] = []
-        for block, sources in enumerate(self.sources(choices)):
-            reader = choices[block]
-            per_slice = reader.slices // together(reader)
-            for part in range(reader.split_batch):
+        for (_, split, per_slice), made_in in zip(shapes, sources, strict=True):
+            for part in range(split):
                 made_by: list[int] = []
-                for source in sources:
-                    made = choices[source]
-                    low, high = self._touching(reader.split_batch, made.split_batch)[part]
-                    each = made.slices // together(made)
+                for source in made_in:
+                    _, other_split, each = shapes[source]
+                    low, high = self._touching(split, other_split)[part]
                     made_by += range(first[source] + low * each, first[source] + high * each)
                 found += [made_by] * per_slice
         return found
@@ -155,9 +179,9 @@ class ListScheduler:
             self._touched[key] = [touching(part, parts, other_parts, self._batch) for part in range(parts)]
         return self._touched[key]
 
-    def _place(self, blocks: Sequence[Block], tasks: _Tasks, limit: float) -> list[_Placed]:
+    def _place(self, tasks: _Tasks, limit: float) -> list[_Placed]:
         """All tasks in the order in which they begin; only some where the last one does not end before the limit."""
-        _, _, cycles, reads, level = tasks
+        _, _, cores, cycles, reads, level = tasks
         readers: list[list[int]] = [[] for _ in reads]
         for task, made_by in enumerate(reads):
             for other in made_by:
@@ -170,8 +194,7 @@ class ListScheduler:
         placed = []
         while waiting:
             task = heapq.heappop(waiting)[1]
-            cores = blocks[tasks.owner[task]].choice.cores
-            first_core, start, end = ranges.place(cores, ready[task], cycles[task])
+            first_core, start, end = ranges.place(cores[task], ready[task], cycles[task])
             if start + level[task] >= limit:
                 break
             placed.append(_Placed(start, task, end, first_core))
@@ -193,11 +216,13 @@ class ListScheduler:
         ends = [0] * len(placed)
         makespan = 0
         for placed_start, task, placed_end, first_core in placed:
-            block = blocks[tasks.owner[task]]
-            cores = block.choice.cores
-            start = max([ranges.free(first_core, cores), *[ends[made] for made in tasks.reads[task]]])
+            cores = tasks.cores[task]
+            start = ranges.free(first_core, cores)
+            for made in tasks.reads[task]:
+                if ends[made] > start:
+                    start = ends[made]
             end = start + placed_end - placed_start
-            for link, cycles in enumerate(block.links):
+            for link, cycles in enumerate(blocks[tasks.owner[task]].links):
                 if cycles:
                     served[link] = max(served[link], start) + cycles
                     end = max(end, served[link])

@@ -6,7 +6,7 @@ budget, leaves alone what it cannot change, and is deterministic. In a strategy'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hwmodel.machines.machine import Machine
@@ -36,23 +36,17 @@ class Refinement:
     fits: Callable[[Machine], bool] = _any
     needs: str = ""
     """What machines lack that it does not fit."""
-    weight: int = 1
-    """How much of a budget it gets beside others."""
 
-
-EACH_SUB_GRAPH = 3
-"""The weight of refinements that simulate several schedules for each sub-graph."""
 
 REFINEMENTS: dict[str, Refinement] = {
     "configurations": Refinement(
-        with_configurations, "the configuration of every kernel, by a learned ranker", weight=EACH_SUB_GRAPH
+        with_configurations, "the configuration of every kernel, by a learned ranker"
     ),
     "bindings": Refinement(
         with_bindings,
         "layers with bindings of their own, and sub-graphs joined to one that keeps both bindings",
         _several_cores,
         "several cores",
-        EACH_SUB_GRAPH,
     ),
     "rings": Refinement(with_rings, "outputs of sub-graphs in rings of channels"),
     "channels": Refinement(with_channels, "sub-graphs in slices over channels, which may be heads"),
@@ -66,20 +60,36 @@ REFINEMENTS: dict[str, Refinement] = {
         with_prefetch, "how far ahead weights are loaded, whether they stay, and the order of instances"
     ),
 }
-"""By name, in the order in which `all` takes them."""
+"""By name."""
 
 ALL = "all"
 """In place of names of refinements: all that fit the machine."""
 
+ONE_BY_ONE = {"configurations": 3, "bindings": 3, "rings": 1, "channels": 1, "cores": 1, "prefetch": 1}
+"""The order in which `all` takes refinements where a launch has the machine to itself, and how much of a budget each
+gets beside others: more where several schedules are simulated for each sub-graph."""
 
-def refined(problem: Problem, state: State, names: tuple[str, ...]) -> State:
+SIDE_BY_SIDE = {"channels": 2, "cores": 4, "configurations": 6, "bindings": 1, "rings": 1, "prefetch": 1}
+"""The same where kernels run side by side: `cores` decides the sub-graphs anew, so what changes them one by one comes
+behind it; in a program they are many, and each keeps its cores, so few bindings of layers are left to try."""
+
+
+def weights(machine: Machine) -> dict[str, int]:
+    """The refinements that fit a machine in the order in which `all` takes them, each with its share of a budget beside
+    others."""
+    order = SIDE_BY_SIDE if machine.concurrent_kernels else ONE_BY_ONE
+    return {name: weight for name, weight in order.items() if REFINEMENTS[name].fits(machine)}
+
+
+def refined(problem: Problem, state: State, names: Sequence[str]) -> State:
     """A schedule after these refinements, one after the other: each may simulate a share, by its weight, of what the
     ones before left of the problem's budget. One that may not simulate the given schedule and another is left out."""
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget
+    weight = weights(evaluator.machine)
     for place, name in enumerate(names):
-        weights = [REFINEMENTS[other].weight for other in names[place:]]
-        share = (last - evaluator.evaluations) * weights[0] // sum(weights)
+        left = last - evaluator.evaluations
+        share = left * weight[name] // sum(weight[other] for other in names[place:])
         if share >= 2:
             state = REFINEMENTS[name].refine(replace(problem, budget=share), state)
     return state

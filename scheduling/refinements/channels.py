@@ -40,7 +40,10 @@ SPLIT_CHANNELS = Choice._fields.index("split_channels")
 
 def with_channels(problem: Problem, state: State) -> State:
     """The best of a schedule, of the chains that dynamic programming finds with slices over channels, and of what the
-    sub-graphs of all of them give together."""
+    sub-graphs of all of them give together. A packed schedule stays as it is: chains are compared with launches apart.
+    """
+    if state[1].packing is not None:
+        return state
     log: list[Simulated] = []
     evaluator = problem.evaluator
     last = evaluator.evaluations + problem.budget

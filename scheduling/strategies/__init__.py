@@ -14,7 +14,7 @@ from hwmodel.machines.machine import Machine
 from scheduling.errors import ScheduleError, UnsupportedDecision
 from scheduling.layer_order import Order
 from scheduling.problem import Arrange, Decide, Problem, Solution
-from scheduling.refinements import ALL, REFINEMENTS, refined
+from scheduling.refinements import ALL, REFINEMENTS, refined, weights
 from scheduling.strategies.annealing import annealing
 from scheduling.strategies.annealing_orders import annealing_orders
 from scheduling.strategies.beam import beam
@@ -144,7 +144,7 @@ def with_refinements(
     found: list[str] = []
     for refinement in refinements:
         if refinement == ALL:
-            found += [each for each, one in REFINEMENTS.items() if one.fits(machine)]
+            found += weights(machine)
             continue
         if not REFINEMENTS[refinement].fits(machine):
             raise UnsupportedDecision(

@@ -4,8 +4,11 @@ First strategies that begin in different ways, each with its share of the budget
 schedule each, the best ones first; then searches, and on machines that run kernels side by side `rammer`. Then what
 they found is made better: sub-graphs of all schedules that were simulated on the way are put together
 (`scheduling.refinements.splice`), the best schedules are refined by all refinements, all is put together again, and
-the best refined once more. Where kernels run side by side, refining ends with packing; what is packed is not refined
-again. Last `annealing` with the rest, from the best schedule so far that is not packed.
+the best refined once more. Last `annealing` with the rest, from the best schedule so far that is not packed.
+
+Where kernels run side by side, what a chain of sub-graphs costs with a launch for each says little of what it is worth
+as one program. So there few heuristics are tried and long searches get less, the best chain may be refined with all
+that is left, and what is refined once more is the best program.
 
 Shares are of what is left: what one part does not use goes to those behind it. Never worse than any part with the share
 that it got, but a part with the whole budget may find more. Left out: `random`, which is long before it is good,
@@ -16,9 +19,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 from scheduling.problem import Decide, Problem, Refine, State, simulated_cost
-from scheduling.refinements import REFINEMENTS, refined
+from scheduling.refinements import refined, weights
 from scheduling.refinements.splice import spliced
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.beam import beam
@@ -47,21 +51,31 @@ HEURISTICS: tuple[Decide, ...] = (
     graphturbo_bfs_plain,
     layerwise,
 )
-HEURISTICS_SHARE = 20
-"""One of so many schedules of the budget is a heuristic's."""
 
-SEARCHES: tuple[tuple[Decide, float], ...] = ((dp, 0.25), (depth_first, 0.3), (beam, 0.1), (genetic, 0.1))
-"""Searches, and the share that each gets of what is left."""
+
+class Shares(NamedTuple):
+    """What parts of a budget get: searches, splicing and refinements of what is left then."""
+
+    heuristics: int
+    """One of so many schedules of the whole budget is a heuristic's."""
+    searches: tuple[tuple[Decide, float], ...]
+    splice: float
+    refined: tuple[float, ...]
+    """For the best schedules by then that are not packed, one after the other."""
+    again: float
+    """For the best one of all by then."""
+
+
+ONE_BY_ONE = Shares(
+    20, ((dp, 0.25), (depth_first, 0.3), (beam, 0.1), (genetic, 0.1)), 0.1, (0.7, 0.5, 0.4), 0.5
+)
+SIDE_BY_SIDE = Shares(
+    60, ((dp, 0.3), (beam, 0.1), (depth_first, 0.1), (genetic, 0.1)), 0.05, (1.0, 1.0, 1.0), 1.0
+)
+"""Where kernels run side by side; before the searches comes `rammer`."""
 
 LEAST = 10
 """Searches and refinements for which there are fewer schedules than this are left out."""
-
-SPLICE = 0.1
-REFINED = (0.7, 0.5, 0.4)
-"""Shares of what is left, for the best schedules by then, one after the other."""
-
-AGAIN = 0.5
-"""Share of what is left, for the best one of all by then."""
 
 MOST_SPLICED = 12
 """Of the schedules that were simulated on the way, how many give their sub-graphs: the cheapest."""
@@ -69,24 +83,27 @@ MOST_SPLICED = 12
 
 def portfolio(problem: Problem) -> State:
     """Heuristics, searches, refinements and `annealing` within one budget, sub-graphs put together; the best of all."""
-    work = _Portfolio(problem)
-    for heuristic in HEURISTICS[: max(1, problem.budget // HEURISTICS_SHARE)]:
-        work.take(heuristic, 0.0)
-    if problem.evaluator.machine.concurrent_kernels:
-        work.take(rammer, 0.1)
-    for search, share in SEARCHES:
-        work.take(search, share, LEAST)
-    work.splice()
-    fitting = tuple(name for name, one in REFINEMENTS.items() if one.fits(problem.evaluator.machine))
+    machine = problem.evaluator.machine
+    side_by_side = machine.concurrent_kernels
+    shares = SIDE_BY_SIDE if side_by_side else ONE_BY_ONE
+    fitting = tuple(weights(machine))
 
     def all_refinements(part: Problem, state: State) -> State:
         return refined(part, state, fitting)
 
-    for state, share in zip(work.chains(), REFINED, strict=False):
+    work = _Portfolio(problem)
+    for heuristic in HEURISTICS[: max(1, problem.budget // shares.heuristics)]:
+        work.take(heuristic, 0.0)
+    if side_by_side:
+        work.take(rammer, 0.1)
+    for search, share in shares.searches:
+        work.take(search, share, LEAST)
+    work.splice(shares.splice)
+    for state, share in zip(work.chains(), shares.refined, strict=False):
         work.improve(all_refinements, state, share, LEAST)
-    work.splice()
-    for state in work.chains()[:1]:
-        work.improve(all_refinements, state, AGAIN, LEAST)
+    work.splice(shares.splice)
+    for state in [work.best()] if side_by_side else work.chains()[:1]:
+        work.improve(all_refinements, state, shares.again, LEAST)
     for state in work.chains()[:1]:
         work.improve(anneal, state, 1.0, 2)
     return work.best()
@@ -125,9 +142,9 @@ class _Portfolio:
         if budget >= least:
             self._judge(refine(replace(self._problem, budget=budget), state))
 
-    def splice(self) -> None:
+    def splice(self, share: float) -> None:
         """Put together what all parts ended with and the cheapest schedules that they simulated on the way."""
-        budget = int(SPLICE * self._left())
+        budget = int(share * self._left())
         if budget > 0:
             notes = sorted(self._log[self._before :], key=lambda note: note.cost)
             cheapest = dict.fromkeys(note.state for note in notes)

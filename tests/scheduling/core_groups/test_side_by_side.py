@@ -27,6 +27,31 @@ def test_cores_are_taken_where_a_kernel_can_start_first() -> None:
     assert cores.place(1, 6, 1) == (3, 6, 7)
 
 
+@pytest.mark.parametrize("count", [1, 6, 80])
+def test_ranges_are_those_of_free_times_core_by_core(count: int) -> None:
+    """Random kernels: the range is the first of those whose latest core is free first."""
+    rng = np.random.default_rng(count)
+    cores, free = CoreRanges(count), np.zeros(count, np.int64)
+    for _ in range(200):
+        size, ready, cycles = (
+            int(rng.integers(1, count + 1)),
+            int(rng.integers(0, 50)),
+            int(rng.integers(0, 20)),
+        )
+        starts = np.maximum(np.lib.stride_tricks.sliding_window_view(free, size).max(axis=1), ready)
+        first = int(starts.argmin())
+        end = int(starts[first]) + cycles
+        free[first : first + size] = end
+        assert cores.place(size, ready, cycles) == (first, starts[first], end)
+        low = int(rng.integers(0, count))
+        size = int(rng.integers(1, count - low + 1))
+        assert cores.free(low, size) == free[low : low + size].max()
+        if rng.random() < 0.2:
+            cores = cores.copy()
+            cores.hold(low, size, end)
+            free[low : low + size] = end
+
+
 def test_a_diamond_by_hand(tmp_path: Path) -> None:
     """A layer, two that read it, and one that reads both, on four cores: a of 10 cycles on all, b of 8 on two and c of
     5 on two side by side, then d of 3 on all. Were c on four cores it would wait for b."""

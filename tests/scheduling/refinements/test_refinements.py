@@ -15,7 +15,7 @@ from scheduling.evaluator import Evaluator
 from scheduling.legality.arrangements import check_arrangement
 from scheduling.objective import Objective
 from scheduling.problem import Problem, State
-from scheduling.refinements import REFINEMENTS, refined
+from scheduling.refinements import ONE_BY_ONE, REFINEMENTS, SIDE_BY_SIDE, refined
 from scheduling.rules import Rules
 from scheduling.strategies import (
     ARRANGING,
@@ -26,6 +26,8 @@ from scheduling.strategies import (
     solve,
     with_refinements,
 )
+from scheduling.timeline.packing import Packing, Placement, Step
+from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.emission.test_packed_programs import concurrent
 from tests.scheduling.random_cases import checked_program, random_model
 from tests.scheduling.whole_checks import check_all_the_way_down
@@ -78,6 +80,30 @@ def test_refined_schedules_are_executed_and_matched(name: str, tmp_path: Path) -
         checked_program(arranged.evaluator, found.choices, found.rules)
 
 
+def test_kernels_of_a_program_keep_their_cores(tmp_path: Path) -> None:
+    """What changes sub-graphs one by one leaves a packing as it is: each keeps its layers and the number of its cores;
+    chains with slices over channels, which would be other sub-graphs, are not looked for."""
+    graph = GraphBuilder()
+    x = graph.input("x", 1, 8, 4, 4)
+    ends = [graph.node("Conv", x, graph.random(8, 8, 3, 3), pads=[1, 1, 1, 1]) for _ in range(2)]
+    network = load_model(str(graph.save(tmp_path, *ends)), 2, weights=False).network
+    evaluator = Evaluator(network, concurrent("tiny"))
+    problem = Problem(evaluator, CandidateSpace(evaluator), budget=40)
+    given = (
+        (Choice(0, 1, ways_channels=2), Choice(1, 2, ways_channels=2)),
+        Rules(packing=Packing((Step((Placement(0, 0, 0, 0), Placement(1, 0, 2, 0))),))),
+    )
+    for name in ("configurations", "bindings", "rings", "prefetch"):
+        choices, rules = refined(problem, given, (name,))
+        assert rules.packing == given[1].packing
+        assert [(c.first, c.stop, c.cores) for c in choices] == [(0, 1, 2), (1, 2, 2)]
+        if name == "configurations":
+            assert evaluator.evaluate(choices, rules).cycles < evaluator.evaluate(*given).cycles
+    before = evaluator.evaluations
+    assert refined(problem, given, ("channels",)) == given
+    assert evaluator.evaluations == before
+
+
 @pytest.mark.parametrize("budget", [2, 12])
 def test_a_schedule_that_does_not_fit_is_refused_or_made_to_fit(tmp_path: Path, budget: int) -> None:
     """Heuristics simulate nothing, so a refinement may be the first to see it."""
@@ -103,6 +129,9 @@ def test_names() -> None:
     assert with_refinements("dp+all", one_core)[1] == tuple(
         n for n in REFINEMENTS if n not in ("bindings", "cores")
     )
+    for order in (ONE_BY_ONE, SIDE_BY_SIDE):
+        assert sorted(order) == sorted(REFINEMENTS)
+    assert with_refinements("rammer+all", load_machine("rammer_v100"))[1] == tuple(SIDE_BY_SIDE)
     assert name_parts("mine+all", ("mine",)) == ("mine", ("all",))
     for wrong, message in (
         ("mine+rings", "no strategy is called 'mine', expected one of layerwise, "),
