@@ -1,12 +1,14 @@
 """`annealing`: simulated annealing over cuts, splits, pieces and rules, from the default completion.
 
 Every step simulates one schedule; the budget counts them. A change is accepted by Metropolis' rule on the logarithm
-of the cost, so temperatures mean the same for every network and objective.
+of the cost, so temperatures mean the same for every network and objective. At first most of the time goes into the
+choices for runs of layers that were not met before; where a move makes two of them, a second thread finds those of one.
 """
 
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -27,8 +29,12 @@ def annealing(problem: Problem) -> State:
 
 def anneal(problem: Problem, state: State) -> State:
     """The best schedule met within the budget, from `state` on."""
+    with ThreadPoolExecutor(1) as pool:
+        return _walk(problem, state, Options(problem, pool))
+
+
+def _walk(problem: Problem, state: State, options: Options) -> State:
     random = np.random.default_rng(problem.seed)
-    options = Options(problem)
     cost = math.log(simulated_cost(problem, *state))
     best, least = state, cost
     for step in range(1, problem.budget):

@@ -52,6 +52,7 @@ def neighbour(problem: Problem, options: Options, random: np.random.Generator, s
                 if cut == one.stop:
                     continue
                 parts = [(one.first, cut), (cut, two.stop)]
+        options.begin(parts)
         picked = [_pick(options, random, a, b) for a, b in parts]
         found = [choice for choice in picked if choice is not None]
         if len(found) == len(picked):

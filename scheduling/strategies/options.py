@@ -6,6 +6,8 @@ The additive cost guides: it ranks. Only the simulated cost (`scheduling.problem
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,10 @@ ISOLATED, DRAM = 11, 12
 """Columns of figures: of the isolated template."""
 
 
+Run = tuple[int, int]
+"""Layers [first, stop)."""
+
+
 class Option(NamedTuple):
     """A legal way to run a run of layers, and its figures (13,): Estimate fields, isolated and DRAM cycles."""
 
@@ -34,19 +40,36 @@ class Option(NamedTuple):
 class Options:
     """Legal choices for runs of layers, found once each; unlike CandidateSpace.at, for one end at a time."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, pool: Executor | None = None) -> None:
+        """`pool` has a thread that finds options while the caller's finds others."""
         self._problem = problem
-        self._known: dict[tuple[int, int], tuple[Option, ...]] = {}
+        self._pool = pool
+        self._known: dict[Run, tuple[Option, ...]] = {}
+        self._begun: dict[Run, Future[tuple[Option, ...]]] = {}
 
     def of(self, first: int, stop: int) -> tuple[Option, ...]:
         """Options for layers [first, stop), least additive cost first; none where nothing fits."""
         known = self._known.get((first, stop))
         if known is None:
-            choices, figures = self._problem.space.between(first, stop)
-            options = [Option(c, tuple(row)) for c, row in zip(choices, figures.tolist(), strict=True)]
-            options.sort(key=lambda option: additive_cost(self._problem, option))
-            known = self._known[first, stop] = tuple(options)
+            begun = self._begun.pop((first, stop), None)
+            # What the pool has not begun with, since no core was free, is found here without waiting for it.
+            known = self._find(first, stop) if begun is None or begun.cancel() else begun.result()
+            self._known[first, stop] = known
         return known
+
+    def begin(self, runs: Sequence[Run]) -> None:
+        """Let the pool find what is not known of runs of layers that will all be asked for next, but for the first of
+        them, which the caller finds meanwhile; compiled code leaves the interpreter lock alone."""
+        unknown = [run for run in runs if run not in self._known]
+        if self._pool is not None:
+            for run in unknown[1:]:
+                self._begun[run] = self._pool.submit(self._find, *run)
+
+    def _find(self, first: int, stop: int) -> tuple[Option, ...]:
+        choices, figures = self._problem.space.between(first, stop)
+        options = [Option(c, tuple(row)) for c, row in zip(choices, figures.tolist(), strict=True)]
+        options.sort(key=lambda option: additive_cost(self._problem, option))
+        return tuple(options)
 
     def known(self, choice: Choice) -> Option | None:
         """A given choice with its figures; None where it is not legal."""
