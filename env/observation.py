@@ -36,14 +36,13 @@ def padded(options: Options | None) -> Floats:
 
 
 class Context:
-    """Global vectors of the states of one builder."""
+    """Global vectors of the states of one builder; `first` is the evaluation of its first state."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, first: Evaluation) -> None:
         self._builder = builder
         self._buffer_bytes = shared_buffer_bytes(builder.problem.evaluator.machine_table)
         self._fixed = self._machine_part()
-        start = builder.start()
-        self.first_cost = builder.cost(start)
+        self.first_cost = builder.problem.objective.cost(first)
 
     def vector(self, state: State, options: Options | None, evaluation: Evaluation) -> Floats:
         """The global vector; `evaluation` is that of the state's completed schedule."""

@@ -36,7 +36,7 @@ class Episodes:
 
     def __init__(self, problem: Problem, phases: Sequence[str]) -> None:
         self.builder = Builder(problem, phases)
-        self.context = Context(self.builder)
+        self.context = Context(self.builder, self.builder.evaluate(self.builder.start()))
 
 
 class ScheduleEnv(gymnasium.Env[Observation, np.int64]):

@@ -171,8 +171,8 @@ DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
 def solve(name: str, problem: Problem, beside: Mapping[str, Decide] = MappingProxyType({})) -> Solution:
     """Run a strategy, maybe with refinements, and simulate what it decides.
 
-    With refinements the strategy may simulate half of the budget; they share what it leaves (`refined`): nothing
-    where it keeps to no budget, as the decode of a policy. `beside` are strategies besides those of strategy_names().
+    With refinements the strategy may simulate half of the budget; they share what it leaves (`refined`). `beside` are
+    strategies besides those of strategy_names().
     Raises ScheduleError for a name that does not exist, UnsupportedDecision for what the machine cannot run, and
     IllegalSchedule where the network does not fit the machine at all.
     """
