@@ -6,7 +6,7 @@ from graph.network import Network
 from hwmodel.machines.machine import Machine
 from scheduling.exact.memory import least_memory
 from scheduling.exact.operator_graph import OperatorGraph, operator_graph, peak_bytes
-from scheduling.exact.traffic import belady_plan, least_traffic, plan_traffic_bytes
+from scheduling.exact.traffic import LeastTraffic, belady_plan, least_traffic, plan_traffic_bytes
 from scheduling.layer_order import Order
 from scheduling.strategies.least_traffic import capacity_bytes, most_states
 
@@ -34,14 +34,21 @@ def traffic_proof(graph: OperatorGraph, order: Order, available_bytes: int) -> s
     """One sentence on the bytes to and from a memory of this capacity beyond the compulsory ones, layer by layer."""
     capacity = max(available_bytes, *graph.working_set_bytes)
     mine = plan_traffic_bytes(graph, belady_plan(graph, order, capacity), capacity)
-    least = least_traffic(graph, capacity, most_states(graph))
+    least = least_traffic(graph, capacity, most_states(graph), [order])
     compulsory = least.compulsory_bytes
-    known = "proven" if least.proven else f"no plan has less than {least.bound_bytes - compulsory:,}"
     size = f"{capacity:,} bytes on chip"
     if capacity > available_bytes:
         size += f", which the largest layer needs (there are {available_bytes:,})"
     return (
         f"Traffic beyond the compulsory {compulsory:,} bytes, layer by layer with {size}: "
         f"{mine - compulsory:,} bytes in the schedule's order, {least.traffic_bytes - compulsory:,} in the best plan "
-        f"found ({known})."
+        f"found ({what_is_known(least)})."
     )
+
+
+def what_is_known(least: LeastTraffic) -> str:
+    """What is proven about the best plan that was found."""
+    if least.proven:
+        return "proven"
+    beyond = least.bound_bytes - least.compulsory_bytes
+    return f"no plan has less than {beyond:,}" if beyond else "not proven: a plan may have none"

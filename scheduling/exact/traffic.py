@@ -57,12 +57,17 @@ class LeastTraffic(NamedTuple):
         return self.bound_bytes == self.traffic_bytes
 
 
-def least_traffic(graph: OperatorGraph, capacity_bytes: int, states: int = STATES) -> LeastTraffic:
+def least_traffic(
+    graph: OperatorGraph,
+    capacity_bytes: int,
+    states: int = STATES,
+    known_orders: Iterable[Sequence[int]] = (),
+) -> LeastTraffic:
     """Find the plan with the least traffic.
 
     `states` bounds the states that the search holds; where it runs out, the plan is the best that Belady's rule
-    gave for some orders. Deterministic. Raises CapacityError where an operator's working set is more than the
-    capacity, ValueError for fewer than one state.
+    gave for some orders, `known_orders` among them. Deterministic. Raises CapacityError where an operator's
+    working set is more than the capacity, ValueError for fewer than one state.
     """
     if states < 1:
         raise ValueError(f"{states} states; expected at least 1")
@@ -76,7 +81,8 @@ def least_traffic(graph: OperatorGraph, capacity_bytes: int, states: int = STATE
             short,
         )
     compulsory = graph.compulsory_bytes
-    orders = (tuple(range(len(graph.names))), greedy_order(graph), least_memory(graph, states).order)
+    rules = (tuple(range(len(graph.names))), greedy_order(graph), least_memory(graph, states).order)
+    orders = (*rules, *map(tuple, known_orders))
     plans = [belady_plan(graph, order, capacity_bytes) for order in dict.fromkeys(orders)]
     best = min(plans, key=lambda plan: plan_traffic_bytes(graph, plan, capacity_bytes))
     known = plan_traffic_bytes(graph, best, capacity_bytes) - compulsory

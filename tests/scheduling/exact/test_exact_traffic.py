@@ -11,7 +11,7 @@ from numba import njit
 from scheduling.exact.errors import CapacityError, GraphError
 from scheduling.exact.memory import least_memory
 from scheduling.exact.operator_graph import INPUT, OperatorGraph
-from scheduling.exact.traffic import LeastTraffic, Step, least_traffic, plan_traffic_bytes
+from scheduling.exact.traffic import LeastTraffic, Step, belady_plan, least_traffic, plan_traffic_bytes
 from scheduling.lowering.tables import Ints
 from tests.scheduling.exact.exact_cases import random_graph, triangle_graphs
 
@@ -179,6 +179,22 @@ def test_out_of_states_the_bound_still_holds() -> None:
         assert short.bound_bytes <= full.traffic_bytes <= short.traffic_bytes
         undecided += not short.proven
     assert undecided
+
+
+def test_out_of_states_a_known_order_may_be_the_best() -> None:
+    """With a single state the plan is that of the best order there is, which may be one that is given."""
+    rng = random.Random(11)
+    gained = 0
+    for _ in range(200):
+        graph = random_graph(12, rng, density=0.2)
+        order = least_memory(graph).order
+        capacity = max(graph.working_set_bytes)
+        alone, beside = (least_traffic(graph, capacity, 1, orders) for orders in ((), [order]))
+        own = plan_traffic_bytes(graph, belady_plan(graph, order, capacity), capacity)
+        assert beside.traffic_bytes == min(alone.traffic_bytes, own)
+        assert beside.bound_bytes == alone.bound_bytes or beside.proven
+        gained += beside.traffic_bytes < alone.traffic_bytes
+    assert gained
 
 
 def test_too_small_says_by_how_much() -> None:
