@@ -16,7 +16,8 @@ from env.features import C, Floats
 from env.tables import FrontierTables
 from scheduling.bound import bound
 from scheduling.candidates.defaults import Defaults
-from scheduling.candidates.estimate import Estimate, estimate
+from scheduling.candidates.estimate import Estimate
+from scheduling.candidates.sliced import estimate_of
 from scheduling.choice import Choice
 from scheduling.evaluator import Evaluation
 from scheduling.lowering.tiling import LEGAL
@@ -149,7 +150,7 @@ class Builder:
         found: list[tuple[Choice, Estimate]] = []
         for rule in dict.fromkeys((choice.rule, *INSTRUCTION_RULES)):
             candidate = choice._replace(rule=rule)
-            figures = estimate(evaluator.table, evaluator.machine_table, candidate)
+            figures = estimate_of(evaluator, candidate)
             if figures.status == LEGAL:
                 found.append((candidate, figures))
         if not found:

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from env.cost_to_go import CostToGo, spill_cycles, with_spill
 from env.features import LIMIT, MOST_ACTIONS, C, Floats, shared_buffer_bytes
 from scheduling.candidates.defaults import Defaults
-from scheduling.candidates.estimate import estimate
+from scheduling.candidates.sliced import estimate_of, isolated_of
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHANNELS, Choice
 from scheduling.lowering.tables import Ints
-from scheduling.timeline.isolated import isolated
 from scheduling.timeline.weight_places import weight_bytes
 
 Doubles = NDArray[np.float64]
@@ -147,8 +146,8 @@ class FrontierTables:
     ) -> tuple[tuple[Choice, ...], Ints]:
         evaluator = self.space.evaluator
         row = np.array([default], np.int64)
-        times = isolated(evaluator.table, evaluator.machine_table, row)
-        estimated = np.array([estimate(evaluator.table, evaluator.machine_table, default)], np.int64)
+        times = isolated_of(evaluator, evaluator.machine_table, row)
+        estimated = np.array([estimate_of(evaluator, default)], np.int64)
         mine = np.concatenate((estimated, times), axis=1)
         return (default, *choices), np.concatenate((mine, figures))
 

@@ -114,12 +114,17 @@ def _rearrange(core: Core, values: Values, box: Box) -> _Produce:
     images = box[0]
     rows, columns, channels = positive(values, "in_rows", "in_columns", "in_channels")
     source = ring_view(core.l1, values, "in", (images, rows, columns, channels))
-    index = _inputs(values, _outputs(values, box), values["in_start"] * columns * channels)
+    wide, column = values.get("in_map_columns", columns), values.get("in_column_start", 0)
+    if column < 0 or column + columns > wide:
+        raise KernelError(f"in_column_start: {column} + {columns} columns are not in a map {wide} wide")
+    index = _inputs(values, _outputs(values, box), values["in_start"] * wide * channels)
     least, most = int(index.min()), int(index.max())
-    if least < 0 or most >= rows * columns * channels:
+    if least < 0 or most >= rows * wide * channels:
         raise KernelError(
             f"offset: elements {least} to {most} are read, of {rows} x {columns} x {channels} that are given"
         )
+    if columns < wide:
+        index = _among_columns(index, wide, column, columns, channels)
 
     def rearrange() -> Array:
         return np.take(source.read().reshape(images, -1), index, axis=1).reshape(box)
@@ -127,15 +132,30 @@ def _rearrange(core: Core, values: Values, box: Box) -> _Produce:
     return rearrange
 
 
+def _among_columns(
+    index: NDArray[np.int64], wide: int, column: int, columns: int, channels: int
+) -> NDArray[np.int64]:
+    """Elements of rows of `wide` columns as elements of rows that have only `columns` of them, from `column` on."""
+    rows, rest = np.divmod(index, wide * channels)
+    least, most = int(rest.min()) // channels, int(rest.max()) // channels
+    if least < column or most >= column + columns:
+        raise KernelError(
+            f"in_column_start: columns {least} to {most} are read, of {column} to {column + columns - 1} that are given"
+        )
+    return np.asarray(rows * (columns * channels) + rest - column * channels)
+
+
 def _outputs(values: Values, box: Box) -> NDArray[np.int64]:
     """The places (rows, columns, channels) of a REARRANGE's outputs among those of the whole map."""
     _, rows, columns, channels = box
-    row, channel = values["row_start"], values["channel_start"]
+    row, column, channel = values["row_start"], values.get("column_start", 0), values["channel_start"]
     wide, deep = positive(values, "out_columns", "out_channels")
     _check_channels(channel, channels, deep)
-    if columns > wide or row < 0 or (row + rows) * wide * deep > _MOST:
-        raise KernelError(f"row_start: {row} + {rows} rows of {columns} columns are not in a map {wide} wide")
-    pixels = np.add.outer((row + np.arange(rows)) * wide, np.arange(columns))
+    if column < 0 or column + columns > wide:
+        raise KernelError(f"column_start: {column} + {columns} columns are not in a map {wide} wide")
+    if row < 0 or (row + rows) * wide * deep > _MOST:
+        raise KernelError(f"row_start: {row} + {rows} rows, {wide} columns wide, are not in a map")
+    pixels = np.add.outer((row + np.arange(rows)) * wide, column + np.arange(columns))
     return np.asarray(np.add.outer(pixels * deep, channel + np.arange(channels)))
 
 

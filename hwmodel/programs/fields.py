@@ -83,9 +83,10 @@ _KIND_FIELDS: dict[VectorKind, tuple[str, ...]] = {
     ),
 }
 
-# Fields that an instruction may have beside those that it needs: of a VECTOR those of SOFTMAX.
+# Fields that an instruction may have beside those that it needs: of a VECTOR those of SOFTMAX, and those of a
+# REARRANGE of some columns.
 _OPTIONAL: dict[Op, tuple[str, ...]] = {
-    Op.VECTOR: ("group", "log"),
+    Op.VECTOR: ("group", "log", "in_map_columns", "in_column_start", "column_start"),
     Op.CONV: ("kernel_turned",),
     Op.BROADCAST: view_fields("dst"),
 }

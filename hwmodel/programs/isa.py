@@ -84,7 +84,8 @@ class VectorKind(IntEnum):
     WINDOW_MIN: as WINDOW_MAX. REARRANGE: graph.primitives.Rearrange of one image: view in over in_rows (the first is
     row in_start of the input) x in_columns x in_channels; offset, digits, and per digit d{i}_size d{i}_stride; the
     output's whole maps have out_columns columns and out_channels channels, and this one begins at row row_start,
-    channel channel_start.
+    channel channel_start. Of some columns: column_start, the first of the output; in_column_start and in_map_columns,
+    the first one given of the input and how many its maps have (kernels of whole rows have none of the three).
     """
 
     ACCUMULATOR = 0

@@ -18,12 +18,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from scheduling.candidates.estimate import estimate
+from scheduling.candidates.sliced import estimate_of, isolated_of
 from scheduling.candidates.space import MOST_LAYERS, CandidateSpace
 from scheduling.choice import CHOICE_FIELDS, ROWS, RULE_SCALE, Choice
 from scheduling.lowering.tables import NEVER, Ints
 from scheduling.lowering.tiling import LEGAL
-from scheduling.timeline.isolated import isolated
 
 INTERLEAVED_PIECES = 4
 
@@ -74,10 +73,10 @@ class Defaults:
         known = self._interleaved.get(choice)
         if known is None:
             known = choice
-            table, machine = self._space.evaluator.table, self._space.evaluator.machine_table
+            evaluator = self._space.evaluator
             pieces = choice._replace(pieces=INTERLEAVED_PIECES, axis=ROWS, rule=RULE_SCALE)
-            if choice.pieces == 1 and estimate(table, machine, pieces).status == LEGAL:
-                times = isolated(table, machine, np.array([choice, pieces], np.int64))
+            if choice.pieces == 1 and estimate_of(evaluator, pieces).status == LEGAL:
+                times = isolated_of(evaluator, evaluator.machine_table, np.array([choice, pieces], np.int64))
                 if times[1].max() < times[0].max():
                     known = pieces
             self._interleaved[choice] = known

@@ -1,8 +1,8 @@
 """The smallest way to run a layer, for layers that fit in none of the ways that are surveyed (candidates.space).
 
 It decides whether a machine can run a network at all: a layer alone, of one image, through shared memory, in the fewest
-slices over columns and the fewest pieces with which it fits. Slices over columns come last, since they read what
-neighbours share again.
+slices and the fewest pieces with which it fits. Slices come last, since they read what neighbours share again: first
+over columns, and where none of these fits, over channels too, of layers that hand these on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from scheduling.candidates.estimate import Estimate, estimate
+from scheduling.candidates.estimate import Estimate
+from scheduling.candidates.sliced import estimate_of, slices_of
 from scheduling.choice import CHANNELS, ROWS, Choice
 from scheduling.errors import IllegalSchedule
 from scheduling.evaluator import Evaluator
@@ -24,38 +25,46 @@ SHORT = (SHORT_L1, SHORT_WEIGHTS, SHORT_ACCUMULATOR)
 
 
 def smallest(evaluator: Evaluator, layer: int) -> tuple[Choice, Estimate]:
-    """One layer of one image in the fewest slices over columns with which anything fits, on the ways to spread it that
-    are estimated fastest, each in the fewest pieces that fit. Raises IllegalSchedule where nothing does, with what the
-    narrowest slices are short of.
+    """One layer of one image in the fewest slices over channels, then over columns, with which anything fits, on the
+    ways to spread it that are estimated fastest, each in the fewest pieces that fit. Raises IllegalSchedule where
+    nothing does, with what the narrowest slices are short of.
     """
     network, cores = evaluator.network, evaluator.machine.cores
     powers = [2**k for k in range(cores.bit_length())]
     ways = [pair for pair in product(powers, powers) if math.prod(pair) <= cores]
-    tried: list[tuple[Choice, Estimate]] = []
-    for slices in _halvings(network.tensors[network.layers[layer].output].columns):
-        here = [_fewest_pieces(evaluator, layer, *pair, slices) for pair in ways]
-        legal = [(found.cycles, choice, found) for choice, found in here if found.status == LEGAL]
-        if legal:
-            return min(legal)[1:]
-        tried = here + tried
-    raise IllegalSchedule(_shortage(evaluator, [choice for choice, _ in tried]))
+    tried: list[Choice] = []
+    for channels in _halvings(_channel_units(evaluator, layer)):
+        for columns in _halvings(network.tensors[network.layers[layer].output].columns):
+            alone = Choice(layer, layer + 1, network.batch, split_columns=columns, split_channels=channels)
+            here = [_fewest_pieces(evaluator, alone, *pair) for pair in ways]
+            legal = [(found.cycles, choice, found) for choice, found in here if found.status == LEGAL]
+            if legal:
+                return min(legal)[1:]
+            tried = [choice for choice, _ in here] + tried
+    raise IllegalSchedule(_shortage(evaluator, tried))
+
+
+def _channel_units(evaluator: Evaluator, layer: int) -> int:
+    """Into how many slices over channels a layer can be cut."""
+    try:
+        return evaluator.templates.frames.channel_units(Choice(layer, layer + 1)).units
+    except IllegalSchedule:
+        return 1
 
 
 def _fewest_pieces(
-    evaluator: Evaluator, layer: int, ways_rows: int, ways_channels: int, slices: int
+    evaluator: Evaluator, alone: Choice, ways_rows: int, ways_channels: int
 ) -> tuple[Choice, Estimate]:
-    """One layer of one image in so many slices over columns and in the fewest pieces that fit, or in the most that
-    there are."""
+    """One layer in the slices of `alone` and in the fewest pieces that fit, or in the most that there are."""
     network = evaluator.network
     tried: list[tuple[Choice, Estimate]] = []
-    for pieces in _halvings(network.tensors[network.layers[layer].output].rows):
+    for pieces in _halvings(network.tensors[network.layers[alone.first].output].rows):
         tried = []
         for axis in (ROWS, CHANNELS):
-            choice = Choice(
-                layer, layer + 1, network.batch, 1, 1, ways_rows, ways_channels, pieces, axis,
-                split_columns=slices,
-            )  # fmt: skip
-            found = estimate(evaluator.table, evaluator.machine_table, choice)
+            choice = alone._replace(
+                ways_rows=ways_rows, ways_channels=ways_channels, pieces=pieces, axis=axis
+            )
+            found = estimate_of(evaluator, choice)
             if found.status == LEGAL:
                 return choice, found
             tried.append((choice, found))
@@ -67,14 +76,23 @@ def _shortage(evaluator: Evaluator, choices: Sequence[Choice]) -> str:
     are short by the fewest bytes."""
     reasons = []
     for place, choice in enumerate(choices):
+        found = _first_shortage(evaluator, choice)
+        if found is not None:
+            status, layer, short = found
+            words = explain(evaluator.network, evaluator.machine, choice, status, layer, short)
+            reasons.append((status not in SHORT, -choice.slices, short, place, words))
+    return min(reasons)[-1]
+
+
+def _first_shortage(evaluator: Evaluator, choice: Choice) -> tuple[int, int, int] | None:
+    """What the first instance of a choice that does not fit is short of: (status, layer, bytes)."""
+    for frame, _ in slices_of(evaluator, choice):
         for part in range(choice.split_columns):
-            planned = plan_instance(evaluator.table, evaluator.machine_table, choice, 0, part)
+            planned = plan_instance(frame.table, evaluator.machine_table, frame.choice, 0, part)
             status, layer, short = (int(figure) for figure in planned[:3])
             if status != LEGAL:
-                words = explain(evaluator.network, evaluator.machine, choice, status, layer, short)
-                reasons.append((status not in SHORT, -choice.split_columns, short, place, words))
-                break
-    return min(reasons)[-1]
+                return status, layer, short
+    return None
 
 
 def _halvings(size: int) -> Iterator[int]:

@@ -12,12 +12,12 @@ from hwmodel.borrowing import borrowed
 from hwmodel.compiled import compiled
 from hwmodel.machines.machine_table import MachineTable
 from scheduling.candidates.estimate import ESTIMATE_FIELDS, estimate
+from scheduling.candidates.sliced import isolated_of
 from scheduling.candidates.smallest import smallest
 from scheduling.choice import CHANNELS, CHOICE_FIELDS, RECOMPUTE, ROWS, RULE_SCALE, Choice
 from scheduling.evaluator import Evaluator
 from scheduling.lowering.tables import Ints, NetworkTable
 from scheduling.lowering.tiling import LEGAL, SHORT_L1
-from scheduling.timeline.isolated import isolated
 
 PIECES = np.array([(ROWS, 1, 0), (ROWS, 4, 0), (ROWS, 8, 3), (ROWS, 14, 2), (CHANNELS, 4, 0)], np.int64)
 """(axis, pieces, pieces in flight) that are tried for every sub-graph. The instruction order lets about so many
@@ -248,7 +248,7 @@ class CandidateSpace:
     def _with_times(self, rows: Ints) -> tuple[tuple[Choice, ...], Ints]:
         choices = tuple(Choice(*row) for row in rows[:, :CHOICE_FIELDS].tolist())
         array = np.ascontiguousarray(rows[:, :CHOICE_FIELDS])  # code is compiled for each memory layout
-        times = isolated(self.evaluator.table, self.evaluator.machine_table, array)
+        times = isolated_of(self.evaluator, self.evaluator.machine_table, array)
         return choices, np.concatenate((rows[:, CHOICE_FIELDS:], times), axis=1)
 
     def _survivors(self, first: int, rows: Ints) -> Ints:

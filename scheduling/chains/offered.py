@@ -8,9 +8,11 @@ import numpy as np
 
 from scheduling.candidates.defaults import Defaults
 from scheduling.candidates.estimate import Estimate
+from scheduling.candidates.sliced import SPLIT_CHANNELS, slices_of
 from scheduling.candidates.space import PIECES, survey
 from scheduling.chains.segments import Segments, segments
 from scheduling.choice import CHOICE_FIELDS, Choice
+from scheduling.evaluator import Evaluator
 from scheduling.lowering.tables import Ints
 from scheduling.problem import Problem
 
@@ -84,4 +86,19 @@ def timed_runs(problem: Problem, first: int, stops: Ints, most: int) -> Segments
             timed[stop] = timed.get(stop, 0) + 1
             kept.append(row)
     choices = np.ascontiguousarray(rows[kept, :CHOICE_FIELDS])
-    return segments(evaluator.table, evaluator.machine, evaluator.machine_table, choices)
+    return _segments(evaluator, choices)
+
+
+def _segments(evaluator: Evaluator, choices: Ints) -> Segments:
+    """Figures of legal choices; those that cut channels, whose slices are added up, come last."""
+    machine, m = evaluator.machine, evaluator.machine_table
+    sliced = choices[:, SPLIT_CHANNELS] > 1
+    found = [segments(evaluator.table, machine, m, np.ascontiguousarray(choices[~sliced]))]
+    for row in choices[sliced]:
+        parts = [
+            (times, segments(frame.table, machine, m, np.array([frame.choice], np.int64)))
+            for frame, times in slices_of(evaluator, Choice(*row.tolist()))
+        ]
+        figures = zip(*([times * values for values in part[1:]] for times, part in parts), strict=True)
+        found.append(Segments(row[None], *(np.sum(values, axis=0) for values in figures)))
+    return Segments(*(np.concatenate(values) for values in zip(*found, strict=True)))

@@ -211,7 +211,8 @@ class _Builder:
         if mine[:2] == its[:2]:
             return channels
         local = template.lowered.geometry.tensor.tolist().index(index)
-        here, there = self._origin(choice, mine)[local], self._origin(choice, its)[local]
+        here = self._origin(choice, mine._replace(channel=its.channel))[local]
+        there = self._origin(choice, its)[local]
         rows, columns = here[0] - there[0], here[1] - there[1]
         tensor = self.network.tensors[index]
         if choice.axis == COLUMNS:
@@ -238,14 +239,13 @@ class _Builder:
         if choice.split_channels == 1:
             return 0
         units = self.evaluator.templates.frames.channel_units(choice)
-        return units.first_channel(self.network, tensor, parts.channel, choice.split_channels)
+        return units.first_channel(tensor, parts.channel, choice.split_channels)
 
     def _origin(self, choice: Choice, parts: Parts) -> list[tuple[int, int]]:
         """First row and column of every local tensor in the instances of a slice, in the frame."""
-        parts = parts._replace(channel=0)
         known = self._origins.get((choice, parts))
         if known is None:
-            frame = self.evaluator.templates.frames.of(choice)
+            frame = self.evaluator.templates.frames.of(choice, parts.channel)
             geo = geometry(frame.table, frame.choice, parts.row, parts.column)
             known = list(zip(geo.start[0].tolist(), geo.held_start.tolist(), strict=True))
             self._origins[choice, parts] = known

@@ -131,14 +131,20 @@ def _anchor(
         }
     if isinstance(anchor, Rearrange):
         output = places.network.tensors[layer.output]
+        # A copy may need few columns of its input although it makes all of its own.
+        left, right = layer.maps[0].columns.needed(column, column + columns, tensor.columns)
         fields = {
             "kind": VectorKind.REARRANGE,
-            **places.view("in", source, core, image, low, 0, 0),
-            **{"in_start": low, "in_rows": high - low, "in_columns": tensor.columns},
+            **places.view("in", source, core, image, low, left, 0),
+            **{"in_start": low, "in_rows": high - low, "in_columns": right - left},
             **{"in_channels": tensor.channels, "row_start": first, "channel_start": channel},
             **{"out_columns": output.columns, "out_channels": output.channels},
             **{"offset": anchor.offset, "digits": len(anchor.sizes)},
         }
+        if right - left < tensor.columns:
+            fields |= {"in_map_columns": tensor.columns, "in_column_start": left}
+        if columns < output.columns:
+            fields["column_start"] = column
         for index, (size, stride) in enumerate(zip(anchor.sizes, anchor.strides, strict=True)):
             fields |= {f"d{index}_size": size, f"d{index}_stride": stride}
         return fields

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodel.compiled import compiled
+from hwmodel.compiled import compiled, compiled_leaf
 from scheduling.choice import RECOMPUTE, Choice
 from scheduling.lowering.local_tensors import Locals
 from scheduling.lowering.region_maps import needed_columns
-from scheduling.lowering.tables import Ints, NetworkTable
+from scheduling.lowering.tables import REARRANGES, Ints, NetworkTable
 
 
 @compiled
@@ -29,6 +29,7 @@ def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> 
             result[1, t] = net.tensor_columns[tensor_of[t]]
             result[3, t] = result[1, t]
             result[5, t] = result[1, t] if leaves[t] else 0
+        _narrow_sources(net, choice, own, result)
         return result
     low, high = np.empty(n, np.int64), np.empty(n, np.int64)
     if choice.halo == RECOMPUTE:
@@ -42,6 +43,36 @@ def column_ranges(net: NetworkTable, choice: Choice, part: int, own: Locals) -> 
         return result
     cached: Ints = cached_columns(net, choice, own)[part]
     return cached
+
+
+@compiled_leaf
+def _narrow_sources(net: NetworkTable, choice: Choice, own: Locals, result: Ints) -> None:
+    """Let an instance hold of entries that copies alone read only the columns that these need: what takes steps out of
+    a sequence, or turns a part of it round, need not load all of it."""
+    edge0 = net.edge_start[choice.first]
+    for layer in range(choice.first, choice.stop):
+        if net.kind[layer] != REARRANGES:
+            continue
+        for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+            t = own.edge_local[e - edge0]
+            if t < own.entries and own.copied_from[t] < 0:
+                low, high = _needed_by_copies(net, choice, own, t)
+                result[0, t], result[1, t], result[2, t], result[3, t] = low, high, low, high
+
+
+@compiled_leaf
+def _needed_by_copies(net: NetworkTable, choice: Choice, own: Locals, t: int) -> tuple[int, int]:
+    """Columns [low, high) of an entry that the layers of a sub-graph need; all where one of them is not a copy."""
+    edge0 = net.edge_start[choice.first]
+    low, high = net.tensor_columns[own.tensor[t]], 0
+    for layer in range(choice.first, choice.stop):
+        for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
+            if own.edge_local[e - edge0] == t:
+                if net.kind[layer] != REARRANGES:
+                    return 0, net.tensor_columns[own.tensor[t]]
+                first, stop = needed_columns(net, e, 0, net.tensor_columns[net.input_count + layer])
+                low, high = min(low, first), max(high, stop)
+    return low, high
 
 
 @compiled

@@ -90,7 +90,7 @@ def check_axes(net: NetworkTable, choice: Choice) -> tuple[int, int, int]:
         if choice.split_columns > 1:
             if net.last_use[out] >= choice.stop and net.tensor_columns[out] < choice.split_columns:
                 return COLUMNS_NOT_CARRIED, layer, 0
-            if net.kind[layer] in (MULTIPLIES, EMBEDS, REARRANGES):
+            if net.kind[layer] in (MULTIPLIES, EMBEDS):
                 return COLUMNS_NOT_CARRIED, layer, 0
             for e in range(net.edge_start[layer], net.edge_start[layer + 1]):
                 if net.column_whole[e] and net.producer[net.edge_tensor[e]] >= choice.first:

@@ -108,7 +108,7 @@ def _lie(
             if made_stop[out] > made[out]:
                 kind = net.kind[layer]
                 empty = held_stop[t] <= held[t]
-                by_place = is_rows and (kind in (JOINS_ROWS, REARRANGES, EMBEDS))
+                by_place = kind == REARRANGES or (is_rows and kind in (JOINS_ROWS, EMBEDS))
                 if empty or by_place:
                     shape[k] = made[out] + 1
                 if whole[e]:

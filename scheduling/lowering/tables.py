@@ -87,6 +87,10 @@ class NetworkTable(NamedTuple):
     column_whole: Ints  # (E,) 1 where every output column needs all input columns
 
 
+ROW_MAPS = ("edge_stride", "edge_offset", "edge_extent", "edge_divisor", "edge_whole")
+COLUMN_MAPS = ("column_stride", "column_offset", "column_extent", "column_divisor", "column_whole")
+
+
 def network_table(network: Network, machine: Machine, turned: bool = False) -> NetworkTable:
     """Flatten a network, `turned` or not, for a machine (the machine decides the vector cycles of a layer).
 
@@ -105,7 +109,7 @@ def network_table(network: Network, machine: Machine, turned: bool = False) -> N
             last_use[tensor] = index
             shared_out = int(not reads_own_share(network, layer, position))
             steps = sum(step.tensor == position for step in layer.steps)
-            edges.append((tensor, *_map(region.rows), shared_out, steps, *_map(region.columns)))
+            edges.append((tensor, *axis_map(region.rows), shared_out, steps, *axis_map(region.columns)))
         starts.append(len(edges))
     for tensor in network.outputs:
         last_use[tensor] = NEVER
@@ -133,7 +137,8 @@ def network_table(network: Network, machine: Machine, turned: bool = False) -> N
     return NetworkTable._make(fields)
 
 
-def _map(axis: AxisMap) -> tuple[int, ...]:
+def axis_map(axis: AxisMap) -> tuple[int, ...]:
+    """A region map of an axis, as ROW_MAPS and COLUMN_MAPS name its numbers."""
     return axis.stride, axis.offset, axis.extent, axis.divisor, int(axis.whole)
 
 

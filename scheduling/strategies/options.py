@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodel.timing.costs import dram_rate
-from scheduling.candidates.estimate import estimate
+from scheduling.candidates.sliced import estimate_of, isolated_of
 from scheduling.choice import Choice
 from scheduling.lowering.tiling import LEGAL
 from scheduling.objective import Objective
 from scheduling.problem import Problem
-from scheduling.timeline.isolated import isolated
 
 CYCLES, WEIGHT_BYTES, BORDER_BYTES = 1, 9, 10
 """Columns of figures: of the estimate."""
@@ -74,10 +73,10 @@ class Options:
     def known(self, choice: Choice) -> Option | None:
         """A given choice with its figures; None where it is not legal."""
         evaluator = self._problem.evaluator
-        figures = estimate(evaluator.table, evaluator.machine_table, choice)
+        figures = estimate_of(evaluator, choice)
         if figures.status != LEGAL:
             return None
-        times = isolated(evaluator.table, evaluator.machine_table, np.array([choice], np.int64))
+        times = isolated_of(evaluator, evaluator.machine_table, np.array([choice], np.int64))
         return Option(choice, (*figures, *times[0].tolist()))
 
 

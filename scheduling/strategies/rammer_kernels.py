@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduling.candidates.sliced import isolated_of
 from scheduling.choice import Choice
 from scheduling.core_groups.run_kernels import bindings_that_fit
 from scheduling.lowering.tables import NEVER, NetworkTable
 from scheduling.problem import Problem
-from scheduling.timeline.isolated import isolated
 
 
 class LayerKernel(NamedTuple):
@@ -37,6 +37,8 @@ class LayerKernels:
     def of(self, layer: int) -> tuple[LayerKernel, ...]:
         """All kernels of a layer, fewest cores first. Raises IllegalSchedule where none fits."""
         key = _shape(self._evaluator.table, layer)
+        if key in self._shapes and self._shapes[key][0].choice.split_channels > 1:
+            key = (*key, layer)  # copies of one shape need not be cut alike over channels
         if key not in self._shapes:
             self._shapes[key] = self._find(layer)
         first = self._shapes[key][0].choice.first
@@ -65,7 +67,7 @@ class LayerKernels:
             alone = Choice(*self._space.all(layer)[0, : len(Choice._fields)].tolist())
             rows = np.array([alone._replace(overlap=0)], np.int64)
         choices = [Choice(*row) for row in rows.tolist()]
-        times = isolated(evaluator.table, self._machine, rows)[:, 0].tolist()
+        times = isolated_of(evaluator, self._machine, rows)[:, 0].tolist()
         kernels = (
             LayerKernel(*pair) for pair in zip(choices, (c.cores for c in choices), times, strict=True)
         )

@@ -252,7 +252,7 @@ class Stacks:
         """Isolated times of all instances, without stalls for the ports of inner memories that are not counted yet."""
         m = self._evaluator.machine_table
         each = sum(times * int(lone_cycles(m, lowered.rows)) for times, lowered in instances)
-        return choice.split_batch * each
+        return choice.split_batch * choice.split_channels * each
 
     def _figures(self, choice: Choice, instances: list[Kind]) -> Stack:
         evaluator = self._evaluator
@@ -263,10 +263,11 @@ class Stacks:
                 table, m = frame.table, evaluator.machine_table
                 inner += times * count_inner(table, m, levels, frame.choice, 0, lowered)
         counts = sum(times * lowered.counts for times, lowered in instances)
-        summed = Counts(*(choice.split_batch * np.asarray(counts)).tolist())
+        alike = choice.split_batch * choice.split_channels
+        summed = Counts(*(alike * np.asarray(counts)).tolist())
         energy = 0.0
         if self._energy:
-            below = evaluator.inner_counts((choice.split_batch * inner).tolist())
+            below = evaluator.inner_counts((alike * inner).tolist())
             energy = energy_pj(summed, evaluator.machine, below)
         return Stack(choice, self._cycles(choice, instances), energy, summed.off_core_bytes)
 

@@ -35,8 +35,8 @@ class Checks:
         frames = self._frames.all_of(choice)
         if choice.halo > CACHE and len(frames) > 1:
             raise IllegalSchedule(
-                f"{name}: overlaps of slices over channels that are not as wide as one another cannot be cached "
-                "outside L1, since each has the place of the one before"
+                f"{name}: overlaps of slices over channels that are not as wide as one another, or copy from other "
+                "places, cannot be cached outside L1, since each has the place of the one before"
             )
         for frame in frames:
             if frame.turned:

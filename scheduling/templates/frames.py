@@ -47,7 +47,7 @@ class Frames:
         self._machine = machine
         self._turned: tuple[Network, NetworkTable] | None = None
         self._units: dict[tuple[int, int], ChannelUnits] = {}
-        self._narrow: dict[tuple[int, int, int, bool], tuple[Network, NetworkTable]] = {}
+        self._narrow: dict[tuple[int, int, int, int, bool], tuple[Network, NetworkTable]] = {}
 
     def of(self, choice: Choice, channel_part: int = 0) -> Frame:
         """A choice as it is lowered: of the turned network where it streams along columns, and of one as narrow as
@@ -57,18 +57,21 @@ class Frames:
         if choice.split_channels > 1:
             units = self.channel_units(choice)
             low, high = units.bounds(channel_part, choice.split_channels)
-            key = (choice.first, choice.stop, high - low, turned)
+            if not units.by_place:
+                low, high = 0, high - low
+            key = (choice.first, choice.stop, low, high, turned)
             if key not in self._narrow:
                 if len(self._narrow) >= MOST_NARROW:
                     del self._narrow[next(iter(self._narrow))]
-                narrow = narrow_network(network, units, high - low)
+                narrow = narrow_network(self.network, units, low, high)
+                narrow = turned_network(narrow) if turned else narrow
                 self._narrow[key] = (narrow, narrow_table(table, narrow, units))
             network, table = self._narrow[key]
             choice = choice._replace(split_channels=1)
         return Frame(network, table, turned_choice(choice), turned)
 
     def all_of(self, choice: Choice) -> list[Frame]:
-        """The frames of all instances of a choice: several where slices of the channels are not as wide as others."""
+        """The frames of all instances of a choice: several where slices of the channels do not look alike."""
         return [self.of(choice, part) for part in dict.fromkeys(self.alike_channels(choice))]
 
     def parts(self, choice: Choice, part: int) -> Parts:
@@ -92,10 +95,13 @@ class Frames:
         return units
 
     def alike_channels(self, choice: Choice) -> list[int]:
-        """For the channel slices of a choice the first ones that are as wide."""
+        """For the channel slices of a choice the first ones that look like them: that are as wide, where that is all
+        that matters."""
         if choice.split_channels == 1:
             return [0]
         units = self.channel_units(choice)
+        if units.by_place:
+            return list(range(choice.split_channels))
         bounds = [units.bounds(part, choice.split_channels) for part in range(choice.split_channels)]
         widths = [high - low for low, high in bounds]
         return [widths.index(width) for width in widths]

@@ -334,6 +334,45 @@ def test_a_piece_of_a_rearrangement(element: str, arithmetic: Arithmetic, bound:
     assert np.array_equal(found, expected[:, 1:, :, 5:])
 
 
+COLUMNS_OF_PIECE = PIECE | {
+    **{"in_columns": 2, "in_map_columns": 4, "in_column_start": 2},
+    **{"column_start": 1, "channel_start": 5},
+}
+
+
+@modes
+def test_a_piece_of_some_columns_of_a_rearrangement(
+    element: str, arithmetic: Arithmetic, bound: float
+) -> None:
+    """As before, but of column 1 alone, from columns 2 and 3 of the input."""
+    whole = rounded(np.random.default_rng(7), 2, 4, 4, 3)
+    given, shape = whole[:, 2:, 2:], (2, 1, 1, 7)
+    found = applied(VectorKind.REARRANGE, given, shape, COLUMNS_OF_PIECE, element, arithmetic)
+    expected = rearranged(whole, (2, 2, 12), (2, 2, 2, 2, 3), (24, 6, 12, 3, 1), 0)
+    assert np.array_equal(found, expected[:, 1:, 1:, 5:])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"column_start": 0}, "in_column_start: columns 0 to 1 are read, of 2 to 3 that are given"),
+        ({"in_column_start": 1}, "in_column_start: columns 2 to 3 are read, of 1 to 2 that are given"),
+        ({"in_column_start": 3}, r"in_column_start: 3 \+ 2 columns are not in a map 4 wide"),
+        ({"in_column_start": -1}, "in_column_start: -1 "),
+        ({"in_map_columns": 1}, r"in_column_start: 2 \+ 2 columns are not in a map 1 wide"),
+        ({"in_map_columns": 1 << 50}, "in_column_start|reach further"),
+        ({"column_start": 2}, r"column_start: 2 \+ 1 columns are not in a map 2 wide"),
+        ({"column_start": -1}, "column_start: -1 "),
+    ],
+)
+def test_wrong_columns_of_a_rearrangement_are_refused(change: dict[str, int], message: str) -> None:
+    x = np.zeros((2, 2, 2, 3), np.float32)
+    m = programs.machine()
+    body = [vector(VectorKind.REARRANGE, x.shape, (2, 1, 1, 7), 4, COLUMNS_OF_PIECE | change)]
+    with pytest.raises(KernelError, match=message):
+        run(programs.single(m, x.shape, (2, 1, 1, 7), body), m, "native", {"x": x})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -341,7 +380,7 @@ def test_a_piece_of_a_rearrangement(element: str, arithmetic: Arithmetic, bound:
         ({"in_start": 3}, "offset: elements -7 to 11 are read"),
         ({"row_start": 2}, r"digits: sizes \(2, 2, 2, 2, 3\) do not count 72 elements"),
         ({"row_start": -1}, "row_start: -1 "),
-        ({"out_columns": 1}, "row_start: 1 "),
+        ({"out_columns": 1}, "column_start: 0 "),
         ({"channel_start": 6}, r"channel_start: 6 \+ 7 channels are not among 12"),
         ({"d1_size": 0}, "d1_size: 0 is not positive"),
         ({"offset": 1 << 60}, "reach further than is possible"),

@@ -1,14 +1,17 @@
-"""Layers that fit a machine only in slices over columns, and those that do not fit at all."""
+"""Layers that fit a machine only in slices over columns or channels, and those that do not fit at all."""
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from graph.importer import load_model
+from graph.primitives import Rearrange
 from hwmodel.machines.machine import load_machine
 from report.verify import verify
 from scheduling.candidates.estimate import estimate
+from scheduling.candidates.sliced import estimate_of
 from scheduling.candidates.smallest import smallest
 from scheduling.candidates.space import CandidateSpace
 from scheduling.choice import CHANNELS, ROWS, Choice
@@ -66,6 +69,67 @@ def test_every_strategy_runs_what_fits_only_in_slices(tmp_path: Path) -> None:
         assert evaluation == found.evaluation, name
         if name in ("layerwise", "graphturbo", "rammer"):  # others may know another way
             assert max(choice.instances for choice in found.choices) == 4, name
+        if name in ("layerwise", "depth_first", "rammer"):
+            assert verify(model, program, own.machine, program_weights(own.network)).passed, name
+
+
+def up_sampled(folder: Path) -> str:
+    """A row of 48 pixels of 4 phases of 8 channels is 6,144 bytes, and `tiny` has 4,096."""
+    graph = GraphBuilder()
+    image = graph.input("image", 1, 2, 2, 48)
+    weight, bias = graph.random(2, 8, 2, 2), graph.random(8)
+    return graph.save(
+        folder, graph.node("Relu", graph.node("ConvTranspose", image, weight, bias, strides=[2, 2]))
+    )
+
+
+def turned(folder: Path) -> str:
+    """Halves of 32 features of 40 tokens, 5,120 bytes, of which every row of each half needs all tokens."""
+    graph = GraphBuilder()
+    mixed = graph.node("MatMul", graph.input("x", 1, 40, 4), graph.random(4, 32))
+    halves = graph.nodes_of("Split", 2, graph.node("Transpose", mixed, perm=[0, 2, 1]), axis=1)
+    return graph.save(folder, graph.node("Mul", halves[0], graph.node("Sigmoid", halves[1])))
+
+
+def backwards(folder: Path) -> str:
+    """The second half of 64 features of 24 steps, the last step first: 6,144 bytes, and a row needs all steps."""
+    graph = GraphBuilder()
+    mixed = graph.node("MatMul", graph.input("x", 1, 24, 4), graph.random(4, 64))
+    half = graph.node("Slice", mixed, graph.integers(32), graph.integers(64), graph.integers(2))
+    ends = (graph.integers(-1), graph.integers(-25), graph.integers(1), graph.integers(-1))
+    return graph.save(folder, graph.node("Sigmoid", graph.node("Slice", half, *ends)))
+
+
+def first_steps(folder: Path) -> str:
+    """Five of 20 columns of 8 channels of 8 rows, 5,120 bytes, as steps of a sequence."""
+    graph = GraphBuilder()
+    image = graph.node("Conv", graph.input("image", 1, 1, 8, 20), graph.random(8, 1, 1, 1))
+    some = graph.node("Slice", image, graph.integers(0), graph.integers(5), graph.integers(3))
+    flat = graph.node("Reshape", some, graph.integers(1, 64, 5))
+    return graph.save(folder, graph.node("Relu", graph.node("Transpose", flat, perm=[0, 2, 1])))
+
+
+@pytest.mark.parametrize(
+    ("made", "columns", "channels"),
+    [(up_sampled, 2, 1), (turned, 1, 2), (backwards, 1, 2), (first_steps, 1, 1)],
+)
+def test_copies_that_fit_only_in_slices_run_with_every_strategy(
+    tmp_path: Path, made: Callable[[Path], str], columns: int, channels: int
+) -> None:
+    model = load_model(made(tmp_path))
+    evaluator = Evaluator(model.network, concurrent("tiny"))
+    space = CandidateSpace(evaluator)
+    copies = [k for k, layer in enumerate(model.network.layers) if isinstance(layer.anchor, Rearrange)]
+    for layer in copies:
+        choice, figures = smallest(evaluator, layer)
+        assert (choice.split_columns, choice.split_channels) == (columns, channels)
+        assert figures == estimate_of(evaluator, choice)
+    for name in (*strategy_names(), *COMPOSED):
+        problem = Problem(evaluator, space, Objective.LATENCY, 2)
+        found = solve(name, problem)
+        own = problem.reordered(found.layer_order).evaluator
+        evaluation, program = checked_program(own, found.choices, found.rules)
+        assert evaluation == found.evaluation, name
         if name in ("layerwise", "depth_first", "rammer"):
             assert verify(model, program, own.machine, program_weights(own.network)).passed, name
 

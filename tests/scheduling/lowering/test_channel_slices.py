@@ -257,8 +257,8 @@ def test_what_does_not_carry_channels_is_refused(tmp_path: Path) -> None:
     assert "mixes channels" in told(last - 1, last)
     uneven = told(0, 1, 4, split_columns=2, halo=CACHE_LLB)
     assert (
-        "overlaps of slices over channels that are not as wide as one another cannot be cached outside L1"
-        in uneven
+        "overlaps of slices over channels that are not as wide as one another, or copy from other places, cannot be "
+        "cached outside L1" in uneven
     )
 
 
