@@ -21,13 +21,14 @@ State = tuple[tuple[Choice, ...], Rules]
 
 
 class Simulated(NamedTuple):
-    """A note of a simulated schedule: the how manieth it was, its cost, when it was known (time.perf_counter), and its
-    decisions."""
+    """A note of a simulated schedule: the how manieth it was, its cost, when it was known (time.perf_counter), its
+    decisions, and the order that these count layers in."""
 
     schedules: int
     cost: float
     at_seconds: float
     state: State
+    layer_order: Order = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,8 @@ class Problem:
     """A network on a machine (inside the evaluator), the candidates that all strategies choose from, and limits.
 
     `budget` is the number of schedules that a search strategy may simulate; `seed` decides its random numbers.
-    Where there is a `log`, every simulated schedule is noted there.
+    Where there is a `log`, every simulated schedule is noted there. `layer_order` is the order that the layers are in
+    (empty: the file's).
     """
 
     evaluator: Evaluator
@@ -44,13 +46,16 @@ class Problem:
     budget: int = 300
     seed: int = 0
     log: list[Simulated] | None = None
+    layer_order: Order = ()
 
     def cost(self, choices: tuple[Choice, ...], rules: Rules = Rules()) -> float:  # noqa: B008 (frozen)
         """Simulated cost of a schedule; raises IllegalSchedule."""
         cost = self.objective.cost(self.evaluator.evaluate(choices, rules))
         if self.log is not None:
             now = time.perf_counter()
-            self.log.append(Simulated(self.evaluator.evaluations, cost, now, (choices, rules)))
+            self.log.append(
+                Simulated(self.evaluator.evaluations, cost, now, (choices, rules), self.layer_order)
+            )
         return cost
 
     def reordered(self, order: Order) -> Problem:
@@ -60,7 +65,8 @@ class Problem:
             return self
         network = in_order(self.evaluator.network, order)
         evaluator = Evaluator(network, self.evaluator.machine, beside=self.evaluator)
-        return replace(self, evaluator=evaluator, space=CandidateSpace(evaluator))
+        of_file = tuple(self.layer_order[layer] for layer in order) if self.layer_order else order
+        return replace(self, evaluator=evaluator, space=CandidateSpace(evaluator), layer_order=of_file)
 
 
 @dataclass(frozen=True, slots=True)

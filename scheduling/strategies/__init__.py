@@ -57,7 +57,6 @@ STRATEGIES: dict[str, Decide] = {
     "random": random_search,
     "annealing": annealing,
     "genetic": genetic,
-    "portfolio": portfolio,
 }
 """By name, in the order in which tables print them."""
 
@@ -67,6 +66,7 @@ ARRANGING: dict[str, Arrange] = {
     "annealing_orders": annealing_orders,
     "least_memory": least_memory,
     "least_traffic": least_traffic,
+    "portfolio": portfolio,
 }
 """Strategies that decide the order of the layers too."""
 

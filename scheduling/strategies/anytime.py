@@ -31,7 +31,7 @@ def anytime(name: str, problem: Problem) -> tuple[Solution, Curve]:
     # A heuristic simulates nothing itself.
     cost = problem.objective.cost(solution.evaluation)
     spent, found = before + solution.evaluations, (solution.choices, solution.rules)
-    log.append(Simulated(spent, cost, started + solution.seconds, found))
+    log.append(Simulated(spent, cost, started + solution.seconds, found, solution.layer_order))
     curve: list[Point] = []
     for note in log:
         if not curve or note.cost < curve[-1].cost:

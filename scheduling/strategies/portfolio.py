@@ -1,10 +1,11 @@
 """`portfolio`: the best of all within one budget.
 
-First strategies that begin in different ways, each with its share of the budget: heuristics, which cost one simulated
-schedule each, the best ones first; then searches, and on machines that run kernels side by side `rammer`. Then what
-they found is made better: sub-graphs of all schedules that were simulated on the way are put together
-(`scheduling.refinements.splice`), the best schedules are refined by all refinements, all is put together again, and
-the best refined once more. Last `annealing` with the rest, from the best schedule so far that is not packed.
+First strategies that begin in different ways, each with its share of the budget: `dp_orders`, whose order of the layers
+all others take over; heuristics, which cost one simulated schedule each, the best ones first; on machines that run
+kernels side by side `rammer`; then searches. Then what they found is made better: sub-graphs of all schedules that were
+simulated on the way are put together (`scheduling.refinements.splice`), the best schedules are refined by all
+refinements, all is put together again, and the best refined once more. Last `annealing` with the rest, from the best
+schedule so far that is not packed.
 
 Where kernels run side by side, what a chain of sub-graphs costs with a launch for each says little of what it is worth
 as one program. So there few heuristics are tried and long searches get less, the best chain may be refined with all
@@ -12,7 +13,7 @@ that is left, and what is refined once more is the best program.
 
 Shares are of what is left: what one part does not use goes to those behind it. Never worse than any part with the share
 that it got, but a part with the whole budget may find more. Left out: `random`, which is long before it is good,
-`lookahead`, which is close to a narrow `beam`, and strategies that decide the order of the layers.
+`lookahead`, which is close to a narrow `beam`, and exact strategies and walks over orders of the layers.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
-from scheduling.problem import Decide, Problem, Refine, State, simulated_cost
+from scheduling.choice import Choice
+from scheduling.layer_order import Order
+from scheduling.problem import Decide, Problem, Refine, Simulated, State, simulated_cost
 from scheduling.refinements import refined, weights
 from scheduling.refinements.splice import spliced
+from scheduling.rules import Rules
 from scheduling.strategies.annealing import anneal
 from scheduling.strategies.beam import beam
 from scheduling.strategies.depth_first import depth_first
-from scheduling.strategies.dp import dp
+from scheduling.strategies.dp_orders import dp_orders
 from scheduling.strategies.genetic import genetic
 from scheduling.strategies.graphturbo import (
     graphturbo,
@@ -54,8 +58,10 @@ HEURISTICS: tuple[Decide, ...] = (
 
 
 class Shares(NamedTuple):
-    """What parts of a budget get: searches, splicing and refinements of what is left then."""
+    """What parts of a budget get: all but heuristics a share of what is left then."""
 
+    orders: float
+    """For `dp_orders`."""
     heuristics: int
     """One of so many schedules of the whole budget is a heuristic's."""
     searches: tuple[tuple[Decide, float], ...]
@@ -66,12 +72,8 @@ class Shares(NamedTuple):
     """For the best one of all by then."""
 
 
-ONE_BY_ONE = Shares(
-    20, ((dp, 0.25), (depth_first, 0.3), (beam, 0.1), (genetic, 0.1)), 0.1, (0.7, 0.5, 0.4), 0.5
-)
-SIDE_BY_SIDE = Shares(
-    60, ((dp, 0.3), (beam, 0.1), (depth_first, 0.1), (genetic, 0.1)), 0.05, (1.0, 1.0, 1.0), 1.0
-)
+ONE_BY_ONE = Shares(0.2, 20, ((depth_first, 0.3), (beam, 0.1), (genetic, 0.1)), 0.1, (0.7, 0.5, 0.4), 0.5)
+SIDE_BY_SIDE = Shares(0.3, 60, ((beam, 0.1), (depth_first, 0.1), (genetic, 0.1)), 0.05, (1.0, 1.0, 1.0), 1.0)
 """Where kernels run side by side; before the searches comes `rammer`."""
 
 LEAST = 10
@@ -81,8 +83,8 @@ MOST_SPLICED = 12
 """Of the schedules that were simulated on the way, how many give their sub-graphs: the cheapest."""
 
 
-def portfolio(problem: Problem) -> State:
-    """Heuristics, searches, refinements and `annealing` within one budget, sub-graphs put together; the best of all."""
+def portfolio(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules]:
+    """An order of the layers, heuristics, searches, refinements, `annealing` and parts put together in one budget."""
     machine = problem.evaluator.machine
     side_by_side = machine.concurrent_kernels
     shares = SIDE_BY_SIDE if side_by_side else ONE_BY_ONE
@@ -92,6 +94,7 @@ def portfolio(problem: Problem) -> State:
         return refined(part, state, fitting)
 
     work = _Portfolio(problem)
+    order = work.arrange(shares.orders)
     for heuristic in HEURISTICS[: max(1, problem.budget // shares.heuristics)]:
         work.take(heuristic, 0.0)
     if side_by_side:
@@ -106,7 +109,7 @@ def portfolio(problem: Problem) -> State:
         work.improve(all_refinements, state, shares.again, LEAST)
     for state in work.chains()[:1]:
         work.improve(anneal, state, 1.0, 2)
-    return work.best()
+    return order, *work.best()
 
 
 class _Portfolio:
@@ -128,6 +131,14 @@ class _Portfolio:
         found = [state for state, cost in self._found.items() if state[1].packing is None and cost < math.inf]
         return sorted(found, key=self._found.__getitem__)
 
+    def arrange(self, share: float) -> Order:
+        """Run `dp_orders` with a share of the budget; the order of layers that it finds, on which all goes on."""
+        budget = max(1, int(share * self._left()))
+        order, choices, rules = dp_orders(replace(self._problem, budget=budget))
+        self._problem = self._problem.reordered(order)
+        self._judge((choices, rules))
+        return order
+
     def take(self, strategy: Decide, share: float, least: int = 1) -> None:
         """Run a strategy with a share of what is left, unless that is less than `least` schedules; one is always needed
         to simulate what it gives."""
@@ -146,17 +157,22 @@ class _Portfolio:
         """Put together what all parts ended with and the cheapest schedules that they simulated on the way."""
         budget = int(share * self._left())
         if budget > 0:
-            notes = sorted(self._log[self._before :], key=lambda note: note.cost)
+            notes = sorted(self._notes(), key=lambda note: note.cost)
             cheapest = dict.fromkeys(note.state for note in notes)
             cost = {note.state: note.cost for note in notes}
             found = {state: cost[state] for state in list(cheapest)[:MOST_SPLICED]} | self._found
             self._judge(spliced(replace(self._problem, budget=budget), found))
 
+    def _notes(self) -> list[Simulated]:
+        """What parts simulated on the order that was found."""
+        mine = self._problem.layer_order
+        return [note for note in self._log[self._before :] if note.layer_order == mine]
+
     def _left(self) -> int:
         return self._last - self._problem.evaluator.evaluations
 
     def _judge(self, state: State) -> None:
-        known = {note.state: note.cost for note in self._log[self._before :]}
+        known = {note.state: note.cost for note in self._notes()}
         if state not in known and self._left() > 0:
             known[state] = simulated_cost(self._problem, *state)
         if state in known:

@@ -136,7 +136,7 @@ def test_random_schedules_are_drawn_anew_by_another_seed(squeezenet: Problem) ->
 def test_what_starts_from_the_default_is_never_worse(small: list[Problem], name: str) -> None:
     for problem in small:
         default = problem.cost(Defaults(problem.space).complete(()), Rules())
-        assert problem.cost(*STRATEGIES[name](problem)) <= default
+        assert problem.objective.cost(solve(name, problem).evaluation) <= default
 
 
 def test_beam_with_a_budget_of_one_is_the_default(squeezenet: Problem) -> None:
@@ -176,7 +176,7 @@ def test_portfolio_returns_the_best_that_any_part_simulated(
     for problem in (*small[:2], squeezenet):
         log: list[Simulated] = []
         watched = replace(problem, budget=60, log=log)
-        best = problem.cost(*STRATEGIES["portfolio"](watched))
+        best = problem.objective.cost(solve("portfolio", watched).evaluation)
         assert best == min(note.cost for note in log)
         for name in ("graphturbo", "llb_first", "l1_first"):  # which it runs at this budget
             assert best <= problem.cost(*STRATEGIES[name](problem))
