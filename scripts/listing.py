@@ -7,7 +7,7 @@ from graph.models import describe, model_names
 from hwmodel.machines.machine import load_machine, machine_names
 from report.table import Column, render
 from scheduling.refinements import ALL, REFINEMENTS
-from scheduling.strategies import CONCURRENT, DEFAULT, description, strategy_names
+from scheduling.strategies import CONCURRENT, DEFAULT, DEFAULT_REFINED, description, strategy_names
 from scripts.options import LEARNED, LEARNED_DOES, OBJECTIVES
 
 _ALWAYS = "by default"
@@ -39,7 +39,7 @@ def listing() -> str:
             render(
                 [Column("refinements (STRATEGY+NAME)", left=True), Column("of what", left=True)],
                 [[name, refinement.decides] for name, refinement in REFINEMENTS.items()]
-                + [[ALL, "all that fit the machine, in the order that suits it"]],
+                + [[ALL, f"all that fit the machine, in the order that suits it; {_refined()}"]],
             ),
             render([Column("objectives", left=True)], [[name] for name in OBJECTIVES]),
         ]
@@ -51,6 +51,11 @@ def _runs(name: str) -> str:
     if name not in DEFAULT:
         return "if named"
     return f"{_ALWAYS} where kernels run side by side" if name in CONCURRENT else _ALWAYS
+
+
+def _refined() -> str:
+    """When DEFAULT_REFINED runs."""
+    return f"{DEFAULT_REFINED} runs {_ALWAYS} where kernels run one at a time"
 
 
 def _described(name: str) -> tuple[str, str]:

@@ -134,8 +134,8 @@ def _parser() -> _Parser:
         "--strategies",
         type=_names,
         metavar="A,B,...",
-        help="which to compare, or all (default: all but the long searches; see --list); A+REFINEMENT refines what A "
-        "finds, and A+all by all refinements",
+        help="which to compare, or all (default: all but the long searches, and dp+all where kernels run one at a "
+        "time; see --list); A+REFINEMENT refines what A finds, and A+all by all refinements",
     )
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy of `learned` (default the shipped one)"

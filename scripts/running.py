@@ -226,7 +226,9 @@ def _show(outcome: Outcome, show: Say) -> None:
     evaluator = schedule_evaluator(network, machine, outcome.schedule)
     show(f"Sub-graphs of {chosen.strategy}: {outcome.rules}\n")
     show(subgraph_table(subgraphs(evaluator, *schedule_decisions(evaluator, outcome.schedule))))
-    compared = [row for row in outcome.rows if row.strategy != LEARNED]
+    others = [row for row in outcome.rows if row.strategy != LEARNED]
+    # What refinements add behind another strategy, they could add behind this one.
+    compared = [row for row in others if "+" not in row.strategy] or others
     learned = [row for row in outcome.rows if row.strategy == LEARNED]
     if learned and compared:
         show(compare(network, learned[0], compared, task.objective.value))

@@ -23,7 +23,16 @@ from scheduling.problem import Decide, Problem, Solution
 from scheduling.rules import Rules
 from scheduling.schedule_file import Schedule
 from scheduling.stored.replay import schedule_decisions, schedule_evaluator
-from scheduling.strategies import COMPOSED, DEFAULT, runs_on, solve, strategy_names, with_refinements
+from scheduling.strategies import (
+    COMPOSED,
+    DEFAULT,
+    DEFAULT_REFINED,
+    quick_to_refine,
+    runs_on,
+    solve,
+    strategy_names,
+    with_refinements,
+)
 from scheduling.strategies.instruction_ordering import order_instructions
 from scripts.errors import InputError
 from scripts.options import ALL, BASELINE, LEARNED, strategy_of
@@ -85,9 +94,17 @@ def check_names(names: tuple[str, ...], machine: Machine, policy: Path | None) -
 def run_strategies(
     task: Task, names: tuple[str, ...] | None, policy: Path | None, progress: Progress
 ) -> list[Result]:
-    """Results in the order of `names`; None means those of DEFAULT, `learned` only where its policy is there."""
+    """Results in the order of `names`; None means those of DEFAULT, `learned` only where its policy is there, and
+    DEFAULT_REFINED where the machine is quick to refine for."""
     results = []
     wanted = (*DEFAULT, LEARNED) if names is None else names
+    if names is None and quick_to_refine(task.machine):
+        wanted = (*wanted, DEFAULT_REFINED)
+    elif names is None:
+        progress(
+            f"{DEFAULT_REFINED} takes up to minutes on {task.machine.name}, where kernels run side by side: left out; "
+            f"name it with --strategies"
+        )
     if ALL in wanted:
         wanted = tuple(dict.fromkeys((*strategy_names(), LEARNED, *COMPOSED, *wanted)))
         wanted = tuple(name for name in wanted if name != ALL)

@@ -102,7 +102,7 @@ COMPOSED = (
     "dp+all",
     "depth_first+all",
 )
-"""Strategies with refinements that tables show; run when they are asked for, like all others with refinements."""
+"""Strategies with refinements that tables show; DEFAULT_REFINED also runs where nobody says which."""
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -165,7 +165,15 @@ def runs_on(name: str, machine: Machine, beside: Collection[str] = ()) -> bool:
 
 
 DEFAULT = tuple(name for name in strategy_names() if name not in LONG)
-"""What is run where nobody says which."""
+"""What is run where nobody says which, beside DEFAULT_REFINED on machines that it is quick for."""
+
+DEFAULT_REFINED = "dp+all"
+
+
+def quick_to_refine(machine: Machine) -> bool:
+    """Whether all refinements of a schedule take seconds. Where kernels run side by side they take up to a minute, most
+    of it in `cores`, which makes one program of the schedule."""
+    return not machine.concurrent_kernels
 
 
 def solve(name: str, problem: Problem, beside: Mapping[str, Decide] = MappingProxyType({})) -> Solution:

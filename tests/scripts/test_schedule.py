@@ -14,7 +14,8 @@ from hwmodel.__main__ import main as run_kernels
 from hwmodel.machines.machine import load_machine
 from hwmodel.programs import kernels
 from report import verify_result
-from scheduling.strategies import CONCURRENT, DEFAULT, strategy_names
+from scheduling.strategies import CONCURRENT, DEFAULT, DEFAULT_REFINED, strategy_names
+from scripts import solving
 from scripts.schedule import main
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.graph.test_outputs import with_both
@@ -71,12 +72,35 @@ def test_a_machine_without_llb(model: Path, tmp_path: Path, capsys: pytest.Captu
     out = tmp_path / "out"
     assert main([str(model), "--machine", str(path), "--batch", "4", "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert set(summary["strategies"]) > {"learned", *DEFAULT} - set(CONCURRENT)
+    assert set(summary["strategies"]) > {"learned", DEFAULT_REFINED, *DEFAULT} - set(CONCURRENT)
     assert all(row["llb_bytes"] == 0 < row["dram_bytes"] for row in summary["strategies"].values())
     printed = capsys.readouterr()
     assert "everything through DRAM" in printed.out
     assert "cannot run rammer_base, rammer_barriers, rammer: left out" in printed.err
     assert '"LLB bytes in use"' not in (out / "trace.json").read_text()
+
+
+def test_nothing_is_refined_unasked_where_kernels_run_side_by_side(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes too long there; one line says so, and how to ask for it."""
+    monkeypatch.setattr(solving, "DEFAULT", ("layerwise",))
+    out = tmp_path / "out"
+    assert main([str(model), "--machine", "rammer_v100", "--no-verify", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["strategies"]) == {"layerwise_b2", "layerwise", "learned"}
+    said = capsys.readouterr().err
+    assert "dp+all takes up to minutes on rammer_v100, where kernels run side by side: left out" in said
+
+
+def test_learned_is_compared_with_strategies_that_are_not_refined(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [str(model), "--machine", "tiny", "--no-verify", "--strategies"]
+    assert main([*line, "layerwise,learned,graphturbo+prefetch"]) == 0
+    assert "in latency than layerwise, the best of the others" in capsys.readouterr().out
+    assert main([*line, "learned,graphturbo+prefetch"]) == 0
+    assert "graphturbo+prefetch" in capsys.readouterr().out.rpartition("learned ")[2]
 
 
 @pytest.mark.parametrize("machine", ["edge_tcm", "systolic_128", "ascend_multi"])
