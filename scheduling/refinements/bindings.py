@@ -12,8 +12,8 @@ on as many cores and in as many slices of the batch: one kernel, in which all la
 sub-graphs that have several bindings by now, every run of layers that are bound alike with every other binding, as
 long as that pays. The last two in turn until neither pays: a sub-graph bound anew may be worth joining.
 
-All bindings are over as many cores as the sub-graph had. Layers on fewer of them can be asked for, and did not pay
-where they were among the forms (docs/strategies.md).
+All bindings are over as many cores as the sub-graph had. Layers on fewer of them can be asked for, and did not gain
+enough where they were among the forms (docs/strategies.md).
 
 Inferred: all of it; no published strategy was followed.
 """
