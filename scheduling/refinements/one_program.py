@@ -86,7 +86,7 @@ class _Search:
         before = math.inf
         for _ in range(ROUNDS):
             if self._spent:
-                return
+                break
             blocks = self._round(blocks, kernels)
             kernels, cost = self._try(blocks, kernels)
             if cost >= before:
