@@ -32,8 +32,8 @@ WALKED = 0.6
 """Share of the rest that the walk over orders may simulate."""
 
 FAR = 1.05
-"""Where the cheapest chain on the best order is so many times as dear as the best schedule, no orders are walked: what
-that schedule has is out of their reach."""
+"""Where the best schedule on the orders by rule is so many times as dear as that of `dp` on the file's order, no orders
+are walked: what makes that one good is not among the cuts by which orders are compared."""
 
 ESTIMATED = 30
 """Most schedules for `dp` on the order that the walk found and on those by rule."""
@@ -68,11 +68,11 @@ def annealing_orders(problem: Problem) -> tuple[Order, tuple[Choice, ...], Rules
         searches = orders_by_rule(problem, costs, scale, best, evaluator.evaluations + ruled)
         best = min(search.best for search in searches)
         walked = int(WALKED * (last - evaluator.evaluations))
-        if walked:
+        others = [search.best.cost for search in searches[1:]]
+        if walked and min(others, default=best.cost) <= FAR * best.cost:
             start = costs.cheapest(best.order)
-            if start.cost <= FAR * best.cost:
-                met = walk(problem, costs, start, evaluator.evaluations + walked)
-                searches.append(costs.search(met))
+            met = walk(problem, costs, start, evaluator.evaluations + walked)
+            searches.append(costs.search(met))
         advance_together(searches, min(ESTIMATED, last - evaluator.evaluations))
         best = min(search.best for search in searches)
     order, state = () if best.order == file else best.order, best.state
