@@ -121,7 +121,7 @@ class _Search:
         found = None
         if beam > 1:
             with ThreadPoolExecutor(THREADS) as pool:
-                found = self._beam(beam, pool)
+                found = self._beams(beam, pool)
         best = self._walk(self.builder.start(), None)
         if found is not None:
             best = self._better(best, found)
@@ -219,8 +219,21 @@ class _Search:
             return 0
         return 1 + len(self.simulations.schedule(state)[0]) - len(state.choices)
 
-    def _beam(self, width: int, pool: ThreadPoolExecutor) -> State:
-        """Per number of decisions the best states; a state is as good as its default completion and its likelihood.
+    def _beams(self, width: int, pool: ThreadPoolExecutor) -> State:
+        """The best of beams: a narrowed one is followed by another one, to which what was simulated by then is free, as
+        long as that finds something to simulate."""
+        found, narrowed = self._beam(width, pool)
+        while narrowed:
+            left = self.simulations.left
+            other, narrowed = self._beam(width, pool)
+            found = self._better(found, other)
+            narrowed = narrowed and self.simulations.left < left
+        return found
+
+    def _beam(self, width: int, pool: ThreadPoolExecutor) -> tuple[State, bool]:
+        """The best of one beam, and whether it was narrowed for lack of simulations.
+
+        Per number of decisions the best states; a state is as good as its default completion and its likelihood.
 
         They are kept alternately by likelihood and by cost, so the likelier half is known before any is simulated:
         its candidate tables are made meanwhile. So are those of the greedy schedule, which is walked along.
@@ -233,6 +246,7 @@ class _Search:
         self._prepare(pool, states)
         _ = self.context
         pacing = Pacing(self.simulations, width)
+        narrowed = False
         while states:
             self._prepare(pool, (*states, greedy))
             found = {
@@ -255,9 +269,10 @@ class _Search:
             done += [state for state in cost if state.phase is None]
             by_likelihood = [state for state in by_likelihood if state in cost]
             by_cost = sorted((state for state in open_states if state in cost), key=cost.__getitem__)
+            narrowed = narrowed or len(cost) < len(found) or kept < min(width, len(by_cost))
             states = {}
             for pair in zip(by_likelihood, by_cost, strict=True):
                 for state in pair:
                     if len(states) < kept:
                         states.setdefault(state, found[state])
-        return min(done, key=self.simulations.cost)
+        return min(done, key=self.simulations.cost), narrowed
