@@ -2,7 +2,8 @@
 
 Costs are multiples of the bound. `python -m benchmarks.anytime --networks densenet121 --plot curves.svg`. With
 `--record FILE.json` every run is kept: its curve, and its schedule as a schedule file would have it. `--replay
-FILE.json` runs nothing but replays those schedules, and says whether each costs what its curve ends with.
+FILE.json` runs nothing but replays those schedules, and says whether each costs what its curve ends with. Strategies
+that note no schedules on the way, `learned` and heuristics, have one point: their own schedule at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import _command
-from benchmarks._strategies import strategy_name
+from benchmarks._strategies import learned, strategy_name
 from benchmarks._svg import Band, svg
 from env.problems import make_problem
 from graph.importer import load_model
@@ -83,7 +84,7 @@ def measure(network: str, options: argparse.Namespace, runs: list[dict[str, Any]
             # A fresh problem each time: no run profits from what another one has lowered.
             problem = make_problem(network, options.machine, options.batch, options.objective)
             least = bound(problem.evaluator.network, problem.evaluator.machine).of(problem.objective)
-            solution, curve = anytime(name, replace(problem, budget=options.budget, seed=seed))
+            solution, curve = anytime(name, replace(problem, budget=options.budget, seed=seed), learned(name))
             curves[name].append(tuple(point._replace(cost=point.cost / least) for point in curve))
             about = {"network": network, "machine": options.machine, "batch": options.batch}
             limits = {"objective": str(options.objective), "budget": options.budget, "seed": seed}

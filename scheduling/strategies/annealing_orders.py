@@ -96,6 +96,8 @@ def walk(problem: Problem, costs: OrderCosts, start: Priced, last: int) -> Price
         if changed is None:
             continue
         new = costs.cheapest(changed)
+        if new.cost == math.inf:
+            continue
         temperature = HOT * (COLD / HOT) ** done
         if new.cost <= now.cost or random.random() < math.exp(math.log(now.cost / new.cost) / temperature):
             now = new

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
-from scheduling.problem import Problem, Simulated, Solution
+from scheduling.problem import Decide, Problem, Simulated, Solution
 from scheduling.strategies import solve
 
 
@@ -23,11 +25,13 @@ Curve = tuple[Point, ...]
 """One point for each time that the cost fell; costs fall, schedules rise strictly."""
 
 
-def anytime(name: str, problem: Problem) -> tuple[Solution, Curve]:
+def anytime(
+    name: str, problem: Problem, beside: Mapping[str, Decide] = MappingProxyType({})
+) -> tuple[Solution, Curve]:
     """Run a strategy as `solve` does, and tell how it got there."""
     log: list[Simulated] = []
     before, started = problem.evaluator.evaluations, time.perf_counter()
-    solution = solve(name, replace(problem, log=log))
+    solution = solve(name, replace(problem, log=log), beside)
     # A heuristic simulates nothing itself.
     cost = problem.objective.cost(solution.evaluation)
     spent, found = before + solution.evaluations, (solution.choices, solution.rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,7 @@ from env.problems import make_problem
 from scheduling.problem import Problem
 from scheduling.problem import State as Schedule
 from scheduling.strategies import solve
+from scheduling.strategies.anytime import anytime
 
 CASES = (("squeezenet", "stcp920", 4), ("alexnet", "rammer_v100", 2), ("resnet18", "edge_tcm", 1))
 BUDGETS = (1, 2, 5, 20, 60)
@@ -105,6 +107,14 @@ def test_refinements_get_half_of_the_budget_at_least(problem: Problem):
     assert alone.evaluations <= budget // 2 and refined.evaluations <= budget
     assert evaluator.evaluations - before == alone.evaluations + refined.evaluations + 2  # solve's own
     assert refined.evaluation.cycles <= alone.evaluation.cycles
+
+
+def test_its_anytime_curve_is_what_it_ends_with(problem: Problem):
+    """Default completions that it simulates on the way are not its own schedules, and no points."""
+    beside = {"learned": partial(decode, POLICIES["shipped"])}
+    solution, curve = anytime("learned", replace(problem, budget=20), beside)
+    assert [point.cost for point in curve] == [solution.evaluation.cycles]
+    assert curve[0].simulated <= 20
 
 
 def test_a_budget_below_one_is_refused(problem: Problem):

@@ -1,5 +1,6 @@
 """Annealing over orders: moves that keep orders legal, the strategy."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import numpy as np
 from graph.importer import load_model
 from graph.network import Network
 from hwmodel.machines.machine import load_machine
-from scheduling.layer_order import balanced, in_order
+from scheduling.chains.chain_search import Priced
+from scheduling.chains.order_costs import OrderCosts
+from scheduling.layer_order import Order, balanced, in_order
+from scheduling.rules import Rules
 from scheduling.strategies import solve
-from scheduling.strategies.annealing_orders import Moves
+from scheduling.strategies.annealing_orders import Moves, walk
 from scheduling.strategies.dp_orders import orders_of
+from scheduling.strategies.graphturbo import graphturbo
 from tests.graph.onnx_helpers import GraphBuilder
 from tests.scheduling.strategies.test_strategies import check, problem_of, small_network
 from tests.scheduling.test_layer_order import branches
@@ -33,6 +38,24 @@ def test_moves_keep_the_order_topological_and_reach_others(tmp_path: Path) -> No
             in_order(network, order)  # raises where it is none
             seen.add(order)
         assert len(seen) > 3 if len(network.layers) > 2 else len(seen) == 1
+
+
+def test_a_walk_passes_by_orders_on_which_nothing_fits(tmp_path: Path) -> None:
+    problem = problem_of(small_networks(tmp_path)[0], load_machine("tiny"))
+    evaluator = problem.evaluator
+    state = graphturbo(problem)
+    asked = []
+
+    class Costs(OrderCosts):
+        def cheapest(self, order: Order) -> Priced:
+            asked.append(order)
+            evaluator.evaluate(*state)
+            return Priced(math.inf, order, ((), Rules()))
+
+    start = Priced(evaluator.evaluate(*state).cycles, tuple(range(problem.space.layers)), state)
+    costs = Costs(problem, evaluator.evaluate(*state))
+    assert walk(problem, costs, start, evaluator.evaluations + 5) == start
+    assert len(asked) == 5
 
 
 def chain(folder: Path) -> str:
