@@ -60,13 +60,15 @@ class Frames:
             if not units.by_place:
                 low, high = 0, high - low
             key = (choice.first, choice.stop, low, high, turned)
-            if key not in self._narrow:
-                if len(self._narrow) >= MOST_NARROW:
-                    del self._narrow[next(iter(self._narrow))]
+            known = self._narrow.get(key)
+            if known is None:
+                # Searches find choices in two threads: the other one may take the same frame away.
+                for oldest in list(self._narrow)[: max(0, len(self._narrow) + 1 - MOST_NARROW)]:
+                    self._narrow.pop(oldest, None)
                 narrow = narrow_network(self.network, units, low, high)
                 narrow = turned_network(narrow) if turned else narrow
-                self._narrow[key] = (narrow, narrow_table(table, narrow, units))
-            network, table = self._narrow[key]
+                known = self._narrow[key] = (narrow, narrow_table(table, narrow, units))
+            network, table = known
             choice = choice._replace(split_channels=1)
         return Frame(network, table, turned_choice(choice), turned)
 
