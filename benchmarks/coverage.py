@@ -239,8 +239,9 @@ def _legal(model: str, cells: Sequence[Cell]) -> str:
     """Strategies with a legal schedule, of those that were run; `cells` are of one model and machine."""
     if not cells:
         return ""
-    legal = [cell for cell in cells if cell["status"] == DONE]
-    narrow = sum(cell["network"] != model for cell in legal)
+    legal = {cell["strategy"] for cell in cells if cell["status"] == DONE}
+    full = {cell["strategy"] for cell in cells if cell["status"] == DONE and cell["network"] == model}
+    narrow = len(legal - full)
     text = f"{len(legal)}/{len({cell['strategy'] for cell in cells})}"
     return text + (", narrow" if narrow == len(legal) > 0 else f", {narrow} narrow" if narrow else "")
 
